@@ -1,0 +1,19 @@
+"""Losses: torch only. A loss knows scores and labels and never sees a model, a trainer or a tokenizer."""
+
+from hf_squareloss.losses._base import Loss, scale
+from hf_squareloss.losses._cross_entropy import CrossEntropy
+from hf_squareloss.losses._registry import LOSSES, make_loss
+from hf_squareloss.losses._square import SquareLoss, square_costs, square_loss
+from hf_squareloss.losses._squentropy import Squentropy
+
+__all__ = [
+    "LOSSES",
+    "CrossEntropy",
+    "Loss",
+    "SquareLoss",
+    "Squentropy",
+    "make_loss",
+    "scale",
+    "square_costs",
+    "square_loss",
+]

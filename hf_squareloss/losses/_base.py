@@ -1,0 +1,261 @@
+"""The base of every loss: a table of costs, and all that follows from it once for all losses."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+_LOW_PRECISION = (torch.float16, torch.bfloat16)
+
+
+def at_least_float32(scores: Tensor) -> Tensor:
+    """`scores` in float32 when they come in a 16-bit type, else unchanged (float64 stays float64)."""
+    return scores.float() if scores.dtype in _LOW_PRECISION else scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(ABC):
+    """A loss is a table of costs: `costs(f)[..., c]` is the loss of the raw scores f if the true class were c.
+
+    From the table follow, for every loss:
+
+        hard label y                     costs[y]
+        soft label q (mixup, ...)        sum_c q_c costs[c]
+        label smoothing eps              (1 - eps) costs[y] + eps / C sum_c costs[c]
+        class weights w                  costs[c] replaced by w_c costs[c]
+
+    A loss of your own is one subclass with `costs` and `link`; `true_class_costs`, `multi_label_costs` and `resolve`
+    may be given where there is something faster or more to say.
+
+    Attributes:
+        label_smoothing: eps in [0, 1), the share of the label spread evenly over the C classes.
+        class_weights: one positive weight per class. Means divide by the sum of the weights, as torch's cross_entropy.
+        multi_label: every class is a yes-no question of its own; targets are 0 or 1 with the shape of the scores.
+        ignore_index: items with this label count nowhere (real-valued targets have no such value).
+    """
+
+    name: ClassVar[str]
+    citation: ClassVar[str] = ""
+    scores_are_logits: ClassVar[bool] = False  # whether a softmax (sigmoid if multi_label) of scores is a probability
+
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    multi_label: bool = False
+    ignore_index: int = -100
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        if self.class_weights is not None:
+            weights = tuple(float(w) for w in self.class_weights)
+            if not weights or not all(math.isfinite(w) and w > 0 for w in weights):
+                raise ValueError(f"class_weights must be positive and finite, one per class, got {self.class_weights}")
+            object.__setattr__(self, "class_weights", weights)
+        if self.multi_label and self.label_smoothing:
+            raise ValueError("label_smoothing is not defined for multi_label targets; smooth the targets themselves")
+
+    # ---- what a loss must give -----------------------------------------------------------------------------------
+    @abstractmethod
+    def costs(self, scores: Tensor) -> Tensor:
+        """The table: scores (..., C) -> costs (..., C) in float32 or float64."""
+
+    @abstractmethod
+    def link(self, scores: Tensor) -> Tensor:
+        """Scores (..., C) -> probabilities (..., C), the inverse of the population minimiser; need not sum to one."""
+
+    # ---- what a loss may give ------------------------------------------------------------------------------------
+    def true_class_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """`costs(scores)` at integer labels (...): override it where the table need not be built."""
+        return self.costs(scores).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+
+    def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Costs (..., C) of each yes-no question, for targets (..., C) in [0, 1]."""
+        raise ValueError(f"{self.name} is not defined for multi-label targets; use cross_entropy or square")
+
+    def regression_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Costs (...) of one real-valued score, for scores and targets (...)."""
+        raise ValueError(f"{self.name} is not defined for one real-valued target (num_labels = 1); use the square loss")
+
+    def resolve(self, num_classes: int) -> Self:
+        """This loss with every parameter that depends on the number of classes as a number."""
+        return self
+
+    # ---- what follows --------------------------------------------------------------------------------------------
+    def __call__(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """One value per item.
+
+        Args:
+            scores: raw scores (..., C), any floating type; reduced in float32 or better.
+            labels: (...) integers in [0, C) or ignore_index; or a distribution over classes (..., C), floating;
+                or targets (..., C) in [0, 1] if `multi_label`; or real values (...) if C = 1. A row of a (..., C)
+                target filled with ignore_index is ignored.
+
+        Returns:
+            (...) in float32 or float64, weighted by `class_weights`, zero where ignored.
+
+        Raises:
+            ValueError: shapes, types or label values do not fit, or this loss cannot mean such targets.
+        """
+        kept = self._check(scores, labels)
+        num_classes = scores.shape[-1]
+        if num_classes == 1 and not self.multi_label:
+            self._refuse_for_regression()
+            targets = labels.reshape(scores.shape[:-1]).to(at_least_float32(scores[..., 0]).dtype)
+            values = self.regression_costs(at_least_float32(scores[..., 0]), torch.where(kept, targets, 0.0))
+        elif labels.shape == scores.shape:
+            values = self._target_costs(scores, torch.where(kept.unsqueeze(-1), labels, 0))
+        else:
+            values = self._label_costs(scores, torch.where(kept, labels, 0).long())
+        return torch.where(kept, values, 0.0)
+
+    def item_weights(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
+        """What each item counts in a mean, whose denominator is the sum of this: 1, its class weight, or 0 if ignored.
+
+        Args:
+            labels: as in `__call__`.
+            num_classes: C, needed only to tell real-valued targets (C = 1) from distributions.
+
+        Returns:
+            (...) float32.
+        """
+        hard = not labels.is_floating_point() and not self.multi_label
+        if num_classes == 1 and not self.multi_label:
+            return torch.ones_like(labels, dtype=torch.float32)
+        if hard:
+            kept = labels != self.ignore_index
+        else:
+            kept = (labels != self.ignore_index).any(-1)
+        if self.class_weights is None or self.multi_label:
+            return kept.float()
+        weights = self._weights(labels.device, torch.float32)
+        if hard:
+            return torch.where(kept, weights[torch.where(kept, labels, 0).long()], 0.0)
+        return torch.where(kept, (labels.float() * weights).sum(-1), 0.0)
+
+    def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Scalar: the sum of the values divided by the sum of `item_weights` (zero when every item is ignored)."""
+        return scale(self(scores, labels), self.item_weights(labels, scores.shape[-1]).sum())
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Class probabilities (..., C), float32 or better, from raw scores (..., C).
+
+        Label smoothing and class weights change what the loss aims at, from p to q_c ~ w_c ((1 - eps) p_c + eps / C):
+        both are undone after the loss's own link. Then clip to [0, 1] and renormalise; a floor of the float type's
+        resolution, in the order of the scores, keeps logarithms finite and ties in order. With `multi_label` each
+        class has a probability of its own.
+
+        Raises:
+            ValueError: C = 1, where a score is a real value and not a class.
+        """
+        num_classes = scores.shape[-1]
+        if self.multi_label:
+            return self.link(scores)
+        if num_classes == 1:
+            raise ValueError("num_labels = 1 is a regression: its score is the prediction, not a probability")
+        q = self.link(scores)
+        if self.class_weights is not None:
+            q = q / self._weights(q.device, q.dtype, num_classes)
+        q = q / q.sum(-1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
+        p = ((q - self.label_smoothing / num_classes) / (1.0 - self.label_smoothing)).clamp_min(0.0)
+        info = torch.finfo(p.dtype)
+        p = p + (info.eps * at_least_float32(scores).softmax(-1)).clamp_min(info.tiny)
+        return p / p.sum(-1, keepdim=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The loss as plain values for JSON: its name and every parameter that is not at its default."""
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {"loss": self.name} | {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+    def _label_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Integer labels (...), none ignored."""
+        values = self.true_class_costs(scores, labels)
+        smoothing, num_classes = self.label_smoothing, scores.shape[-1]
+        if self.class_weights is None and not smoothing:
+            return values
+        weights = self._weights(values.device, values.dtype, num_classes)
+        values = (1.0 - smoothing) * weights[labels] * values
+        return values + smoothing / num_classes * (self.costs(scores) * weights).sum(-1) if smoothing else values
+
+    def _target_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Distributions or multi-label targets (..., C)."""
+        # Sums of products, never a matmul: autocast would run that in 16 bits.
+        weights = self._weights(scores.device, at_least_float32(scores).dtype, scores.shape[-1])
+        targets = targets.to(weights.dtype)
+        if self.multi_label:
+            return (self.multi_label_costs(scores, targets) * weights).sum(-1) / scores.shape[-1]
+        smoothing = self.label_smoothing
+        if smoothing:
+            targets = (1.0 - smoothing) * targets + smoothing / scores.shape[-1]
+        return (targets * weights * self.costs(scores)).sum(-1)
+
+    def _weights(self, device: torch.device, dtype: torch.dtype, num_classes: int | None = None) -> Tensor:
+        if self.class_weights is None:
+            assert num_classes is not None
+            return torch.ones(num_classes, device=device, dtype=dtype)
+        if num_classes is not None and len(self.class_weights) != num_classes:
+            raise ValueError(f"{len(self.class_weights)} class_weights for scores of {num_classes} classes")
+        return torch.tensor(self.class_weights, device=device, dtype=dtype)
+
+    def _refuse_for_regression(self) -> None:
+        if self.label_smoothing or self.class_weights is not None:
+            raise ValueError("label_smoothing and class_weights mean nothing for one real-valued target (C = 1)")
+
+    def _check(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Refuses what does not fit; returns the mask (...) of the items that count."""
+        if not scores.is_floating_point() or scores.dim() == 0:
+            raise ValueError(f"scores must be floating with shape (..., C), got {scores.dtype} {tuple(scores.shape)}")
+        regression = scores.shape[-1] == 1 and not self.multi_label
+        rows, whole = scores.shape[:-1], scores.shape
+        if self.multi_label or (labels.is_floating_point() and not regression):
+            if labels.shape != whole:
+                kind = "multi-label targets" if self.multi_label else "floating labels (a distribution over classes)"
+                raise ValueError(
+                    f"{kind} must have the scores' shape {tuple(whole)}, got {tuple(labels.shape)} {labels.dtype}; "
+                    f"class indices must be integers"
+                )
+            kept = (labels != self.ignore_index).any(-1)
+            _check_values(labels, kept.unsqueeze(-1), (labels >= 0) & (labels <= 1), "[0, 1]")
+            if not self.multi_label:
+                total = labels.float().sum(-1)
+                one = (total - 1.0).abs() < 0.01
+                _check_values(total, kept, one, "[0, 1] and sum to one over the classes (or use multi_label)")
+            return kept
+        if regression:
+            if not labels.is_floating_point() or labels.shape not in (rows, whole):
+                raise ValueError(
+                    f"one score per item (C = 1) needs floating targets of shape {tuple(rows)}, "
+                    f"got {labels.dtype} {tuple(labels.shape)}"
+                )
+            finite = torch.isfinite(labels)
+            _check_values(labels, torch.ones_like(finite), finite, "the real numbers")
+            return torch.ones(rows, dtype=torch.bool, device=scores.device)
+        if labels.dtype == torch.bool or labels.shape != rows:
+            raise ValueError(
+                f"labels must be integers of shape {tuple(rows)} for scores {tuple(whole)}, "
+                f"got {labels.dtype} {tuple(labels.shape)}"
+            )
+        kept = labels != self.ignore_index
+        _check_values(labels, kept, (labels >= 0) & (labels < whole[-1]), f"[0, {whole[-1]})")
+        return kept
+
+
+def scale(values: Tensor, num_items: Tensor | float) -> Tensor:
+    """The sum of `values` over `num_items`, zero instead of 0 / 0: the one place where a loss becomes a mean."""
+    total = torch.as_tensor(num_items, device=values.device, dtype=values.dtype)
+    return values.sum() / torch.where(total > 0, total, 1.0)
+
+
+def _check_values(labels: Tensor, counted: Tensor, valid: Tensor, expected: str) -> None:
+    # Reading a value stops an accelerator's queue and breaks a compiled graph: there the gather kernel's own bounds
+    # assertion speaks, as it does for torch's cross_entropy.
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = counted & ~valid
+    if wrong.any():
+        raise ValueError(f"labels must be in {expected}, got {labels[wrong].flatten()[0].item()}")

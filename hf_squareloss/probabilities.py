@@ -1,0 +1,194 @@
+"""How good class probabilities are: calibration error, Brier score, likelihood and the data of a reliability plot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReliabilityCurve:
+    """One value per bin of confidence; empty bins hold nan, which plots leave out.
+
+    Attributes:
+        confidence: (bins,) mean probability of the predicted class.
+        accuracy: (bins,) share of right predictions.
+        count: (bins,) number of items, integers.
+    """
+
+    confidence: Tensor
+    accuracy: Tensor
+    count: Tensor
+
+
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> Tensor:
+    """The gap between confidence and accuracy of the predicted class, averaged over equal-width bins of confidence.
+
+    ECE = sum_b (n_b / N) |accuracy_b - confidence_b|, bin b holding confidences in ((b - 1) / bins, b / bins]
+
+    Conventions where sources differ: the predicted class only, not every class; no power; bins of equal width.
+
+    Args:
+        probabilities: (N, C), rows that sum to one, any floating type; reduced in float32 or better.
+        labels: (N,) integers in [0, C).
+        bins: number of bins.
+
+    Returns:
+        Scalar in [0, 1].
+
+    Raises:
+        ValueError: shapes or types do not fit, no item, rows that are no distribution, labels outside [0, C), bins < 1.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (arXiv 1706.04599), equation 3.
+
+    Example:
+        >>> p = torch.tensor([[0.75, 0.25], [0.75, 0.25]])
+        >>> expected_calibration_error(p, torch.tensor([0, 1]))
+        tensor(0.2500)
+    """
+    curve = reliability_curve(probabilities, labels, bins=bins)
+    gap = torch.where(curve.count > 0, (curve.accuracy - curve.confidence).abs(), 0.0)
+    return (curve.count * gap).sum() / curve.count.sum()
+
+
+def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The squared distance between the probabilities and the one-hot label.
+
+    Brier = (1/N) sum_n sum_c (p_nc - [c = y_n])^2
+
+    Conventions where sources differ: sum over the classes, mean over the items, so 2 is the worst; with C = 2 it is
+    twice the score of the positive class alone.
+
+    Args:
+        probabilities: (N, C), rows that sum to one, any floating type; reduced in float32 or better.
+        labels: (N,) integers in [0, C).
+
+    Returns:
+        Scalar in [0, 2].
+
+    Raises:
+        ValueError: shapes or types do not fit, no item, rows that are no distribution, labels outside [0, C).
+
+    Source: Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78, 1950.
+
+    Example:
+        >>> brier_score(torch.tensor([[0.5, 0.5], [0.0, 1.0]]), torch.tensor([0, 1]))
+        tensor(0.2500)
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    true = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return (probabilities.square().sum(-1) - 2.0 * true + 1.0).clamp_min(0.0).mean()
+
+
+def negative_log_likelihood(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The mean surprise at the labels, in natural logarithms; infinite where a label had probability zero.
+
+    NLL = -(1/N) sum_n log p_{n, y_n}
+
+    Args:
+        probabilities: (N, C), rows that sum to one, any floating type; reduced in float32 or better.
+        labels: (N,) integers in [0, C).
+
+    Returns:
+        Scalar, zero or more.
+
+    Raises:
+        ValueError: shapes or types do not fit, no item, rows that are no distribution, labels outside [0, C).
+
+    Source: Guo et al., ICML 2017 (arXiv 1706.04599), equation 6.
+
+    Example:
+        >>> negative_log_likelihood(torch.tensor([[0.5, 0.5]]), torch.tensor([0]))
+        tensor(0.6931)
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    return -probabilities.gather(-1, labels.unsqueeze(-1)).log().mean()
+
+
+def reliability_curve(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> ReliabilityCurve:
+    """Confidence, accuracy and number of items in equal-width bins of the predicted class's probability.
+
+    Bin b of 1..bins holds the items with max_c p_c in ((b - 1) / bins, b / bins].
+
+    Args:
+        probabilities: (N, C), rows that sum to one, any floating type; reduced in float32 or better.
+        labels: (N,) integers in [0, C).
+        bins: number of bins.
+
+    Returns:
+        A `ReliabilityCurve` of three (bins,) tensors.
+
+    Raises:
+        ValueError: shapes or types do not fit, no item, rows that are no distribution, labels outside [0, C), bins < 1.
+
+    Source: Guo et al., ICML 2017 (arXiv 1706.04599), equations 1 and 2.
+
+    Example:
+        >>> p = torch.tensor([[0.75, 0.25], [0.75, 0.25], [0.0, 1.0]])
+        >>> reliability_curve(p, torch.tensor([0, 1, 1]), bins=4).accuracy
+        tensor([   nan,    nan, 0.5000, 1.0000])
+    """
+    if bins < 1:
+        raise ValueError(f"bins must be 1 or more, got {bins}")
+    probabilities, labels = _checked(probabilities, labels)
+    confidence, predicted = probabilities.max(-1)
+    right = (predicted == labels).to(confidence.dtype)
+    edges = torch.linspace(0.0, 1.0, bins + 1, dtype=confidence.dtype, device=confidence.device)
+    index = torch.bucketize(confidence, edges[1:-1])
+    count = torch.bincount(index, minlength=bins)
+    total = confidence.new_zeros(bins)
+    return ReliabilityCurve(
+        confidence=total.index_add(0, index, confidence) / count,
+        accuracy=total.index_add(0, index, right) / count,
+        count=count,
+    )
+
+
+def calibration_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """`expected_calibration_error`, `brier_score` and `negative_log_likelihood` as numbers for a log.
+
+    Args:
+        probabilities: (N, C), rows that sum to one, any floating type; reduced in float32 or better.
+        labels: (N,) integers in [0, C).
+
+    Returns:
+        {"ece": ..., "brier": ..., "nll": ...}
+
+    Raises:
+        ValueError: shapes or types do not fit, no item, rows that are no distribution, labels outside [0, C).
+
+    Example:
+        >>> calibration_metrics(torch.tensor([[0.5, 0.5]]), torch.tensor([0]))
+        {'ece': 0.5, 'brier': 0.5, 'nll': 0.6931471824645996}
+    """
+    return {
+        "ece": expected_calibration_error(probabilities, labels).item(),
+        "brier": brier_score(probabilities, labels).item(),
+        "nll": negative_log_likelihood(probabilities, labels).item(),
+    }
+
+
+def _checked(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuses what does not fit; returns the probabilities in float32 or better and the labels as int64."""
+    shape = tuple(probabilities.shape)
+    if not probabilities.is_floating_point() or probabilities.dim() != 2 or 0 in shape:
+        raise ValueError(f"probabilities must be floating with shape (N, C), got {probabilities.dtype} {shape}")
+    if labels.is_floating_point() or labels.dtype == torch.bool or tuple(labels.shape) != shape[:1]:
+        raise ValueError(f"labels must be integers of shape {shape[:1]}, got {labels.dtype} {tuple(labels.shape)}")
+    outside = (labels < 0) | (labels >= shape[1])
+    if outside.any():
+        raise ValueError(f"labels must be in [0, {shape[1]}), got {labels[outside][0].item()}")
+    # A row rounded to 16 bits is off by up to a few parts in a thousand.
+    tolerance = 1e-2 if probabilities.dtype.itemsize < 4 else 1e-4
+    probabilities = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32))
+    totals = probabilities.sum(-1)
+    valid = (probabilities >= 0).all(-1) & ((totals - 1.0).abs() <= tolerance)
+    if not valid.all():
+        row = int((~valid).nonzero()[0])
+        raise ValueError(
+            f"every row of probabilities must be non-negative and sum to one, got row {row} with sum "
+            f"{totals[row].item():g} and minimum {probabilities[row].min().item():g}: see Loss.probabilities"
+        )
+    return probabilities, labels.long()
