@@ -1,0 +1,64 @@
+"""Command-line arguments: TrainingArguments with a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from hf_squareloss.losses import LOSSES, Loss, make_loss
+
+
+@dataclass
+class SquareLossTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with `--loss`, its parameters and class weights.
+
+    Example:
+        >>> SquareLossTrainingArguments(loss="square", loss_k="2", loss_M="4").make_loss()
+        SquareLoss(label_smoothing=0.0, class_weights=None, multi_label=False, ignore_index=-100, k=2.0, M=4.0)
+    """
+
+    loss: str = field(default="square", metadata={"help": f"The loss to train with: {', '.join(LOSSES)}."})
+    loss_k: str = field(
+        default="auto",
+        metadata={"help": "Square loss: weight of the true class. A number, 'auto' (a rule from the number of classes) "
+                          "or 'paper' (Hui & Belkin's values)."},
+    )  # fmt: skip
+    loss_M: str = field(
+        default="auto",
+        metadata={"help": "Square loss: target of the true class. A number, 'auto' or 'paper'."},
+    )
+    class_weights: str | None = field(
+        default=None,
+        metadata={"help": "One positive weight per class, separated by commas, or 'balanced' (each class weighs the "
+                          "same in all; resolved by the example scripts from the training labels)."},
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.class_weights != "balanced":
+            self.make_loss()  # wrong names and values are refused before anything is loaded
+
+    def make_loss(self) -> Loss:
+        """The loss these arguments describe, with `label_smoothing_factor` as its smoothing.
+
+        Raises:
+            ValueError: unknown loss or parameter (with the nearest valid one), or a value out of range.
+        """
+        parameters: dict[str, Any] = {}
+        for name, value in (("k", self.loss_k), ("M", self.loss_M)):
+            if value != "auto":
+                parameters[name] = value if value == "paper" else _number(f"loss_{name}", value, ", 'auto' or 'paper'")
+        if self.class_weights == "balanced":
+            raise ValueError("class_weights='balanced' needs the training labels: give the weights as numbers")
+        if self.class_weights is not None:
+            parameters["class_weights"] = tuple(_number("class_weights", w) for w in self.class_weights.split(","))
+        return make_loss(self.loss, label_smoothing=self.label_smoothing_factor, **parameters)
+
+
+def _number(name: str, value: str | float, or_else: str = "") -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a number{or_else}, got {value!r}") from None

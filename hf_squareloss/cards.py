@@ -1,0 +1,127 @@
+"""Model cards: what was trained, with which loss, how well, and how to read its scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from hf_squareloss.losses import Loss
+
+_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
+_REGRESSION = ("pearson", "spearmanr", "mse")
+
+
+def model_card(
+    *,
+    repo_id: str,
+    loss: Loss,
+    metrics: Mapping[str, float],
+    task: str = "text-classification",
+    dataset_name: str = "unknown",
+    dataset: str | None = None,
+    base_model: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    language: str | None = None,
+    license: str | None = None,
+    tags: list[str] | None = None,
+) -> str:
+    """The README.md of a trained model, with the Hub's metadata.
+
+    Args:
+        repo_id: the model's name on the Hub, "user/name".
+        loss: the loss it was trained with.
+        metrics: evaluation metrics of this run by name, without prefix; ece, brier and nll are calibration.
+        task: the Hub's pipeline tag.
+        dataset_name: a readable name of the data.
+        dataset: the data set's Hub name, if it has one.
+        base_model: the Hub name of the model it was fine-tuned from, or a folder, which is left out.
+        training: settings shown as a table (learning rate, epochs, seed, ...).
+    """
+    results = [
+        EvalResult(
+            task_type=task,
+            dataset_type=dataset or "local",
+            dataset_name=dataset_name,
+            metric_type=name,
+            metric_value=round(float(metrics[name]), 6),
+        )
+        for name in _CLASSIFICATION + _REGRESSION
+        if name in metrics and math.isfinite(metrics[name])
+    ]
+    data = ModelCardData(
+        language=language,
+        license=license,
+        library_name="transformers",
+        pipeline_tag=task,
+        tags=["hf_squareloss", loss.name.replace("_", "-"), *(tags or [])],
+        datasets=[dataset] if dataset else None,
+        base_model=base_model if base_model and _is_hub_name(base_model) else None,
+        model_name=repo_id.split("/")[-1],
+        eval_results=results or None,
+    )
+    parameters = {key: value for key, value in loss.to_dict().items() if key != "loss"}
+    described = f"`{loss.name}`" + "".join(f", {key} = {value}" for key, value in parameters.items())
+    sections = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# {repo_id.split('/')[-1]}",
+        f"Trained on {dataset_name} with the loss {described}, by the package hf_squareloss.",
+    ]
+    if metrics:
+        rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
+        sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
+    sections.append(_reading(repo_id, loss, regression=not metrics.keys().isdisjoint(_REGRESSION)))
+    if training:
+        sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
+    if loss.citation:
+        sections.append(f"## Citation\n\n{loss.citation}")
+    return "\n\n".join(sections) + "\n"
+
+
+def _reading(repo_id: str, loss: Loss, *, regression: bool) -> str:
+    if regression:
+        return "## Reading the scores\n\nThe one score is the predicted value."
+    undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
+    warning = (
+        f"A {'sigmoid' if loss.multi_label else 'softmax'} of the model's scores gives probabilities{undone}."
+        if loss.scores_are_logits
+        else "The model gives raw scores, one per class. Their largest is the prediction; a softmax of them is not a "
+        "probability."
+    )
+    return f"""## Probabilities
+
+{warning}
+
+```python
+from hf_squareloss import probability_pipeline
+
+classify = probability_pipeline("{repo_id}", top_k=None)
+```
+
+or, with scores of your own:
+
+```python
+from hf_squareloss import load_loss
+from transformers import AutoModelForSequenceClassification
+
+model = AutoModelForSequenceClassification.from_pretrained("{repo_id}")
+probabilities = load_loss(model).probabilities(model(**inputs).logits)
+```"""
+
+
+def _table(header: tuple[str, str], rows: list[tuple[Any, Any]]) -> str:
+    lines = [f"| {header[0]} | {header[1]} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return "\n".join(lines)
+
+
+def _is_hub_name(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return not Path(name).exists()

@@ -1,0 +1,89 @@
+"""Pipelines whose scores are probabilities, whichever loss the model was trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import (
+    AudioClassificationPipeline,
+    ImageClassificationPipeline,
+    Pipeline,
+    PreTrainedModel,
+    TextClassificationPipeline,
+    pipeline,
+)
+from transformers.models.auto import modeling_auto as auto
+
+from hf_squareloss.heads import base_model
+from hf_squareloss.saved_loss import load_loss
+
+
+class _Text(TextClassificationPipeline):
+    def _forward(self, model_inputs: Any) -> Any:
+        return _with_probabilities(self, super()._forward(model_inputs))
+
+
+class _Image(ImageClassificationPipeline):
+    def _forward(self, model_inputs: Any) -> Any:
+        return _with_probabilities(self, super()._forward(model_inputs))
+
+
+class _Audio(AudioClassificationPipeline):
+    def _forward(self, model_inputs: Any) -> Any:
+        return _with_probabilities(self, super()._forward(model_inputs))
+
+
+def _with_probabilities(pipe: Pipeline, outputs: Any) -> Any:
+    outputs["logits"] = load_loss(pipe.model).probabilities(outputs["logits"])
+    return outputs
+
+
+_CLASSES: dict[str, type[Pipeline]] = {
+    "text-classification": _Text,
+    "image-classification": _Image,
+    "audio-classification": _Audio,
+}
+
+
+def probability_pipeline(model: str | PreTrainedModel, task: str | None = None, **kwargs: Any) -> Pipeline:
+    """A transformers pipeline whose `score` is the probability that the model's own loss implies.
+
+    Args:
+        model: a Hub name, a folder, or a model, saved by a trainer of ours or with `attach_loss`.
+        task: "text-classification", "image-classification" or "audio-classification"; None reads it from the model.
+        kwargs: passed to `transformers.pipeline` (tokenizer, top_k, device, token, ...).
+
+    Raises:
+        ValueError: another task, or a model whose config names no loss.
+
+    Example:
+        >>> classify = probability_pipeline("user/name", top_k=None)  # doctest: +SKIP
+        >>> classify("A fine film.")  # doctest: +SKIP
+        [[{'label': 'positive', 'score': 0.97}, {'label': 'negative', 'score': 0.03}]]
+    """
+    task = task or _task_of(model, kwargs)
+    if task not in _CLASSES:
+        raise ValueError(f"probability_pipeline knows {', '.join(_CLASSES)}, got {task!r}")
+    made = pipeline(task, model=model, pipeline_class=_CLASSES[task], function_to_apply="none", **kwargs)  # type: ignore[call-overload]
+    load_loss(made.model)
+    return made
+
+
+def _task_of(model: str | PreTrainedModel, kwargs: dict[str, Any]) -> str:
+    if isinstance(model, str):
+        from transformers import AutoConfig
+
+        hub = {key: kwargs[key] for key in ("revision", "token", "trust_remote_code") if key in kwargs}
+        names = AutoConfig.from_pretrained(model, **hub).architectures or [""]
+        name = names[0]
+    else:
+        name = type(base_model(model)).__name__
+    # Audio before text: its heads end in ForSequenceClassification too.
+    for task, mapping in (
+        ("audio-classification", auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
+        ("image-classification", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        ("text-classification", auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+    ):
+        if name in mapping.values():
+            return task
+    raise ValueError(f"no classification pipeline for {name or model!r}: give task=")

@@ -1,0 +1,60 @@
+"""The loss in config.json: written by trainers and `attach_loss`, read back by `load_loss`."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from hf_squareloss.heads import Head, base_model
+from hf_squareloss.losses import Loss, make_loss
+
+KEY = "hf_squareloss"
+
+
+def write_loss(model: nn.Module, loss: Loss, head: Head) -> None:
+    """Write `loss` into the model's config, with what keeps plain pipelines from a softmax of raw scores.
+
+    `problem_type = "regression"` is the one switch that makes transformers' text, image, audio and video pipelines
+    (and vLLM) return raw scores: config.function_to_apply is dead code in 5.23.
+    """
+    model = base_model(model)
+    if not isinstance(model, PreTrainedModel):
+        return
+    config = model.config
+    setattr(config, KEY, loss.to_dict() | {"version": version("hf_squareloss")})
+    if head.language_model or head.num_classes is None:
+        return
+    if head.num_classes > 1 and loss.scores_are_logits:
+        config.problem_type = "multi_label_classification" if loss.multi_label else "single_label_classification"
+    else:
+        config.problem_type = "regression"
+
+
+def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
+    """The loss a model was trained with, from its config.
+
+    Args:
+        model: a model or config loaded with from_pretrained, or the path of a saved model's folder.
+
+    Raises:
+        ValueError: the config names no loss, or one that is not registered in `hf_squareloss.losses.LOSSES`.
+
+    Example:
+        >>> model = AutoModelForSequenceClassification.from_pretrained("user/name")  # doctest: +SKIP
+        >>> load_loss(model).probabilities(model(**inputs).logits)  # doctest: +SKIP
+    """
+    if isinstance(model, str | Path):
+        values = json.loads((Path(model) / "config.json").read_text())
+    else:
+        config = base_model(model).config if isinstance(model, nn.Module) else model
+        assert isinstance(config, PreTrainedConfig)
+        values = config.to_dict()
+    saved = dict(values.get(KEY) or {})
+    if not saved:
+        raise ValueError(f"this model's config has no {KEY!r} entry: it was not trained and saved with hf_squareloss")
+    saved.pop("version", None)
+    return make_loss(saved.pop("loss"), **saved)

@@ -1,0 +1,74 @@
+"""The command line's loss."""
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import arguments
+from transformers import HfArgumentParser, TrainingArguments
+
+from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainingArguments, Squentropy
+
+
+def parse(folder: Path, *words: str) -> SquareLossTrainingArguments:
+    parser = HfArgumentParser(SquareLossTrainingArguments)
+    return parser.parse_args_into_dataclasses(["--output_dir", str(folder), "--use_cpu", *words])[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", SquareLoss(k="auto", M="auto")),
+        ("--loss square --loss_k 2 --loss_M 4.5", SquareLoss(k=2.0, M=4.5)),
+        ("--loss_k paper --loss_M paper", SquareLoss(k="paper", M="paper")),
+        ("--loss_M 3", SquareLoss(M=3.0)),
+        ("--loss cross_entropy --label_smoothing_factor 0.1", CrossEntropy(label_smoothing=0.1)),
+        ("--loss squentropy --class_weights 1,2,0.5", Squentropy(class_weights=(1.0, 2.0, 0.5))),
+    ],
+)
+def test_command_line(words: str, expected: Loss, tmp_path: Path) -> None:
+    assert parse(tmp_path, *words.split()).make_loss() == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        ("--loss sqare", "did you mean 'square'"),
+        ("--loss_k two", "loss_k"),
+        ("--loss_k -1", "k must be"),
+        ("--loss_M nan", "M must be"),
+        ("--loss cross_entropy --loss_k 2", "no parameter 'k'"),
+        ("--loss squentropy --loss_M 2", "no parameter 'M'"),
+        ("--class_weights 1,x", "class_weights"),
+        ("--class_weights 1,paper", "class_weights"),
+        ("--class_weights 1,-2", "class_weights"),
+        ("--label_smoothing_factor 1.5", "smoothing"),
+    ],
+)
+def test_refused_before_anything_is_loaded(words: str, word: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=word):
+        parse(tmp_path, *words.split())
+
+
+def test_balanced_weights_need_labels(tmp_path: Path) -> None:
+    args = arguments(tmp_path, class_weights="balanced")
+    with pytest.raises(ValueError, match="balanced"):
+        args.make_loss()
+    args.class_weights = "1,2"
+    assert args.make_loss() == SquareLoss(class_weights=(1.0, 2.0))
+
+
+def test_numbers_as_numbers(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"loss_k": 2.0, "loss_M": 3}
+    assert arguments(tmp_path, **changes).make_loss() == SquareLoss(k=2.0, M=3.0)
+
+
+def test_help_and_dictionary() -> None:
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        HfArgumentParser(SquareLossTrainingArguments).print_help()
+    assert all(f"--{name}" in shown.getvalue() for name in ("loss", "loss_k", "loss_M", "class_weights"))
+    ours, stock = SquareLossTrainingArguments(use_cpu=True), TrainingArguments(use_cpu=True)
+    assert ours.to_dict().keys() - stock.to_dict().keys() == {"loss", "loss_k", "loss_M", "class_weights"}
