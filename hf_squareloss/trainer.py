@@ -150,7 +150,8 @@ class LossSelectionMixin(_Trainer):
         }
         training = {
             "learning rate": args.learning_rate,
-            "epochs": args.num_train_epochs,
+            "epochs": args.num_train_epochs if self.state.epoch is None else round(self.state.epoch, 2),
+            "optimizer steps": self.state.global_step,
             "batch size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
             "optimizer": OptimizerNames(args.optim).value,
             "schedule": SchedulerType(args.lr_scheduler_type).value,

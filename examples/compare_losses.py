@@ -1,0 +1,198 @@
+"""Compare losses on one task: the same epochs and the same short list of learning rates for each, over several seeds.
+
+    python examples/compare_losses.py --losses cross_entropy square squentropy --learning_rates 1e-4 3e-4 \
+        --seeds 0 1 2 --output_dir outputs/compare-mrpc -- \
+        --train_file train.tsv --validation_file dev.tsv --test_file test.tsv \
+        --model_name_or_path bert-base-cased --num_train_epochs 3
+
+What stands after `--` goes to examples/run_glue.py for every run. The learning rate of each loss is chosen with the
+first seed on the validation part; the test part is looked at once, by the chosen models. Every run is kept, with its
+own folder and a line in results.json; the same command resumes where it was interrupted.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+import transformers
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+import hf_squareloss
+
+RUN_GLUE = Path(__file__).with_name("run_glue.py")
+LOWER_IS_BETTER = ("loss", "ece", "brier", "nll", "mse")
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    args, shared = parse(list(sys.argv[1:] if argv is None else argv))
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Any] = {
+        "title": args.title or args.output_dir.name,
+        "metric": args.metric,
+        "learning_rates": args.learning_rates,
+        "arguments": [public(a) for a in shared],
+        "environment": environment(),
+        "chosen": {},
+        "runs": [],
+    }
+    refuse_other_arguments(args.output_dir / "results.json", results)
+    total = len(args.losses) * (len(args.learning_rates) + len(args.seeds) - 1)
+    with tqdm(total=total, desc="runs") as progress:
+        for loss in args.losses:
+            first = [run(args, shared, loss, lr, args.seeds[0], results, progress) for lr in args.learning_rates]
+            best = choose(first, args.metric)
+            results["chosen"][loss] = best
+            for seed in args.seeds[1:]:
+                run(args, shared, loss, best, seed, results, progress)
+    for entry in results["runs"]:
+        if entry["learning_rate"] == results["chosen"][entry["loss"]] and has_test(shared):
+            entry["test"] = test(args, shared, entry)
+    write(args, results)
+    show(results)
+    return results
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    split = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--losses", nargs="+", default=["cross_entropy", "square", "squentropy"])
+    parser.add_argument("--learning_rates", nargs="+", type=float, default=[2e-5, 5e-5, 1e-4])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--metric", default="accuracy", help="chooses the learning rate, on the validation part")
+    parser.add_argument("--title", help="name of the comparison in tables; default: the folder's")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    args = parser.parse_args(argv[:split])
+    if not argv[split + 1 :]:
+        parser.error("give the arguments for run_glue.py after --")
+    return args, argv[split + 1 :]
+
+
+def refuse_other_arguments(file: Path, results: dict[str, Any]) -> None:
+    """Runs that are there already must be of the same task and settings."""
+    if file.exists():
+        there = json.loads(file.read_text())["arguments"]
+        if there != results["arguments"]:
+            raise ValueError(f"{file} holds runs with the arguments {there}: choose another --output_dir")
+
+
+def choose(runs: list[dict[str, Any]], metric: str) -> float:
+    """The learning rate of the run that is best on the validation part."""
+    if metric not in runs[0]["validation"]:
+        raise ValueError(f"there is no metric {metric!r}: there are {', '.join(runs[0]['validation'])}")
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return max(runs, key=lambda r: sign * r["validation"][metric])["learning_rate"]
+
+
+def run(
+    args: argparse.Namespace,
+    shared: list[str],
+    loss: str,
+    learning_rate: float,
+    seed: int,
+    results: dict[str, Any],
+    progress: Any,
+) -> dict[str, Any]:
+    """One training run, or its result if it is there already; results.json grows by it."""
+    folder = args.output_dir / f"{loss}-lr{learning_rate:g}-seed{seed}"
+    finished = folder / "eval_results.json"
+    if not finished.exists():
+        options = ["--loss", loss, "--learning_rate", str(learning_rate), "--seed", str(seed)]
+        launch([*shared, *options, "--do_train", "--do_eval", "--output_dir", str(folder)], folder)
+    evaluated = json.loads(finished.read_text())
+    trained = json.loads((folder / "train_results.json").read_text())
+    entry = {
+        "loss": loss,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "seconds": trained["train_runtime"],
+        "validation": plain(evaluated, "eval_"),
+    }
+    results["runs"].append(entry)
+    write(args, results)
+    progress.update()
+    return entry
+
+
+def test(args: argparse.Namespace, shared: list[str], entry: dict[str, Any]) -> dict[str, float]:
+    folder = args.output_dir / f"{entry['loss']}-lr{entry['learning_rate']:g}-seed{entry['seed']}"
+    if not (folder / "test_results.json").exists():
+        again = ["--model_name_or_path", str(folder), "--loss", entry["loss"], "--do_predict"]
+        launch([*shared, *again, "--output_dir", str(folder)], folder)
+    return plain(json.loads((folder / "test_results.json").read_text()), "test_")
+
+
+def launch(arguments: list[str], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("a") as log:
+        command = [sys.executable, str(RUN_GLUE), *arguments]
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    if code:
+        raise SystemExit(f"run_glue.py failed ({code}): see {folder / 'log.txt'}")
+
+
+def plain(metrics: dict[str, float], prefix: str) -> dict[str, float]:
+    """Metrics without their prefix, and without timings."""
+    hidden = ("runtime", "samples", "samples_per_second", "steps_per_second", "model_preparation_time")
+    named = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+    return {name: value for name, value in named.items() if name not in hidden}
+
+
+def has_test(shared: list[str]) -> bool:
+    return any(argument.split("=")[0] == "--test_file" for argument in shared)
+
+
+def public(argument: str) -> str:
+    """An argument without the folders of this machine."""
+    option, equals, value = argument.rpartition("=")
+    local = os.path.isabs(value) or (os.sep in value and Path(value).exists())
+    return option + equals + Path(value).name if local else argument
+
+
+def environment() -> dict[str, Any]:
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "python": platform.python_version(),
+        "hf_squareloss": hf_squareloss.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def write(args: argparse.Namespace, results: dict[str, Any]) -> None:
+    unfinished = args.output_dir / "results.json.part"
+    unfinished.write_text(json.dumps(results, indent=1) + "\n")
+    unfinished.replace(args.output_dir / "results.json")
+
+
+def show(results: dict[str, Any]) -> None:
+    """Mean and standard deviation over the seeds at the chosen learning rate."""
+    table = Table(title=results["title"], title_justify="left")
+    chosen = [r for r in results["runs"] if r["learning_rate"] == results["chosen"][r["loss"]]]
+    names = dict.fromkeys((results["metric"], "accuracy", "f1", "ece", "nll"))
+    cells = [(part, name) for part in ("validation", "test") for name in names if name in chosen[0].get(part, {})]
+    for column in ("loss", "lr", *map(" ".join, cells), "seconds"):
+        table.add_column(column)
+    for loss, lr in results["chosen"].items():
+        rows = [r for r in chosen if r["loss"] == loss]
+        values = [spread([r[part][name] for r in rows]) for part, name in cells]
+        table.add_row(loss, f"{lr:g}", *values, f"{mean(r['seconds'] for r in rows):.0f}")
+    Console().print(table)
+
+
+def spread(values: list[float]) -> str:
+    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()

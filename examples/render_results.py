@@ -1,0 +1,123 @@
+"""Render the README's tables and picture, and the cards in model_cards/, from the results.json files there.
+
+    python examples/render_results.py [--check]
+
+A comparison is published by putting its results.json into model_cards/NAME/. With --check nothing is written and the
+exit status says whether what is written is up to date.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from hf_squareloss.comparison import markdown_table, read_results, summary
+
+ROOT = Path(__file__).resolve().parent.parent
+CARDS = ROOT / "model_cards"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args(argv).check
+    all_results = {path.parent: read_results(path) for path in sorted(CARDS.glob("*/results.json"))}
+    rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
+    readme = ROOT / "README.md"
+    tables = "\n\n".join(section(results, heading="**") for results in all_results.values())
+    tables = tables or "No comparison has been published yet."
+    rendered[readme] = between_marks(readme.read_text(encoding="utf8"), "results", tables)
+    stale = [path for path, text in rendered.items() if not path.exists() or path.read_text(encoding="utf8") != text]
+    if check:
+        sys.exit(f"out of date: {', '.join(str(p.relative_to(ROOT)) for p in stale)}: run make docs" if stale else 0)
+    for path, text in rendered.items():
+        path.write_text(text, encoding="utf8")
+    if all_results:
+        draw(list(all_results.values()), CARDS / "accuracy.svg")
+
+
+def section(results: dict[str, Any], heading: str) -> str:
+    where = results["environment"]
+    part = "test" if all("test" in r for r in chosen_runs(results)) else "validation"
+    rates = ", ".join(f"{rate:g}" for rate in results["learning_rates"])
+    note = (
+        f"{part} part, mean ± standard deviation over the seeds; learning rate of each loss chosen on the validation "
+        f"part from {rates}; {where['machine']}, {where['threads']} thread, torch {where['torch']}, transformers "
+        f"{where['transformers']}"
+    )
+    return f"{heading}{results['title']}{heading} ({note})\n\n{markdown_table(results)}"
+
+
+def card(results: dict[str, Any]) -> str:
+    """A card of one comparison: the table, every run, and the command."""
+    lines = [
+        f"# {results['title']}",
+        section(results, heading="**"),
+        "Every run, on the validation part:",
+        every_run(results),
+        "The command, with the options for examples/run_glue.py after `--`:",
+        "```\n" + command(results) + "\n```",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def every_run(results: dict[str, Any]) -> str:
+    names = [name for name in ("accuracy", "f1", "ece", "nll") if name in results["runs"][0]["validation"]]
+    header = ["loss", "learning rate", "seed", *names, "test accuracy", "seconds"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for run in results["runs"]:
+        test = f"{run['test']['accuracy']:.4f}" if "accuracy" in run.get("test", {}) else "not looked at"
+        cells = [run["loss"], f"{run['learning_rate']:g}", str(run["seed"])]
+        cells += [f"{run['validation'][name]:.4f}" for name in names]
+        lines.append("| " + " | ".join([*cells, test, f"{run['seconds']:.0f}"]) + " |")
+    return "\n".join(lines)
+
+
+def command(results: dict[str, Any]) -> str:
+    losses = " ".join(results["chosen"])
+    rates = " ".join(f"{rate:g}" for rate in results["learning_rates"])
+    seeds = " ".join(str(seed) for seed in sorted({run["seed"] for run in results["runs"]}))
+    shared = " ".join(results["arguments"])
+    return (
+        f"python examples/compare_losses.py --losses {losses} --learning_rates {rates} --seeds {seeds} "
+        f"--output_dir outputs/comparison -- {shared}"
+    )
+
+
+def chosen_runs(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return [run for run in results["runs"] if run["learning_rate"] == results["chosen"][run["loss"]]]
+
+
+def between_marks(text: str, name: str, content: str) -> str:
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"no marks <!-- {name} --> ... <!-- end {name} --> in README.md")
+    return pattern.sub(lambda match: match[1] + content + match[2], text)
+
+
+def draw(comparisons: list[dict[str, Any]], path: Path) -> None:
+    """One panel per comparison: a dot per seed and a bar for the mean."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "hf_squareloss"  # the same file for the same numbers
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(comparisons), figsize=(4 * len(comparisons), 2.6), squeeze=False)
+    for axis, results in zip(axes[0], comparisons, strict=True):
+        rows = summary(results)
+        for position, row in enumerate(rows):
+            values = row.values["accuracy"]
+            axis.plot([position] * len(values), values, "o", color=f"C{position}", alpha=0.6)
+            axis.hlines(sum(values) / len(values), position - 0.25, position + 0.25, color=f"C{position}")
+        axis.set_xticks(range(len(rows)), [row.loss.replace("_", "-") for row in rows])
+        axis.set_xlim(-0.5, len(rows) - 0.5)
+        axis.set_ylabel("accuracy")
+        axis.set_title(results["title"], fontsize=10)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What the example scripts share: parsing with the old spellings explained, and a table on the screen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from transformers import HfArgumentParser
+
+# What transformers 5 removed from TrainingArguments and the version-4 example scripts, and what to write instead.
+OLD_SPELLINGS: dict[str, str] = {
+    "adafactor": "--optim adafactor",
+    "evaluate_during_training": "--eval_strategy steps",
+    "evaluation_strategy": "--eval_strategy",
+    "fp16_backend": "--fp16 or --bf16",
+    "group_by_length": "--train_sampling_strategy group_by_length",
+    "half_precision_backend": "--fp16 or --bf16",
+    "logging_dir": "the environment variable TENSORBOARD_LOGGING_DIR",
+    "no_cuda": "--use_cpu",
+    "overwrite_output_dir": "another --output_dir, or remove the old one: a run resumes what its folder holds",
+    "per_gpu_eval_batch_size": "--per_device_eval_batch_size",
+    "per_gpu_train_batch_size": "--per_device_train_batch_size",
+    "push_to_hub_model_id": "--hub_model_id",
+    "push_to_hub_token": "--hub_token",
+    "save_safetensors": "nothing: models are always saved as safetensors",
+    "use_auth_token": "--token",
+    "use_fast_tokenizer": "nothing: tokenizers are always fast",
+    "use_mps_device": "nothing: the device is found",
+    "warmup_ratio": "--warmup_steps (below 1 it is a ratio)",
+}
+
+
+def parse_arguments(
+    classes: Sequence[type[Any]], argv: Sequence[str] | None = None, defaults: Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """One instance of each dataclass from the command line, or from one JSON file of arguments.
+
+    Args:
+        classes: argument dataclasses, as for `HfArgumentParser`.
+        argv: the arguments; None takes the command line's.
+        defaults: values for options that are not given.
+
+    Exits with code 2 and a message for spellings that transformers 5 removed (`OLD_SPELLINGS`) and for refused values.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = HfArgumentParser(list(classes))  # type: ignore[arg-type]
+    parser.set_defaults(**(defaults or {}))
+    values = json.loads(Path(argv[0]).read_text()) if len(argv) == 1 and argv[0].endswith(".json") else None
+    given = values if values is not None else [a[2:].split("=")[0].replace("-", "_") for a in argv if a[:2] == "--"]
+    for name in given:
+        if name in OLD_SPELLINGS:
+            _refuse(parser, f"--{name} is gone in transformers 5: use {OLD_SPELLINGS[name]}")
+    try:
+        if values is not None:
+            return parser.parse_dict({**(defaults or {}), **values})
+        return parser.parse_args_into_dataclasses(argv)
+    except ValueError as error:
+        _refuse(parser, str(error))
+
+
+def show_table(title: str, rows: Mapping[str, Any]) -> None:
+    """A two-column table on the screen."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")  # a path or a command must not be cut
+    for name, value in rows.items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    Console(soft_wrap=True).print(table)
+
+
+def _refuse(parser: HfArgumentParser, message: str) -> NoReturn:
+    # parser.error would put some six hundred lines of usage before the message.
+    parser.exit(2, f"{parser.prog}: error: {message}\n")

@@ -1,0 +1,93 @@
+"""Statistics of a comparison of losses: what results.json holds, in numbers and as a Markdown table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+METRICS = ("accuracy", "f1", "matthews_correlation", "pearson", "ece", "nll")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One loss at the learning rate chosen for it.
+
+    Attributes:
+        values: metric -> one value per seed, in the order of `seeds`.
+        seconds: training time per seed, in seconds.
+        p_value: two-sided paired t-test of the first metric over the seeds against the first loss; None for that loss,
+            with fewer than two common seeds, or when all differences are the same.
+    """
+
+    loss: str
+    learning_rate: float
+    seeds: tuple[int, ...]
+    values: Mapping[str, tuple[float, ...]]
+    seconds: tuple[float, ...]
+    p_value: float | None
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """The content of a results.json written by examples/compare_losses.py."""
+    return json.loads(Path(path).read_text(encoding="utf8"))
+
+
+def summary(results: Mapping[str, Any], part: str | None = None) -> list[Row]:
+    """One `Row` per loss, from the runs at the chosen learning rate.
+
+    Args:
+        results: as read by `read_results`.
+        part: "validation" or "test"; None takes test where every chosen run has it.
+    """
+    chosen = {
+        loss: sorted(
+            (r for r in results["runs"] if r["loss"] == loss and r["learning_rate"] == rate), key=lambda r: r["seed"]
+        )
+        for loss, rate in results["chosen"].items()
+    }
+    runs = [run for group in chosen.values() for run in group]
+    part = part or ("test" if all("test" in run for run in runs) else "validation")
+    names = [name for name in METRICS if all(name in run[part] for run in runs)]
+    rows: list[Row] = []
+    for loss, group in chosen.items():
+        values = {name: tuple(run[part][name] for run in group) for name in names}
+        seeds = tuple(run["seed"] for run in group)
+        p_value = None
+        if rows and names and seeds == rows[0].seeds:
+            p_value = _paired_p_value(rows[0].values[names[0]], values[names[0]])
+        seconds = tuple(run["seconds"] for run in group)
+        rows.append(Row(loss, results["chosen"][loss], seeds, values, seconds, p_value))
+    return rows
+
+
+def spread(values: tuple[float, ...] | list[float], digits: int = 4) -> str:
+    """Mean and standard deviation over the seeds: "0.8123 ± 0.0040"."""
+    deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{deviation}"
+
+
+def markdown_table(results: Mapping[str, Any], part: str | None = None) -> str:
+    """The comparison as a Markdown table: mean ± standard deviation over the seeds."""
+    rows = summary(results, part)
+    names = list(rows[0].values)
+    header = ["loss", "learning rate", "seeds", *names, f"p ({names[0]})", "seconds"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for row in rows:
+        p_value = "" if row.p_value is None else f"{row.p_value:.2f}"
+        cells = [row.loss, f"{row.learning_rate:g}", str(len(row.seeds)), *(spread(row.values[n]) for n in names)]
+        lines.append("| " + " | ".join([*cells, p_value, f"{mean(row.seconds):.0f}"]) + " |")
+    return "\n".join(lines)
+
+
+def _paired_p_value(first: tuple[float, ...], second: tuple[float, ...]) -> float | None:
+    from scipy.stats import ttest_rel
+
+    differences = {round(a - b, 12) for a, b in zip(first, second, strict=True)}
+    if len(first) < 2 or len(differences) < 2:
+        return None
+    result: Any = ttest_rel(first, second)
+    return float(result.pvalue)

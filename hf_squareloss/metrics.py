@@ -1,0 +1,73 @@
+"""Task metrics as evaluate modules that need no network: evaluate.load() fetches every metric from the Hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+
+_CITATION = "Wang et al. GLUE: A Multi-Task Benchmark and Analysis Platform. ICLR 2019. arXiv 1804.07461"
+_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
+_REGRESSION = ("pearson", "spearmanr", "mse")
+
+
+class TextClassificationMetric(evaluate.Metric):
+    """Scores of predicted classes or values, by name; F1 is of class 1 with two classes and the macro mean otherwise.
+
+    Args:
+        names: any of accuracy, f1, matthews_correlation (predictions and references are class indices), or of
+            pearson, spearmanr, mse (they are real values).
+
+    Works with `evaluate.combine` and `evaluate.save`.
+
+    Raises:
+        ValueError: an unknown name, or classes and values mixed.
+
+    Example:
+        >>> TextClassificationMetric(["accuracy"]).compute(predictions=[0, 1], references=[0, 0])
+        {'accuracy': 0.5}
+    """
+
+    def __init__(self, names: list[str] | tuple[str, ...], **kwargs: Any) -> None:
+        if not names or not (set(names) <= set(_CLASSIFICATION) or set(names) <= set(_REGRESSION)):
+            raise ValueError(
+                f"metric names must all be among {_CLASSIFICATION} or all among {_REGRESSION}, got {names}"
+            )
+        self._names = tuple(names)
+        super().__init__(keep_in_memory=True, **kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        kind = "float32" if set(self._names) <= set(_REGRESSION) else "int64"
+        return evaluate.MetricInfo(
+            description=(self.__doc__ or "").strip(),
+            citation=_CITATION,
+            inputs_description="predictions and references: one class index or real value per item",
+            features=datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)}),
+        )
+
+    def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float]:
+        return {name: _score(name, np.asarray(predictions), np.asarray(references)) for name in self._names}
+
+
+def _score(name: str, predictions: np.ndarray, references: np.ndarray) -> float:
+    from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+    match name:
+        case "accuracy":
+            return float(accuracy_score(references, predictions))
+        case "f1":
+            average = "binary" if max(references.max(), predictions.max()) <= 1 else "macro"
+            return float(f1_score(references, predictions, average=average, zero_division=0.0))  # type: ignore[arg-type]
+        case "matthews_correlation":
+            if len({*references.tolist(), *predictions.tolist()}) == 1:
+                return 0.0  # as scikit-learn has it, which would warn
+            return float(matthews_corrcoef(references, predictions))
+        case "mse":
+            return float(np.mean((predictions - references) ** 2))
+    if predictions.std() == 0 or references.std() == 0:
+        return float("nan")  # a constant has no correlation; scipy would warn
+    correlation: Any = pearsonr if name == "pearson" else spearmanr
+    return float(correlation(predictions, references).statistic)

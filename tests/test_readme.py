@@ -1,0 +1,102 @@
+"""The README's commands and code are valid as they stand on the page, and its figures are the results files' own."""
+
+import ast
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from accelerate.commands.launch import launch_command_parser
+
+import hf_squareloss
+from hf_squareloss import SquareLossTrainingArguments
+from hf_squareloss.command_line import parse_arguments
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_make_targets_exist() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = {words[1] for words in commands() if words[0] == "make"}
+    assert named >= {"demo", "test"} and named <= set(targets)
+
+
+def test_launch_commands_parse() -> None:
+    run_glue = example("run_glue")
+    classes = (run_glue.ModelArguments, run_glue.DataArguments, SquareLossTrainingArguments)
+    seen = 0
+    for words in commands():
+        words = [word for word in words if word != "..." and "=" not in word.split("/")[0].split("-")[0]]
+        if "accelerate" not in words:
+            continue
+        words = words[words.index("accelerate") + 2 :]
+        script = words.index("examples/run_glue.py")
+        parsed = launch_command_parser().parse_args([*words[:script], "script.py"])
+        assert parsed.training_script == "script.py"
+        own = [word for word in words[script + 1 :] if word != "--push_to_hub"]
+        data_args = parse_arguments(classes, [*own, "--use_cpu", "--output_dir", "x"])[1]
+        assert data_args.files or data_args.task_name or "bf16" in " ".join(words)
+        seen += 1
+    assert seen >= 4
+
+
+def test_a_wrong_option_is_noticed() -> None:
+    run_glue = example("run_glue")
+    with pytest.raises((SystemExit, ValueError)):
+        parse_arguments((run_glue.ModelArguments, run_glue.DataArguments), ["--no_such_option", "1"])
+
+
+def test_comparison_command_parses() -> None:
+    found = [words for words in commands() if "examples/compare_losses.py" in words]
+    assert len(found) == 1
+    args, shared = example("compare_losses").parse(found[0][2:])
+    assert args.losses == ["cross_entropy", "square", "squentropy"] and "--train_file" in shared
+
+
+def test_python_blocks_compile_and_name_what_exists() -> None:
+    code = "\n".join(blocks("python"))
+    tree = ast.parse(code)
+    imported = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "hf_squareloss"
+        for alias in node.names
+    ]
+    assert {"load_loss", "probability_pipeline"} <= set(imported)
+    for name in [*imported, "SquareLossTrainer", "attach_loss", "LossSelectionMixin", "SquareLoss"]:
+        assert hasattr(hf_squareloss, name) and name in README
+
+
+def test_figures_are_rendered_from_results_files() -> None:
+    with pytest.raises(SystemExit) as stop:
+        example("render_results").main(["--check"])
+    assert stop.value.code == 0
+
+
+def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render = example("render_results")
+    (tmp_path / "README.md").write_text("<!-- results -->\nold\n<!-- end results -->\n")
+    monkeypatch.setattr(render, "ROOT", tmp_path)
+    monkeypatch.setattr(render, "CARDS", tmp_path / "model_cards")
+    with pytest.raises(SystemExit, match="make docs"):
+        render.main(["--check"])
