@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 import hf_squareloss
+from hf_squareloss.comparison import spread, summary
 
 RUN_GLUE = Path(__file__).with_name("run_glue.py")
 LOWER_IS_BETTER = ("loss", "ece", "brier", "nll", "mse")
@@ -177,21 +178,16 @@ def write(args: argparse.Namespace, results: dict[str, Any]) -> None:
 
 def show(results: dict[str, Any]) -> None:
     """Mean and standard deviation over the seeds at the chosen learning rate."""
-    table = Table(title=results["title"], title_justify="left")
-    chosen = [r for r in results["runs"] if r["learning_rate"] == results["chosen"][r["loss"]]]
-    names = dict.fromkeys((results["metric"], "accuracy", "f1", "ece", "nll"))
-    cells = [(part, name) for part in ("validation", "test") for name in names if name in chosen[0].get(part, {})]
-    for column in ("loss", "lr", *map(" ".join, cells), "seconds"):
-        table.add_column(column)
-    for loss, lr in results["chosen"].items():
-        rows = [r for r in chosen if r["loss"] == loss]
-        values = [spread([r[part][name] for r in rows]) for part, name in cells]
-        table.add_row(loss, f"{lr:g}", *values, f"{mean(r['seconds'] for r in rows):.0f}")
-    Console().print(table)
-
-
-def spread(values: list[float]) -> str:
-    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+    tested = any("test" in run for run in results["runs"])
+    for part in ("validation", "test") if tested else ("validation",):
+        rows = summary(results, part)
+        table = Table(title=f"{results['title']}, {part}", title_justify="left")
+        for column in ("loss", "learning rate", *rows[0].values, "seconds"):
+            table.add_column(column)
+        for row in rows:
+            values = [spread(row.values[name]) for name in row.values]
+            table.add_row(row.loss, f"{row.learning_rate:g}", *values, f"{mean(row.seconds):.0f}")
+        Console().print(table)
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ def wanted(splits: dict[str, Dataset], name: str) -> Any:
 def compute_metrics(prediction: EvalPrediction, data: TextData, model: Any) -> dict[str, float]:
     scores = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
     references = prediction.label_ids
-    metric = TextClassificationMetric(data.metrics)
+    metric = TextClassificationMetric(data.metrics, data.num_labels)
     if data.label_names is None:
         found = metric.compute(predictions=np.squeeze(scores, -1), references=references)
         return dict(found or {})
@@ -317,6 +317,7 @@ def report(
     """The table at the end of the screen."""
     hidden = ("_per_second", "_flos", "epoch", "_samples")
     rows: dict[str, Any] = {"loss": str(trainer.loss.to_dict())}
+    closing = ""
     if data_args.is_demo and args.do_predict:
         other = "square" if args.loss == "cross_entropy" else "cross_entropy"
         rows |= {
@@ -326,12 +327,13 @@ def report(
             "Brier score": metrics["test_brier"],
             "training time": f"{metrics['train_runtime']:.0f} s" if "train_runtime" in metrics else "done before",
             "the model": args.output_dir,
-            "the same with the other loss": f"accelerate launch {os.path.relpath(__file__)} --loss {other}",
         }
+        closing = f"The same with {other}:\n\n    accelerate launch {os.path.relpath(__file__)} --loss {other}\n"
     else:
         rows |= {name: value for name, value in metrics.items() if not name.endswith(hidden)}
         rows["the model"] = args.output_dir
     show_table(task_title(data_args), rows)
+    print(closing)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,8 @@ def evaluate(
         labels.append(gathered[1].cpu())
     all_scores, all_labels = torch.cat(scores), torch.cat(labels)
     predictions = all_scores.squeeze(-1) if regression else all_scores.argmax(-1)
-    found = TextClassificationMetric(names).compute(predictions=predictions.tolist(), references=all_labels.tolist())
+    metric = TextClassificationMetric(names, all_scores.shape[-1])
+    found = metric.compute(predictions=predictions.tolist(), references=all_labels.tolist())
     if regression:
         return dict(found or {})
     unwrapped: Any = accelerator.unwrap_model(model)
@@ -178,6 +179,7 @@ def save(
         dataset_name=f"GLUE {args.task_name.upper()}" if args.task_name else "local files",
         dataset="nyu-mll/glue" if args.task_name else None,
         base_model=args.model_name_or_path,
+        regression=plain.config.num_labels == 1,
         training={"learning rate": args.learning_rate, "epochs": args.num_train_epochs, "seed": args.seed},
     )
     (args.output_dir / "README.md").write_text(card, encoding="utf8")

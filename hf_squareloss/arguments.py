@@ -37,6 +37,8 @@ class SquareLossTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.class_weights, list):  # as a JSON file of arguments has it
+            self.class_weights = ",".join(map(str, self.class_weights))
         if self.class_weights != "balanced":
             self.make_loss()  # wrong names and values are refused before anything is loaded
 

@@ -27,6 +27,7 @@ def model_card(
     dataset: str | None = None,
     base_model: str | None = None,
     training: Mapping[str, Any] | None = None,
+    regression: bool = False,
     language: str | None = None,
     license: str | None = None,
     tags: list[str] | None = None,
@@ -42,6 +43,7 @@ def model_card(
         dataset: the data set's Hub name, if it has one.
         base_model: the Hub name of the model it was fine-tuned from, or a folder, which is left out.
         training: settings shown as a table (learning rate, epochs, seed, ...).
+        regression: the model predicts one real value.
     """
     results = [
         EvalResult(
@@ -75,7 +77,7 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, regression=not metrics.keys().isdisjoint(_REGRESSION)))
+    sections.append(_reading(repo_id, loss, regression=regression))
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:

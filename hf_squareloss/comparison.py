@@ -51,7 +51,8 @@ def summary(results: Mapping[str, Any], part: str | None = None) -> list[Row]:
     }
     runs = [run for group in chosen.values() for run in group]
     part = part or ("test" if all("test" in run for run in runs) else "validation")
-    names = [name for name in METRICS if all(name in run[part] for run in runs)]
+    wanted = dict.fromkeys((results.get("metric", METRICS[0]), *METRICS))
+    names = [name for name in wanted if all(name in run[part] for run in runs)]
     rows: list[Row] = []
     for loss, group in chosen.items():
         values = {name: tuple(run[part][name] for run in group) for name in names}

@@ -30,12 +30,13 @@ class TextClassificationMetric(evaluate.Metric):
         {'accuracy': 0.5}
     """
 
-    def __init__(self, names: list[str] | tuple[str, ...], **kwargs: Any) -> None:
+    def __init__(self, names: list[str] | tuple[str, ...], num_classes: int | None = None, **kwargs: Any) -> None:
         if not names or not (set(names) <= set(_CLASSIFICATION) or set(names) <= set(_REGRESSION)):
             raise ValueError(
                 f"metric names must all be among {_CLASSIFICATION} or all among {_REGRESSION}, got {names}"
             )
         self._names = tuple(names)
+        self._num_classes = num_classes
         super().__init__(keep_in_memory=True, **kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
@@ -48,10 +49,13 @@ class TextClassificationMetric(evaluate.Metric):
         )
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float]:
-        return {name: _score(name, np.asarray(predictions), np.asarray(references)) for name in self._names}
+        return {
+            name: _score(name, np.asarray(predictions), np.asarray(references), self._num_classes)
+            for name in self._names
+        }
 
 
-def _score(name: str, predictions: np.ndarray, references: np.ndarray) -> float:
+def _score(name: str, predictions: np.ndarray, references: np.ndarray, num_classes: int | None) -> float:
     from scipy.stats import pearsonr, spearmanr
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
@@ -59,7 +63,8 @@ def _score(name: str, predictions: np.ndarray, references: np.ndarray) -> float:
         case "accuracy":
             return float(accuracy_score(references, predictions))
         case "f1":
-            average = "binary" if max(references.max(), predictions.max()) <= 1 else "macro"
+            binary = num_classes == 2 if num_classes else max(references.max(), predictions.max()) <= 1
+            average = "binary" if binary else "macro"
             return float(f1_score(references, predictions, average=average, zero_division=0.0))  # type: ignore[arg-type]
         case "matthews_correlation":
             if len({*references.tolist(), *predictions.tolist()}) == 1:

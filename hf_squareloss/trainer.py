@@ -118,6 +118,13 @@ class LossSelectionMixin(_Trainer):
             count = count * max(1, self.args.n_gpu)
         return count / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # Resumed at its last step in the middle of an epoch, the Trainer (5.23) takes one step more before it stops.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     # ---- the Hub --------------------------------------------------------------------------------------------------
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         if self.is_world_process_zero():
@@ -166,6 +173,7 @@ class LossSelectionMixin(_Trainer):
             dataset=_first(dataset_tags),
             base_model=finetuned_from,
             training=training,
+            regression=self._head.num_classes == 1,
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,

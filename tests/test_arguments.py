@@ -72,3 +72,8 @@ def test_help_and_dictionary() -> None:
     assert all(f"--{name}" in shown.getvalue() for name in ("loss", "loss_k", "loss_M", "class_weights"))
     ours, stock = SquareLossTrainingArguments(use_cpu=True), TrainingArguments(use_cpu=True)
     assert ours.to_dict().keys() - stock.to_dict().keys() == {"loss", "loss_k", "loss_M", "class_weights"}
+
+
+def test_class_weights_may_be_a_json_list(tmp_path: Path) -> None:
+    args = SquareLossTrainingArguments(output_dir=str(tmp_path), use_cpu=True, class_weights=[1, 3])  # type: ignore
+    assert args.make_loss().class_weights == (1.0, 3.0)

@@ -91,8 +91,8 @@ def test_a_folder_is_no_base_model(base: str | None, tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("metrics", [{"pearson": 0.9, "spearmanr": 0.8}, {"mse": 0.5}])
 def test_a_regression_card_speaks_of_values(metrics: dict[str, float]) -> None:
-    card = make(metrics=metrics)
-    assert "predicted value" in card
+    card = make(metrics=metrics, regression=True)
+    assert "predicted value" in card and "predicted value" not in make(metrics=metrics)
     assert "probabilit" not in card.lower()
     (model,) = metadata(card)["model-index"]
     found = {metric["type"]: metric["value"] for result in model["results"] for metric in result["metrics"]}

@@ -104,6 +104,13 @@ def test_metrics_of_values(name: str) -> None:
     assert compute(name, y, y) == pytest.approx(0.0 if name == "mse" else 1.0)
 
 
+def test_f1_of_three_classes_is_the_macro_mean_where_only_two_occur() -> None:
+    p, y = [0, 0, 0, 1], [0, 0, 1, 1]
+    found = TextClassificationMetric(["f1"], num_classes=3).compute(predictions=p, references=y)
+    assert found == {"f1": pytest.approx(mean([f1_of(0, p, y), f1_of(1, p, y)]))}
+    assert found["f1"] != pytest.approx(compute("f1", p, y))
+
+
 def test_f1_with_two_classes_is_of_class_1() -> None:
     p, y = [1, 1, 1, 0], [1, 0, 0, 0]
     assert compute("f1", p, y) == pytest.approx(2 * 1 / (3 + 1))

@@ -297,6 +297,23 @@ def test_resumed_run_equals_undisturbed_run(tmp_path: Path) -> None:
     assert torch.equal(flat_weights(resumed.model), flat_weights(undisturbed.model))
 
 
+def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
+    """Resumed at max_steps in the middle of an epoch; the stock Trainer takes one step more (the negative control)."""
+
+    batches_of_2: dict[str, Any] = {"per_device_train_batch_size": 2}
+
+    def steps_after_resuming(kind: type[Any], folder: str, **options: Any) -> int:
+        args = arguments(tmp_path / folder, max_steps=2, save_strategy="steps", save_steps=1, **batches_of_2)
+        make = lambda: kind(make_model("bert"), args, train_dataset=make_examples("bert"), **options)  # noqa: E731
+        make().train()
+        again = make()
+        again.train(resume_from_checkpoint=True)
+        return again.state.global_step
+
+    assert steps_after_resuming(SquareLossTrainer, "ours", loss="square") == 2
+    assert steps_after_resuming(Trainer, "stock") == 3
+
+
 def test_hyperparameter_search_varies_the_loss(tmp_path: Path) -> None:
     import optuna
 
