@@ -333,7 +333,8 @@ def report(
         rows |= {name: value for name, value in metrics.items() if not name.endswith(hidden)}
         rows["the model"] = args.output_dir
     show_table(task_title(data_args), rows)
-    print(closing)
+    if closing:
+        print(closing)
 
 
 if __name__ == "__main__":
