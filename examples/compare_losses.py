@@ -72,6 +72,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--title", help="name of the comparison in tables; default: the folder's")
     parser.add_argument("--output_dir", type=Path, required=True)
     args = parser.parse_args(argv[:split])
+    if any(argument.split("=")[0] in ("--token", "--hub_token") for argument in argv):
+        parser.error("results.json holds the arguments and is meant to be published: give tokens by HF_TOKEN")
     if not argv[split + 1 :]:
         parser.error("give the arguments for run_glue.py after --")
     return args, argv[split + 1 :]
@@ -165,9 +167,19 @@ def environment() -> dict[str, Any]:
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "python": platform.python_version(),
         "hf_squareloss": hf_squareloss.__version__,
+        "commit": commit(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def commit() -> str | None:
+    """The commit of this checkout, where there is one."""
+    command = ["git", "-C", str(RUN_GLUE.parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def write(args: argparse.Namespace, results: dict[str, Any]) -> None:

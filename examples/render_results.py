@@ -44,7 +44,7 @@ def section(results: dict[str, Any], heading: str) -> str:
     note = (
         f"{part} part, mean ± standard deviation over the seeds; learning rate of each loss chosen on the validation "
         f"part from {rates}; {where['machine']}, {where['threads']} thread, torch {where['torch']}, transformers "
-        f"{where['transformers']}"
+        f"{where['transformers']}; seconds are wall clock beside other work on that machine, so they compare nothing"
     )
     return f"{heading}{results['title']}{heading} ({note})\n\n{markdown_table(results)}"
 

@@ -17,7 +17,8 @@ The same command again resumes after a kill. `--loss cross_entropy` trains the b
 
 import logging
 import os
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_loss
-from hf_squareloss.checkpoints import last_complete_checkpoint
+from hf_squareloss.checkpoints import last_complete_checkpoint, record_run, refuse_other_run
 from hf_squareloss.command_line import parse_arguments, show_table
 from hf_squareloss.data import (
     GLUE_TASKS,
@@ -146,7 +147,13 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
     metrics: dict[str, float] = {}
     if args.do_train:
+        settings = run_settings(model_args, data_args, args)
+        refuse_other_run(args.output_dir, settings)
+        if args.should_save:
+            record_run(args.output_dir, settings)
         checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir, args.world_size)
+        if checkpoint and args.should_log:
+            print(f"Resuming from {checkpoint}")
         result = trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model()
         trainer.save_state()
@@ -194,6 +201,24 @@ def demo_defaults(model_args: ModelArguments, args: SquareLossTrainingArguments)
     }
 
 
+def run_settings(
+    model_args: ModelArguments, data_args: DataArguments, args: SquareLossTrainingArguments
+) -> dict[str, Any]:
+    """What must be the same for a run to be resumed; the loss is in the model's config."""
+    return {
+        "task_name": data_args.task_name,
+        "dataset_name": data_args.dataset_name,
+        "dataset_config_name": data_args.dataset_config_name,
+        "train_file": data_args.train_file and Path(data_args.train_file).name,
+        "max_train_samples": data_args.max_train_samples,
+        "max_seq_length": data_args.max_seq_length,
+        "model_name_or_path": model_args.model_name_or_path,
+        "seed": args.seed,
+        "learning_rate": args.learning_rate,
+        "global batch size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+    }
+
+
 def load_data(model_args: ModelArguments, data_args: DataArguments) -> TextData:
     if data_args.is_demo:
         return from_dataset_dict(docstring_topics())
@@ -218,8 +243,10 @@ def load_model(model_args: ModelArguments, data: TextData) -> tuple[Any, Any, Te
         "trust_remote_code": model_args.trust_remote_code,
     }
     config = AutoConfig.from_pretrained(model_args.config_name or name, **hub)
-    if config.id2label:
-        data = with_label_order(data, list(config.id2label.values()))
+    classes = list((config.id2label or {}).values())
+    if data.label_names == []:  # no split has labels: the model knows its classes
+        data = replace(data, label_names=classes if len(classes) > 1 else None)
+    data = with_label_order(data, classes)
     if data.label_names is not None and data.num_labels == 1:
         raise ValueError(f"all labels are {data.label_names[0]!r}: there is nothing to tell apart")
     config.num_labels = data.num_labels
@@ -251,7 +278,10 @@ def choose_loss(args: SquareLossTrainingArguments, model: Any, data: TextData) -
     if model.config.to_dict().get(KEY) is None:
         return None
     args.label_smoothing_factor = 0.0  # it is in the model's loss
-    return load_loss(model)
+    loss = load_loss(model)
+    if args.should_log:
+        print(f"Evaluating with the loss that the model was trained with: {loss.to_dict()}")
+    return loss
 
 
 def limited(data: TextData, data_args: DataArguments) -> TextData:
@@ -301,6 +331,9 @@ def predict(trainer: SquareLossTrainer, split: Dataset, name: str, data: TextDat
 
 
 def save(trainer: SquareLossTrainer, split: str, metrics: dict[str, float]) -> dict[str, float]:
+    everything = Path(trainer.args.output_dir or ".", "all_results.json")
+    if trainer.is_world_process_zero() and everything.exists() and not everything.read_text().rstrip().endswith("}"):
+        everything.unlink()  # cut off by a kill
     trainer.save_metrics(split, metrics)
     return metrics
 
@@ -328,7 +361,8 @@ def report(
             "training time": f"{metrics['train_runtime']:.0f} s" if "train_runtime" in metrics else "done before",
             "the model": args.output_dir,
         }
-        closing = f"The same with {other}:\n\n    accelerate launch {os.path.relpath(__file__)} --loss {other}\n"
+        launcher = os.path.relpath(Path(sys.executable).with_name("accelerate"))
+        closing = f"The same with {other}:\n\n    {launcher} launch {os.path.relpath(__file__)} --loss {other}\n"
     else:
         rows |= {name: value for name, value in metrics.items() if not name.endswith(hidden)}
         rows["the model"] = args.output_dir
@@ -338,4 +372,7 @@ def report(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        sys.exit(f"run_glue.py: {error}")

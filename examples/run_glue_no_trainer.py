@@ -45,8 +45,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model_name_or_path", required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--loss", default="square", help=", ".join(LOSSES))
-    parser.add_argument("--loss_k", type=float, help="square loss: weight of the true class; default: auto")
-    parser.add_argument("--loss_M", type=float, help="square loss: target of the true class; default: auto")
+    parser.add_argument("--loss_k", type=scale, help="square loss: weight of the true class; a number, auto or paper")
+    parser.add_argument("--loss_M", type=scale, help="square loss: target of the true class; a number, auto or paper")
     parser.add_argument("--label_smoothing", type=float, default=0.0)
     parser.add_argument("--max_length", type=int, default=128)
     parser.add_argument("--max_train_samples", type=int)
@@ -67,6 +67,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if (args.task_name is None) == (args.train_file is None or args.validation_file is None):
         parser.error("give --task_name, or --train_file and --validation_file")
     return args
+
+
+def scale(text: str) -> float | str:
+    return text if text in ("auto", "paper") else float(text)
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:

@@ -14,6 +14,13 @@ from huggingface_hub.utils import validate_repo_id
 from hf_squareloss.losses import Loss
 
 _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
+_PIPELINES = ("text-classification", "image-classification", "audio-classification")
+_AUTO_CLASSES = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "image-classification": "AutoModelForImageClassification",
+    "audio-classification": "AutoModelForAudioClassification",
+    "token-classification": "AutoModelForTokenClassification",
+}
 _REGRESSION = ("pearson", "spearmanr", "mse")
 
 
@@ -22,7 +29,7 @@ def model_card(
     repo_id: str,
     loss: Loss,
     metrics: Mapping[str, float],
-    task: str = "text-classification",
+    task: str | None = "text-classification",
     dataset_name: str = "unknown",
     dataset: str | None = None,
     base_model: str | None = None,
@@ -38,7 +45,7 @@ def model_card(
         repo_id: the model's name on the Hub, "user/name".
         loss: the loss it was trained with.
         metrics: evaluation metrics of this run by name, without prefix; ece, brier and nll are calibration.
-        task: the Hub's pipeline tag.
+        task: the Hub's pipeline tag; None where there is none.
         dataset_name: a readable name of the data.
         dataset: the data set's Hub name, if it has one.
         base_model: the Hub name of the model it was fine-tuned from, or a folder, which is left out.
@@ -47,7 +54,7 @@ def model_card(
     """
     results = [
         EvalResult(
-            task_type=task,
+            task_type=task or "other",
             dataset_type=dataset or "local",
             dataset_name=dataset_name,
             metric_type=name,
@@ -77,7 +84,7 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, regression=regression))
+    sections.append(_reading(repo_id, loss, task, regression=regression))
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
@@ -85,7 +92,7 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _reading(repo_id: str, loss: Loss, *, regression: bool) -> str:
+def _reading(repo_id: str, loss: Loss, task: str | None, *, regression: bool) -> str:
     if regression:
         return "## Reading the scores\n\nThe one score is the predicted value."
     undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
@@ -95,11 +102,8 @@ def _reading(repo_id: str, loss: Loss, *, regression: bool) -> str:
         else "The model gives raw scores, one per class. Their largest is the prediction; a softmax of them is not a "
         "probability."
     )
-    return f"""## Probabilities
-
-{warning}
-
-```python
+    auto_class = _AUTO_CLASSES.get(task or "", "AutoModel")
+    pipe = f"""```python
 from hf_squareloss import probability_pipeline
 
 classify = probability_pipeline("{repo_id}", top_k=None)
@@ -107,11 +111,16 @@ classify = probability_pipeline("{repo_id}", top_k=None)
 
 or, with scores of your own:
 
-```python
-from hf_squareloss import load_loss
-from transformers import AutoModelForSequenceClassification
+"""
+    return f"""## Probabilities
 
-model = AutoModelForSequenceClassification.from_pretrained("{repo_id}")
+{warning}
+
+{pipe if task in _PIPELINES else ""}```python
+from hf_squareloss import load_loss
+from transformers import {auto_class}
+
+model = {auto_class}.from_pretrained("{repo_id}")
 probabilities = load_loss(model).probabilities(model(**inputs).logits)
 ```"""
 

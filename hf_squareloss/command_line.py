@@ -29,6 +29,16 @@ OLD_SPELLINGS: dict[str, str] = {
     "use_auth_token": "--token",
     "use_fast_tokenizer": "nothing: tokenizers are always fast",
     "use_mps_device": "nothing: the device is found",
+    "dispatch_batches": "--accelerator_config",
+    "fp16_opt_level": "--fp16 or --bf16",
+    "fsdp_min_num_params": "--fsdp_config",
+    "fsdp_transformer_layer_cls_to_wrap": "--fsdp_config",
+    "jit_mode_eval": "--torch_compile",
+    "push_to_hub_organization": "--hub_model_id with organization/name",
+    "sharded_ddp": "--fsdp or --deepspeed",
+    "split_batches": "--accelerator_config",
+    "torchdynamo": "--torch_compile_backend",
+    "use_ipex": "nothing: torch does it",
     "warmup_ratio": "--warmup_steps (below 1 it is a ratio)",
 }
 

@@ -48,7 +48,8 @@ class TextData:
     Attributes:
         splits: train, validation, test; MNLI's second validation and test sets are validation_mm and test_mm. Without
             a label column where the labels are hidden.
-        label_names: one name per class in the order of the indices; None for real values (regression).
+        label_names: one name per class in the order of the indices; None for real values (regression); empty where no
+            split has labels.
         metrics: names for `TextClassificationMetric`.
     """
 
@@ -115,7 +116,11 @@ def load_files(files: Mapping[str, str], columns: Mapping[str, str], **load_opti
             raise ValueError(f"{split} file {file}: must end in {', '.join(_FORMATS)}")
         if not Path(file).is_file():
             raise ValueError(f"{split} file {file} does not exist")
-        if not any(line.strip() for line in Path(file).read_text(encoding="utf8").splitlines()[kind == "csv" :]):
+        try:
+            lines = Path(file).read_text(encoding="utf8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{split} file {file} is not UTF-8: {error}") from error
+        if not any(line.strip() for line in lines[kind == "csv" :]):
             raise ValueError(f"the {split} split is empty: no rows in {file}")
         # "NA" and "null" are words; and tab-separated files as GLUE ships them have stray quotes.
         options: dict[str, Any] = {"keep_default_na": False} if kind == "csv" else {}
@@ -150,9 +155,12 @@ def with_label_order(data: TextData, names: list[str]) -> TextData:
 
     A model that was trained elsewhere may count its classes differently, and a small file may lack some of them.
     """
-    if data.label_names is None or data.label_names == names or not set(data.label_names) <= set(names):
+    if data.label_names is None or data.label_names == names:
         return data
-    to_index = [names.index(label) for label in data.label_names]
+    folded = [name.casefold() for name in names]  # "ENTAILMENT" is "entailment"
+    if len(set(folded)) < len(names) or not {label.casefold() for label in data.label_names} <= set(folded):
+        return data
+    to_index = [folded.index(label.casefold()) for label in data.label_names]
     splits = {
         name: split.remove_columns("label").add_column("label", [to_index[i] for i in split["label"]])  # type: ignore[call-arg]
         if "label" in split.column_names
@@ -221,10 +229,13 @@ def _make(splits: dict[str, Dataset], columns: Mapping[str, str], metrics: tuple
 
 
 def _label_names(splits: Mapping[str, Dataset]) -> tuple[list[str], bool]:
-    """The classes, from the features or else from the training labels (or the only split's), and: are they values?"""
+    """The classes, from the features or else from the training (or the first known) labels, and: are they values?"""
     from datasets import ClassLabel
 
-    first = splits.get("train") or next(iter(splits.values()))
+    labelled = [split for split in splits.values() if "label" in split.column_names]
+    if not labelled:
+        return [], False
+    first = splits["train"] if "train" in splits else labelled[0]
     feature = first.features["label"]
     if isinstance(feature, ClassLabel):
         return list(feature.names), False

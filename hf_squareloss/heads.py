@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class Head:
         shifts: score t belongs to label t + 1 (causal language models).
         keeps_labels: the model needs the labels itself, to build its decoder inputs.
         language_model: the classes are a vocabulary.
+        task: the classification pipeline that this head has, as transformers and the Hub call it.
     """
 
     num_classes: int | None = None
@@ -45,6 +46,7 @@ class Head:
     shifts: bool = False
     keeps_labels: bool = False
     language_model: bool = False
+    task: str | None = None
 
     @classmethod
     def of(cls, model: nn.Module) -> Head:
@@ -56,22 +58,25 @@ class Head:
         model = base_model(model)
         if not isinstance(model, PreTrainedModel):
             return cls()
-        name, config = type(model).__name__, model.config
-        if name in _CTC:
-            raise ValueError(f"{name}: CTC heads need a loss over alignments, which this release does not have")
-        if name in _CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM:
+        # FSDP2 and users subclass: a head is known by any of its classes.
+        names, config = {c.__name__ for c in type(model).__mro__}, model.config
+        if names & _CTC:
+            raise ValueError(
+                f"{type(model).__name__}: CTC heads need a loss over alignments, which this release does not have"
+            )
+        if names & (_CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM):
             encoder_decoder = config.is_encoder_decoder
             return cls(
                 num_classes=config.get_text_config().vocab_size,
-                shifts=name not in _MASKED_LM and not encoder_decoder,
+                shifts=not names & _MASKED_LM and not encoder_decoder,
                 keeps_labels=encoder_decoder,
                 language_model=True,
             )
-        if name in _MULTIPLE_CHOICE:
+        if names & _MULTIPLE_CHOICE:
             return cls()
         saved = config.to_dict().get("hf_squareloss") or {}
         multi_label = config.problem_type == "multi_label_classification" or bool(saved.get("multi_label"))
-        return cls(num_classes=config.num_labels, multi_label=multi_label)
+        return cls(num_classes=config.num_labels, multi_label=multi_label, task=task_of(names))
 
     def fit(self, loss: Loss) -> Loss:
         """`loss` for this head: multi-label where the head is, parameters as numbers where C is known.
@@ -86,7 +91,7 @@ class Head:
         loss = loss.resolve(self.num_classes)
         # One item of the right shape: a loss that cannot do this task says so now and not after the first batch.
         example = torch.zeros(1, self.num_classes)
-        if self.multi_label:
+        if loss.multi_label:
             loss(example, torch.zeros(1, self.num_classes))
         else:
             loss(example, torch.zeros(1, dtype=torch.float if self.num_classes == 1 else torch.long))
@@ -112,8 +117,26 @@ class Head:
         return labels[..., 1:] if self.shifts else labels
 
     def num_items(self, loss: Loss, labels: Tensor) -> Tensor:
-        """The denominator that `labels` contribute to the mean: scalar."""
-        return loss.item_weights(self.aligned(labels), self.num_classes).sum()
+        """The denominator that `labels` contribute to the mean: scalar. ValueError for labels out of range."""
+        labels = self.aligned(labels)
+        if self.num_classes not in (None, 1):
+            loss.check_labels(labels, self.num_classes)
+        return loss.item_weights(labels, self.num_classes).sum()
+
+
+def task_of(class_names: Iterable[str]) -> str | None:
+    """The classification task of a model with these class names, or None."""
+    names = set(class_names)
+    # Audio before text: its heads end in ForSequenceClassification too.
+    for task, mapping in (
+        ("audio-classification", auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
+        ("image-classification", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        ("text-classification", auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+        ("token-classification", auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
+    ):
+        if names & _names(mapping):
+            return task
+    return None
 
 
 def base_model(model: nn.Module) -> nn.Module:

@@ -6,15 +6,15 @@ from typing import Any
 
 from transformers import (
     AudioClassificationPipeline,
+    AutoConfig,
     ImageClassificationPipeline,
     Pipeline,
     PreTrainedModel,
     TextClassificationPipeline,
     pipeline,
 )
-from transformers.models.auto import modeling_auto as auto
 
-from hf_squareloss.heads import base_model
+from hf_squareloss.heads import base_model, task_of
 from hf_squareloss.saved_loss import load_loss
 
 
@@ -71,19 +71,11 @@ def probability_pipeline(model: str | PreTrainedModel, task: str | None = None, 
 
 def _task_of(model: str | PreTrainedModel, kwargs: dict[str, Any]) -> str:
     if isinstance(model, str):
-        from transformers import AutoConfig
-
         hub = {key: kwargs[key] for key in ("revision", "token", "trust_remote_code") if key in kwargs}
-        names = AutoConfig.from_pretrained(model, **hub).architectures or [""]
-        name = names[0]
+        names = AutoConfig.from_pretrained(model, **hub).architectures or []
     else:
-        name = type(base_model(model)).__name__
-    # Audio before text: its heads end in ForSequenceClassification too.
-    for task, mapping in (
-        ("audio-classification", auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
-        ("image-classification", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
-        ("text-classification", auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
-    ):
-        if name in mapping.values():
-            return task
-    raise ValueError(f"no classification pipeline for {name or model!r}: give task=")
+        names = [c.__name__ for c in type(base_model(model)).__mro__]
+    task = task_of(names)
+    if task is None:
+        raise ValueError(f"no classification pipeline for {names[0] if names else model!r}: give task=")
+    return task

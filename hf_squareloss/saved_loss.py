@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from hf_squareloss.heads import Head, base_model
 from hf_squareloss.losses import Loss, make_loss
@@ -38,7 +37,7 @@ def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
     """The loss a model was trained with, from its config.
 
     Args:
-        model: a model or config loaded with from_pretrained, or the path of a saved model's folder.
+        model: a model or config loaded with from_pretrained, or its name on the Hub, or its folder.
 
     Raises:
         ValueError: the config names no loss, or one that is not registered in `hf_squareloss.losses.LOSSES`.
@@ -48,11 +47,11 @@ def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
         >>> load_loss(model).probabilities(model(**inputs).logits)  # doctest: +SKIP
     """
     if isinstance(model, str | Path):
-        values = json.loads((Path(model) / "config.json").read_text())
-    else:
-        config = base_model(model).config if isinstance(model, nn.Module) else model
-        assert isinstance(config, PreTrainedConfig)
-        values = config.to_dict()
+        model = AutoConfig.from_pretrained(model)
+    config = base_model(model).config if isinstance(model, nn.Module) else model
+    if not isinstance(config, PreTrainedConfig):
+        raise ValueError(f"load_loss takes a transformers model, its config or its name, got {type(model).__name__}")
+    values = config.to_dict()
     saved = dict(values.get(KEY) or {})
     if not saved:
         raise ValueError(f"this model's config has no {KEY!r} entry: it was not trained and saved with hf_squareloss")

@@ -57,6 +57,8 @@ class LossSelectionMixin(_Trainer):
             raise ValueError("compute_loss_func would be ignored: give the loss as `loss=`")
         self._requested_loss = loss
         super().__init__(*args, compute_loss_func=self._loss_from_outputs, **kwargs)
+        # The loss is ours alone: the model need not scale one, and DataParallel cannot scatter the count (5.23).
+        self.model_accepts_loss_kwargs = False
         self._select_loss()
         # Not used with a compute_loss_func; Seq2SeqTrainer's evaluation would replace our loss by it (5.23).
         self.label_smoother = None
@@ -168,7 +170,7 @@ class LossSelectionMixin(_Trainer):
             repo_id=self.hub_model_id or model_name or folder.absolute().name,
             loss=self._loss,
             metrics=metrics,
-            task=_first(tasks) or "text-classification",
+            task=_first(tasks) or self._head.task,
             dataset_name=_first(dataset) or "unnamed data",
             dataset=_first(dataset_tags),
             base_model=finetuned_from,
@@ -186,7 +188,8 @@ class LossSelectionMixin(_Trainer):
         kept = last_complete_checkpoint(self._get_output_dir(None), self.args.world_size)
         advice = "a lower learning rate, max_grad_norm or bf16 instead of fp16 usually helps"
         where = f"the last checkpoint is {kept}" if kept else "no checkpoint had been saved yet"
-        return f"step {self.state.global_step}, loss {self._loss}: {what}; {where}; {advice}"
+        step = self.state.global_step + self.is_in_train  # the step under way
+        return f"step {step}, loss {self._loss}: {what}; {where}; {advice}"
 
 
 class SquareLossTrainer(LossSelectionMixin, Trainer):

