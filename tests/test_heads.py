@@ -1,5 +1,6 @@
 """Which scores belong to which labels, for each family of models."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,16 @@ from hf_squareloss import CrossEntropy, SquareLoss
 from hf_squareloss.heads import Head, base_model
 
 CLASSIFIER, VOCABULARY = Head(num_classes=CLASSES), {"num_classes": VOCAB, "language_model": True}
+
+
+TASKS = {
+    "bert": "text-classification",
+    "llama": "text-classification",
+    "bart": "text-classification",
+    "vit": "image-classification",
+    "wav2vec2": "audio-classification",
+    "bert_tokens": "token-classification",
+}
 
 
 @pytest.mark.parametrize(
@@ -27,7 +38,8 @@ CLASSIFIER, VOCABULARY = Head(num_classes=CLASSES), {"num_classes": VOCAB, "lang
 )
 def test_head_of(family: str, config: Any, head: Head) -> None:
     model = make_model(family, **config)
-    assert Head.of(model) == head
+    assert replace(Head.of(model), task=None) == head
+    assert Head.of(model).task == TASKS.get(family)
     batch = batch_of(make_examples(family))
     labels = batch["labels"] if head.keeps_labels else batch.pop("labels")
     scores, aligned = head.scores_and_labels(model(**batch), labels)

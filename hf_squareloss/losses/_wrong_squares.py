@@ -27,7 +27,9 @@ class _WrongSquaresAndTrueScore(torch.autograd.Function):
         grad_wrong, grad_true = grads
         scores, labels = ctx.saved_tensors
         grad = scores * (2.0 * grad_wrong).unsqueeze(-1)
-        grad = grad.scatter_(-1, labels.unsqueeze(-1), grad_true.unsqueeze(-1))
+        true_score = scores.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        instead = grad_true - 2.0 * grad_wrong * true_score
+        grad = grad.scatter_add_(-1, labels.unsqueeze(-1), instead.unsqueeze(-1))
         return grad.to(scores.dtype), None
 
 
