@@ -108,7 +108,7 @@ def refused(front_matter):
 api = HfApi()
 api.create_repo("alice/card")
 assert not any(refused("language: en\\nbase_model: google-bert/bert-base-uncased\\ndatasets:\\n- nyu-mll/glue"))
-assert all(refused("base_model: /tmp/output/checkpoint-10"))
+assert all(refused("base_model: /output/checkpoint-10"))
 assert all(refused("language: english"))
 assert all(refused("model-index:\\n- name: m\\n  results:\\n  - task: {type: t}\\n    metrics: [{type: accuracy}]"))
 """
