@@ -3,12 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.losses import CrossEntropy, Loss, SquareLoss, Squentropy, make_loss, square_loss
+from hf_squareloss.losses import CrossEntropy, Loss, SquareLoss, Squentropy, ctc_loss, make_loss, square_loss
 
 if TYPE_CHECKING:
     from hf_squareloss.arguments import SquareLossTrainingArguments as SquareLossTrainingArguments
     from hf_squareloss.attach import attach_loss as attach_loss
     from hf_squareloss.attach import detach_loss as detach_loss
+    from hf_squareloss.decoding import ctc_beam_search as ctc_beam_search
+    from hf_squareloss.decoding import log_probabilities as log_probabilities
+    from hf_squareloss.decoding import probability_generation as probability_generation
     from hf_squareloss.pipelines import probability_pipeline as probability_pipeline
     from hf_squareloss.saved_loss import load_loss as load_loss
     from hf_squareloss.trainer import LossSelectionMixin as LossSelectionMixin
@@ -24,8 +27,11 @@ _LAZY = {
     "SquareLossTrainer": "hf_squareloss.trainer",
     "SquareLossTrainingArguments": "hf_squareloss.arguments",
     "attach_loss": "hf_squareloss.attach",
+    "ctc_beam_search": "hf_squareloss.decoding",
     "detach_loss": "hf_squareloss.attach",
     "load_loss": "hf_squareloss.saved_loss",
+    "log_probabilities": "hf_squareloss.decoding",
+    "probability_generation": "hf_squareloss.decoding",
     "probability_pipeline": "hf_squareloss.pipelines",
 }
 
@@ -39,9 +45,13 @@ __all__ = [
     "SquareLossTrainingArguments",
     "Squentropy",
     "attach_loss",
+    "ctc_beam_search",
+    "ctc_loss",
     "detach_loss",
     "load_loss",
+    "log_probabilities",
     "make_loss",
+    "probability_generation",
     "probability_pipeline",
     "square_loss",
 ]

@@ -15,8 +15,8 @@ class SquareLossTrainingArguments(TrainingArguments):
     """`TrainingArguments` with `--loss`, its parameters and class weights.
 
     Example:
-        >>> SquareLossTrainingArguments(loss="square", loss_k="2", loss_M="4").make_loss()
-        SquareLoss(label_smoothing=0.0, class_weights=None, multi_label=False, ignore_index=-100, k=2.0, M=4.0)
+        >>> SquareLossTrainingArguments(loss="square", loss_k="2", loss_M="4").make_loss().to_dict()
+        {'loss': 'square', 'k': 2.0, 'M': 4.0}
     """
 
     loss: str = field(default="square", metadata={"help": f"The loss to train with: {', '.join(LOSSES)}."})
@@ -29,6 +29,11 @@ class SquareLossTrainingArguments(TrainingArguments):
         default="auto",
         metadata={"help": "Square loss: target of the true class. A number, 'auto' or 'paper'."},
     )
+    ctc_tau: str = field(
+        default="auto",
+        metadata={"help": "CTC models: temperature of the soft minimum over alignments, 'posterior' for the costs "
+                          "expected by the model's own probabilities, or 'auto' for the loss's own choice."},
+    )  # fmt: skip
     class_weights: str | None = field(
         default=None,
         metadata={"help": "One positive weight per class, separated by commas, or 'balanced' (each class weighs the "
@@ -52,6 +57,11 @@ class SquareLossTrainingArguments(TrainingArguments):
         for name, value in (("k", self.loss_k), ("M", self.loss_M)):
             if value != "auto":
                 parameters[name] = value if value == "paper" else _number(f"loss_{name}", value, ", 'auto' or 'paper'")
+        if self.ctc_tau != "auto":
+            known = self.ctc_tau == "posterior"
+            parameters["ctc_tau"] = (
+                self.ctc_tau if known else _number("ctc_tau", self.ctc_tau, ", 'posterior' or 'auto'")
+            )
         if self.class_weights == "balanced":
             raise ValueError("class_weights='balanced' needs the training labels: give the weights as numbers")
         if self.class_weights is not None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from transformers import PreTrainedModel
 
-from hf_squareloss.heads import Head
+from hf_squareloss.heads import Head, is_ctc
 from hf_squareloss.losses import Loss, make_loss, scale
 from hf_squareloss.saved_loss import KEY, write_loss
 
@@ -83,13 +83,13 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         if labels is None:
             return base.forward(self, *args, **kwargs)
         return_dict = kwargs.pop("return_dict", None)
-        outputs = base.forward(self, *args, **kwargs, return_dict=True)
-        scores, aligned = head.scores_and_labels(outputs, labels)
-        values = loss(scores, aligned)
+        with head.computing(loss, self):
+            outputs = base.forward(self, *args, **kwargs, return_dict=True)
+        values = head.values(loss, outputs, labels)
         if num_items is None:
-            num_items = loss.item_weights(aligned, scores.shape[-1]).sum()
+            num_items = head.num_items(loss, labels)
         else:  # the stock Trainer counts label entries: C for each item with soft or multi-label targets
-            num_items = num_items * values.numel() / aligned.numel()
+            num_items = num_items * values.numel() / head.aligned(labels).numel()
         fields = {**outputs, "loss": scale(values, num_items)}
         outputs = type(outputs)(**fields)
         use_dict = self.config.return_dict if return_dict is None else return_dict
@@ -106,7 +106,7 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
-        "accepts_loss_kwargs": True,
+        "accepts_loss_kwargs": not is_ctc(base),  # the stock Trainer would count label tokens, not utterances
     }
     return type(base.__name__, (base,), body)
 

@@ -15,12 +15,7 @@ from hf_squareloss.losses import Loss
 
 _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
 _PIPELINES = ("text-classification", "image-classification", "audio-classification")
-_AUTO_CLASSES = {
-    "text-classification": "AutoModelForSequenceClassification",
-    "image-classification": "AutoModelForImageClassification",
-    "audio-classification": "AutoModelForAudioClassification",
-    "token-classification": "AutoModelForTokenClassification",
-}
+_SPEECH = ("wer", "cer")
 _REGRESSION = ("pearson", "spearmanr", "mse")
 
 
@@ -30,6 +25,7 @@ def model_card(
     loss: Loss,
     metrics: Mapping[str, float],
     task: str | None = "text-classification",
+    auto_class: str = "AutoModelForSequenceClassification",
     dataset_name: str = "unknown",
     dataset: str | None = None,
     base_model: str | None = None,
@@ -46,6 +42,7 @@ def model_card(
         loss: the loss it was trained with.
         metrics: evaluation metrics of this run by name, without prefix; ece, brier and nll are calibration.
         task: the Hub's pipeline tag; None where there is none.
+        auto_class: the transformers class that loads the model.
         dataset_name: a readable name of the data.
         dataset: the data set's Hub name, if it has one.
         base_model: the Hub name of the model it was fine-tuned from, or a folder, which is left out.
@@ -60,7 +57,7 @@ def model_card(
             metric_type=name,
             metric_value=round(float(metrics[name]), 6),
         )
-        for name in _CLASSIFICATION + _REGRESSION
+        for name in _CLASSIFICATION + _REGRESSION + _SPEECH
         if name in metrics and math.isfinite(metrics[name])
     ]
     data = ModelCardData(
@@ -84,7 +81,7 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, task, regression=regression))
+    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression))
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
@@ -92,7 +89,7 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _reading(repo_id: str, loss: Loss, task: str | None, *, regression: bool) -> str:
+def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, regression: bool) -> str:
     if regression:
         return "## Reading the scores\n\nThe one score is the predicted value."
     undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
@@ -102,7 +99,6 @@ def _reading(repo_id: str, loss: Loss, task: str | None, *, regression: bool) ->
         else "The model gives raw scores, one per class. Their largest is the prediction; a softmax of them is not a "
         "probability."
     )
-    auto_class = _AUTO_CLASSES.get(task or "", "AutoModel")
     pipe = f"""```python
 from hf_squareloss import probability_pipeline
 

@@ -25,7 +25,7 @@ def write_loss(model: nn.Module, loss: Loss, head: Head) -> None:
         return
     config = model.config
     setattr(config, KEY, loss.to_dict() | {"version": version("hf_squareloss")})
-    if head.language_model or head.num_classes is None:
+    if head.language_model or head.blank is not None or head.num_classes is None:
         return
     if head.num_classes > 1 and loss.scores_are_logits:
         config.problem_type = "multi_label_classification" if loss.multi_label else "single_label_classification"

@@ -17,6 +17,7 @@ from transformers.training_args import OptimizerNames
 from hf_squareloss.arguments import SquareLossTrainingArguments
 from hf_squareloss.cards import model_card
 from hf_squareloss.checkpoints import last_complete_checkpoint, refuse_other_loss
+from hf_squareloss.decoding import probability_generation
 from hf_squareloss.heads import Head
 from hf_squareloss.hub import require_push_rights
 from hf_squareloss.losses import Loss, make_loss, scale
@@ -85,9 +86,11 @@ class LossSelectionMixin(_Trainer):
     # ---- the three places where the Trainer asks ------------------------------------------------------------------
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         # The Trainer takes the labels out of the inputs (5.23, compute_loss); some models build on them.
+        plain: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         if self._head.keeps_labels and "labels" in inputs:
             model = functools.partial(model, labels=inputs["labels"])
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        with self._head.computing(self._loss, plain):
+            return super().compute_loss(model, inputs, *args, **kwargs)
 
     def _loss_from_outputs(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
         """`compute_loss_func`: one micro-batch's share of the step's mean."""
@@ -96,19 +99,20 @@ class LossSelectionMixin(_Trainer):
                 "the batch has no `labels`, which the loss needs; a model whose forward does not take them needs "
                 "remove_unused_columns=False"
             )
-        scores, labels = self._head.scores_and_labels(outputs, labels)
         if num_items_in_batch is None:
-            num_items_in_batch = self._loss.item_weights(labels, self._head.num_classes).sum()
-        value = scale(self._loss(scores, labels), num_items_in_batch)
+            num_items_in_batch = self._head.num_items(self._loss, labels)
+        value = scale(self._head.values(self._loss, outputs, labels), num_items_in_batch)
         # Reading the value costs nothing more: the Trainer reads every step's loss too (logging_nan_inf_filter).
         if not torch.isfinite(value):
-            raise FloatingPointError(self._describe_failure(scores))
+            raise FloatingPointError(self._describe_failure(outputs["logits"]))
         return value
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
         """The denominator of the step's mean: upstream (5.23) counts labels, whatever the loss makes of them."""
         if not batch_samples or batch_samples[0].get("labels") is None:
             return None
+        for batch in batch_samples:
+            self._head.check_labels(self._loss, batch["labels"])
         count = torch.stack([self._head.num_items(self._loss, batch["labels"]) for batch in batch_samples]).sum()
         count = count.to(device)
         if self.args.average_tokens_across_devices:
@@ -171,6 +175,7 @@ class LossSelectionMixin(_Trainer):
             loss=self._loss,
             metrics=metrics,
             task=_first(tasks) or self._head.task,
+            auto_class=self._head.auto_class,
             dataset_name=_first(dataset) or "unnamed data",
             dataset=_first(dataset_tags),
             base_model=finetuned_from,
@@ -208,7 +213,10 @@ class SquareLossSeq2SeqTrainer(LossSelectionMixin, Seq2SeqTrainer):
             outputs = model(**inputs)
             return {**outputs, "loss": self._loss_from_outputs(outputs, inputs.get("labels"))}
 
-        return super().prediction_step(with_loss, inputs, *args, **kwargs)  # type: ignore[arg-type]
+        # The parent's beam search would take the softmax of raw scores.
+        plain: Any = self.accelerator.unwrap_model(self.model)
+        with probability_generation(plain):
+            return super().prediction_step(with_loss, inputs, *args, **kwargs)  # type: ignore[arg-type]
 
 
 class _LossCallback(TrainerCallback):

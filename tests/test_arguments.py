@@ -69,9 +69,19 @@ def test_help_and_dictionary() -> None:
     shown = io.StringIO()
     with redirect_stdout(shown):
         HfArgumentParser(SquareLossTrainingArguments).print_help()
-    assert all(f"--{name}" in shown.getvalue() for name in ("loss", "loss_k", "loss_M", "class_weights"))
+    names = {"loss", "loss_k", "loss_M", "ctc_tau", "class_weights"}
+    assert all(f"--{name}" in shown.getvalue() for name in names)
     ours, stock = SquareLossTrainingArguments(use_cpu=True), TrainingArguments(use_cpu=True)
-    assert ours.to_dict().keys() - stock.to_dict().keys() == {"loss", "loss_k", "loss_M", "class_weights"}
+    assert ours.to_dict().keys() - stock.to_dict().keys() == names
+
+
+def test_ctc_tau() -> None:
+    def tau(text: str) -> Any:
+        return SquareLossTrainingArguments(use_cpu=True, ctc_tau=text).make_loss().ctc_tau
+
+    assert (tau("auto"), tau("posterior"), tau("0.5")) == ("auto", "posterior", 0.5)
+    with pytest.raises(ValueError, match="ctc_tau must be a number.*'posterior'"):
+        tau("cold")
 
 
 def test_class_weights_may_be_a_json_list(tmp_path: Path) -> None:

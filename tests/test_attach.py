@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_models import (
     CLASSES,
+    VOCAB,
     arguments,
     batch_of,
     flat_gradient,
@@ -26,7 +27,7 @@ from transformers import AutoModelForSequenceClassification, Trainer
 from hf_squareloss import CrossEntropy, SquareLoss, Squentropy, attach_loss, detach_loss, load_loss
 
 CLASSIFIERS = ["bert", "distilbert", "llama", "gpt2", "bart", "vit", "wav2vec2"]
-OTHERS = ["bert_tokens", "bert_choice", "bert_masked", "gpt2_causal", "bart_seq2seq", "t5_seq2seq"]
+OTHERS = ["bert_tokens", "bert_choice", "bert_masked", "gpt2_causal", "bart_seq2seq", "t5_seq2seq", "wav2vec2_ctc"]
 LOSSES = [CrossEntropy(), SquareLoss(k=2.0, M=3.0), Squentropy()]
 
 
@@ -208,8 +209,8 @@ def test_refusals() -> None:
         detach_loss(make_model("bert"))
     with pytest.raises(ValueError, match="squentropy"):
         attach_loss(make_model("bert", problem_type="multi_label_classification"), "squentropy")
-    with pytest.raises(ValueError, match="CTC"):
-        attach_loss(make_model("wav2vec2_ctc"))
+    with pytest.raises(ValueError, match="class_weights"):
+        attach_loss(make_model("wav2vec2_ctc"), CrossEntropy(class_weights=(1.0,) * VOCAB))
     untouched = make_model("bert", num_labels=1)
     with pytest.raises(ValueError, match="num_labels = 1"):
         attach_loss(untouched, "cross_entropy")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import ctc_models
 import pytest
 import torch
 from tiny_models import CLASSES, LENGTH, VOCAB, batch_of, make_examples, make_model
@@ -38,7 +39,7 @@ TASKS = {
 )
 def test_head_of(family: str, config: Any, head: Head) -> None:
     model = make_model(family, **config)
-    assert replace(Head.of(model), task=None) == head
+    assert replace(Head.of(model), task=None, auto_class="AutoModel") == head
     assert Head.of(model).task == TASKS.get(family)
     batch = batch_of(make_examples(family))
     labels = batch["labels"] if head.keeps_labels else batch.pop("labels")
@@ -53,11 +54,6 @@ def test_shift() -> None:
     labels = torch.arange(2 * LENGTH).reshape(2, LENGTH)
     shifted, aligned = head.scores_and_labels({"logits": scores}, labels)
     assert torch.equal(shifted, scores[:, : LENGTH - 1]) and torch.equal(aligned, labels[:, 1:])
-
-
-def test_ctc_is_refused() -> None:
-    with pytest.raises(ValueError, match="CTC"):
-        Head.of(make_model("wav2vec2_ctc"))
 
 
 def test_module_without_a_config() -> None:
@@ -87,3 +83,60 @@ def test_outputs_that_do_not_fit() -> None:
         CLASSIFIER.scores_and_labels({"start_logits": torch.zeros(2, CLASSES)}, torch.zeros(2))
     with pytest.raises(ValueError, match="classes"):
         CLASSIFIER.scores_and_labels({"logits": torch.zeros(2, CLASSES + 1)}, torch.zeros(2))
+
+
+WAVLM_MASKS = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")  # transformers 5.23's WavLM
+
+
+@WAVLM_MASKS
+@pytest.mark.parametrize("family", ctc_models.FAMILIES)
+def test_every_ctc_family(family: str) -> None:
+    """Cross-entropy per utterance adds up to the model's own summed loss: frames, labels and blank are the family's."""
+    model = ctc_models.make_ctc_model(family, ctc_loss_reduction="sum")
+    inputs = ctc_models.make_utterances(model)
+    head, own = Head.of(model), model(**inputs).loss
+    assert head.blank is not None and head.keeps_labels and head.task == "automatic-speech-recognition"
+    assert head.num_classes == ctc_models.VOCAB and head.auto_class == "AutoModelForCTC"
+    for loss in (CrossEntropy(), SquareLoss()):
+        fitted = head.fit(loss)
+        with head.computing(fitted, model):
+            outputs = model(**inputs)
+        values = head.values(fitted, outputs, inputs["labels"])
+        assert values.shape == (3,)
+        if isinstance(loss, CrossEntropy):
+            torch.testing.assert_close(values.sum(), own)
+        else:
+            assert (values - own).abs().min() > 1e-3
+    assert head.num_items(fitted, inputs["labels"]) == 3
+    torch.testing.assert_close(model(**inputs).loss, own)  # as if nothing had been
+
+
+def test_a_loss_function_of_the_users_comes_back() -> None:
+    model = ctc_models.make_ctc_model("wav2vec2")
+    model.loss_function = mine = lambda **_: torch.tensor(7.0)  # type: ignore[assignment]
+    with Head.of(model).computing(CrossEntropy(), model):
+        assert model.loss_function is not mine
+    assert model.loss_function is mine
+
+
+def test_utterances_without_an_alignment_count_but_add_nothing() -> None:
+    model = ctc_models.make_ctc_model("wav2vec2", ctc_zero_infinity=False)
+    inputs = ctc_models.make_utterances(model)
+    inputs["labels"] = torch.tensor([[2, 3]]).repeat(3, 50)  # 100 labels in at most 60 frames
+    head, loss = Head.of(model), CrossEntropy()
+    with head.computing(loss, model):
+        values = head.values(loss, model(**inputs), inputs["labels"])
+    assert (values == 0).all() and head.num_items(loss, inputs["labels"]) == 3
+
+
+def test_fit_for_ctc() -> None:
+    head = Head.of(ctc_models.make_ctc_model("wav2vec2"))
+    fitted = head.fit(SquareLoss())
+    assert fitted == SquareLoss().for_ctc(ctc_models.VOCAB, blank=0) and fitted.ctc_tau == "posterior"
+    assert head.fit(SquareLoss(ctc_tau=0.3)).ctc_tau == 0.3
+    with pytest.raises(ValueError, match="class_weights"):
+        head.fit(CrossEntropy(class_weights=(1.0,) * ctc_models.VOCAB))
+    with pytest.raises(ValueError, match="class_weights"):
+        head.fit(CrossEntropy(class_weights=(1.0,) * 3, ctc_tau="posterior"))
+    with pytest.raises(ValueError, match="ctc_tau"):
+        CLASSIFIER.fit(SquareLoss(ctc_tau=0.3))

@@ -91,8 +91,11 @@ def test_derivatives_for_multi_label_targets(loss: Loss, weights: tuple[float, .
 @every_loss
 def test_the_table_gathered_is_the_direct_form(loss: Loss) -> None:
     scores, labels = random_scores(5, 4), torch.tensor([0, 1, 2, 3, 0])
-    torch.testing.assert_close(loss.true_class_costs(scores, labels), loss.costs(scores)[range(5), labels])
-    torch.testing.assert_close(Loss.true_class_costs(loss, scores, labels), loss.true_class_costs(scores, labels))
+    classes = torch.stack([labels, labels.flip(0)], -1)
+    costs_at = loss.costs_at(scores, classes)
+    torch.testing.assert_close(costs_at[:, 0], loss.costs(scores)[range(5), labels])
+    torch.testing.assert_close(Loss.costs_at(loss, scores, classes), costs_at)
+    torch.testing.assert_close(loss.link_at(scores, classes), loss.link(scores).gather(-1, classes))
 
 
 # ---- means -----------------------------------------------------------------------------------------------------------

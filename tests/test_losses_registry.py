@@ -39,7 +39,7 @@ def test_a_name_near_to_nothing_is_answered_with_all_of_them() -> None:
         ("square", "m", None),
         ("squentropy", "k", None),
         ("cross_entropy", "class_weight", "class_weights"),
-        ("square", "citation", None),
+        ("square", "temperature", None),
     ],
 )
 def test_a_wrong_parameter_is_answered_with_the_nearest_one(name: str, wrong: str, nearest: str | None) -> None:

@@ -1,5 +1,6 @@
 """Pipelines show the loss's own probabilities, where plain ones show something else."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,21 @@ import torch
 from PIL import Image
 from tiny_models import CLASSES, make_model
 from tiny_tokenizer import make_tokenizer
-from transformers import PreTrainedModel, ViTImageProcessor, Wav2Vec2FeatureExtractor, pipeline
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    ViTImageProcessor,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+    pipeline,
+)
 
-from hf_squareloss import CrossEntropy, Loss, SquareLoss, Squentropy, attach_loss, probability_pipeline
+from hf_squareloss import CrossEntropy, Loss, SquareLoss, Squentropy, attach_loss, load_loss, probability_pipeline
+from hf_squareloss.decoding import ctc_greedy, probability_generation
 
 LOSSES: list[Loss] = [
     SquareLoss(k=2.0, M=3.0),
@@ -82,6 +95,82 @@ def test_batches() -> None:
     classify = probability_pipeline(make("bert", LOSSES[0]), **needs)
     rows = classify([raw, "ten nine eight seven"], batch_size=2)
     assert rows[0]["score"] == pytest.approx(classify(raw)[0]["score"], abs=1e-6)
+
+
+# ---- speech recognition ---------------------------------------------------------------------------------------------
+def save_whisper(folder: Path, loss: Loss) -> PreTrainedModel:
+    """A random Whisper that hears one second, says letters, and was trained with `loss`."""
+    special = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
+    vocabulary = {token: i for i, token in enumerate(["<|pad|>", *"abcdefgh", *special])}
+    tokenizer = WhisperTokenizer(
+        vocab=vocabulary, merges=[], pad_token="<|pad|>", additional_special_tokens=special[1:]
+    )
+    config = WhisperConfig(
+        **{"vocab_size": len(tokenizer), "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 8},
+        **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32},
+        **{"max_source_positions": 50, "max_target_positions": 12, "begin_suppress_tokens": None},
+        **{"pad_token_id": 0, "bos_token_id": 9, "eos_token_id": 9, "decoder_start_token_id": 10},
+    )
+    torch.manual_seed(0)
+    model = WhisperForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    model.generation_config = GenerationConfig(
+        max_length=8, pad_token_id=0, bos_token_id=9, eos_token_id=9, decoder_start_token_id=10
+    )
+    attach_loss(model.eval(), loss)
+    for part in (model, tokenizer, WhisperFeatureExtractor(feature_size=8, chunk_length=1)):
+        part.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("loss", LOSSES[:2], ids=["square", "cross_entropy"])
+def test_an_encoder_decoder_searches_with_the_losses_probabilities(loss: Loss, tmp_path: Path) -> None:
+    model: Any = save_whisper(tmp_path, loss)
+    audio = np.random.default_rng(0).standard_normal(12000).astype(np.float32)
+    ours: Any = probability_pipeline(str(tmp_path))
+    stock: Any = pipeline("automatic-speech-recognition", model=str(tmp_path))
+    inputs = ours.feature_extractor(audio, sampling_rate=16000, return_tensors="pt")
+    with probability_generation(model):
+        expected = model.generate(**inputs, num_beams=5)[0]  # the pipeline's default (5.23)
+    text = ours.tokenizer.decode(expected, skip_special_tokens=True)
+    assert ours(audio)["text"] == text != ""
+    assert (stock(audio)["text"] == text) == isinstance(loss, CrossEntropy)
+    assert stock(audio, generate_kwargs={"num_beams": 1}) == ours(audio, generate_kwargs={"num_beams": 1})
+
+
+class Decoder:
+    """Takes the place of a beam search with a language model, as pyctcdecode offers it."""
+
+    def decode_beams(self, logits: np.ndarray) -> list[Any]:
+        self.logits = logits
+        return [("found",)]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=["square", "cross_entropy", "squentropy", "smoothed"])
+def test_a_ctc_model_gives_its_largest_scores_or_a_decoder_log_probabilities(loss: Loss, tmp_path: Path) -> None:
+    if loss.class_weights is not None:
+        loss = CrossEntropy(label_smoothing=0.2)
+    letters = [chr(ord("a") + i) for i in range(26)] + [chr(ord("A") + i) for i in range(21)]
+    vocabulary = ["<pad>", "<unk>", "|", *letters]
+    (tmp_path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocabulary)}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), bos_token=None, eos_token=None)
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=16000)
+    model: Any = attach_loss(make_model("wav2vec2_ctc", pad_token_id=0), loss)
+    for part in (model, tokenizer, extractor):
+        part.save_pretrained(tmp_path)
+    audio = np.random.default_rng(0).standard_normal(400).astype(np.float32)
+    with torch.no_grad():
+        scores = model(**extractor(audio, sampling_rate=16000, return_tensors="pt")).logits
+    (labels,) = ctc_greedy(scores, torch.tensor([scores.shape[1]]))
+    text = "".join(vocabulary[c] for c in labels).replace("|", " ").strip()
+    assert len(text) > 3
+    assert pipeline("automatic-speech-recognition", model=str(tmp_path))(audio)["text"].strip() == text  # type: ignore
+    assert probability_pipeline(str(tmp_path))(audio)["text"].strip() == text
+    decoder = Decoder()
+    assert probability_pipeline(str(tmp_path), decoder=decoder)(audio)["text"] == "found"
+    torch.testing.assert_close(torch.from_numpy(decoder.logits), load_loss(model).probabilities(scores[0]).log())
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from transformers import Trainer
 from hf_squareloss import CrossEntropy, Loss, SquareLoss, Squentropy
 
 TOLERANCE = 1e-5
-FAMILIES = ("bert", "llama", "bart_seq2seq", "bert_tokens", "gpt2_causal", "vit")
+FAMILIES = ("bert", "llama", "bart_seq2seq", "bert_tokens", "gpt2_causal", "vit", "wav2vec2_ctc")
 WEIGHTS = tuple(1.0 + 3.0 * c for c in range(CLASSES))
 CASES: dict[str, Loss] = {
     "cross_entropy": CrossEntropy(),
@@ -88,6 +88,18 @@ def test_stock_trainer_fails_the_same_tests(folder: Path, two_processes: dict[An
     four = step_gradient("bert", folder, batch=2, accumulate=4, trainer=Trainer)
     assert (four.norm() / one.norm()).item() == pytest.approx(4, rel=1e-3)
     assert (two_processes["stock"].norm() / one.norm()).item() == pytest.approx(2, rel=1e-3)
+
+
+def test_stock_trainer_fails_on_ctc(folder: Path) -> None:
+    class StockMean(Trainer):
+        """The stock Trainer with the CTC reduction that most families have."""
+
+        def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
+            model.config.ctc_loss_reduction = "mean"
+            super().__init__(model, *args, **kwargs)
+
+    one, four = (step_gradient("wav2vec2_ctc", folder, batch=b, accumulate=8 // b, trainer=StockMean) for b in (8, 2))
+    assert (four.norm() / one.norm()).item() == pytest.approx(4, rel=1e-2)
 
 
 def test_a_mean_of_means_would_fail(folder: Path) -> None:

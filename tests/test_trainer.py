@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny_models import (
     CLASSES,
+    VOCAB,
     arguments,
     batch_of,
     flat_gradient,
@@ -465,7 +466,8 @@ def test_liger_on_language_models(tmp_path: Path) -> None:
         ("bert", {}, SquareLoss(class_weights=(1.0, 2.0)), "class_weights"),
         ("bert", {}, "sqare", "did you mean 'square'"),
         ("bert", {}, 3, "int"),
-        ("wav2vec2_ctc", {}, "square", "CTC"),
+        ("bert", {}, SquareLoss(ctc_tau=0.1), "ctc_tau"),
+        ("wav2vec2_ctc", {}, CrossEntropy(class_weights=(1.0,) * VOCAB), "class_weights"),
     ],
 )
 def test_refused_at_construction(family: str, config: Any, loss: Any, word: str, tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def make_examples(family: str, count: int = 8, seed: int = 1) -> list[dict[str, 
             inputs = {"pixel_values": torch.randn(1, 8, 8, generator=random)}
         elif family.startswith("wav2vec2"):
             inputs = {"input_values": torch.randn(200, generator=random)}
+            if family == "wav2vec2_ctc":
+                inputs["attention_mask"] = (torch.arange(200) < 200 - 30 * (i % 3)).long()
         elif family == "bert_choice":
             inputs = {"input_ids": draw(VOCAB, 3, LENGTH, low=3)}
         else:
@@ -103,6 +105,8 @@ def make_examples(family: str, count: int = 8, seed: int = 1) -> list[dict[str, 
             labels = torch.where(torch.arange(LENGTH) < (1, 7, 2, 6)[i % 4], draw(CLASSES, LENGTH), -100)
         elif family == "bert_choice":
             labels = draw(3)
+        elif family == "wav2vec2_ctc":
+            labels = torch.where(torch.arange(4) < (1, 4, 2, 3)[i % 4], draw(VOCAB, 4, low=1), -100)
         elif family.endswith(("_causal", "_masked", "_seq2seq")):
             labels = torch.where(torch.arange(LENGTH) < (2, 7, 3, 6)[i % 4], draw(VOCAB, LENGTH, low=3), -100)
         else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -29,14 +29,15 @@ class Loss(ABC):
         label smoothing eps              (1 - eps) costs[y] + eps / C sum_c costs[c]
         class weights w                  costs[c] replaced by w_c costs[c]
 
-    A loss of your own is one subclass with `costs` and `link`; `true_class_costs`, `multi_label_costs` and `resolve`
-    may be given where there is something faster or more to say.
+    A loss of your own is one subclass with `costs` and `link`; `costs_at`, `link_at`, `multi_label_costs`,
+    `resolve` and `for_ctc` may be given where there is something faster or more to say.
 
     Attributes:
         label_smoothing: eps in [0, 1), the share of the label spread evenly over the C classes.
         class_weights: one positive weight per class. Means divide by the sum of the weights, as torch's cross_entropy.
         multi_label: every class is a yes-no question of its own; targets are 0 or 1 with the shape of the scores.
         ignore_index: items with this label count nowhere (real-valued targets have no such value).
+        ctc_tau: for `ctc_loss` alone, its `tau`: a positive number, "posterior", or "auto" for what `for_ctc` says.
     """
 
     name: ClassVar[str]
@@ -47,6 +48,7 @@ class Loss(ABC):
     class_weights: tuple[float, ...] | None = None
     multi_label: bool = False
     ignore_index: int = -100
+    ctc_tau: float | Literal["auto", "posterior"] = "auto"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.label_smoothing < 1.0:
@@ -58,6 +60,9 @@ class Loss(ABC):
             object.__setattr__(self, "class_weights", weights)
         if self.multi_label and self.label_smoothing:
             raise ValueError("label_smoothing is not defined for multi_label targets; smooth the targets themselves")
+        if self.ctc_tau not in ("auto", "posterior"):
+            if not isinstance(self.ctc_tau, int | float) or not 0 < self.ctc_tau < math.inf:
+                raise ValueError(f'ctc_tau must be a positive number, "posterior" or "auto", got {self.ctc_tau!r}')
 
     # ---- what a loss must give -----------------------------------------------------------------------------------
     @abstractmethod
@@ -69,9 +74,13 @@ class Loss(ABC):
         """Scores (..., C) -> probabilities (..., C), the inverse of the population minimiser; need not sum to one."""
 
     # ---- what a loss may give ------------------------------------------------------------------------------------
-    def true_class_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """`costs(scores)` at integer labels (...): override it where the table need not be built."""
-        return self.costs(scores).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
+        """`costs(scores)` at integer classes (..., S): override it where the table need not be built."""
+        return self.costs(scores).gather(-1, classes)
+
+    def link_at(self, scores: Tensor, classes: Tensor) -> Tensor:
+        """`link(scores)` at integer classes (..., S): override it where it needs no other scores."""
+        return self.link(scores).gather(-1, classes)
 
     def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Costs (..., C) of each yes-no question, for targets (..., C) in [0, 1]."""
@@ -84,6 +93,11 @@ class Loss(ABC):
     def resolve(self, num_classes: int) -> Self:
         """This loss with every parameter that depends on the number of classes as a number."""
         return self
+
+    def for_ctc(self, num_classes: int, blank: int) -> Self:
+        """`resolve` where the loss is one of alignments: what is "auto" may have another value there."""
+        loss = self.resolve(num_classes)
+        return replace(loss, ctc_tau=1.0) if loss.ctc_tau == "auto" else loss
 
     # ---- what follows --------------------------------------------------------------------------------------------
     def __call__(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -180,7 +194,7 @@ class Loss(ABC):
     # ---- inside --------------------------------------------------------------------------------------------------
     def _label_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Integer labels (...), none ignored."""
-        values = self.true_class_costs(scores, labels)
+        values = self.costs_at(scores, labels.unsqueeze(-1)).squeeze(-1)
         smoothing, num_classes = self.label_smoothing, scores.shape[-1]
         if self.class_weights is None and not smoothing:
             return values

@@ -25,9 +25,8 @@ class CrossEntropy(Loss):
     def costs(self, scores: Tensor) -> Tensor:
         return -at_least_float32(scores).log_softmax(-1)
 
-    def true_class_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
-        flat = at_least_float32(scores).reshape(-1, scores.shape[-1])
-        return F.cross_entropy(flat, labels.reshape(-1), reduction="none").reshape(labels.shape)
+    def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
+        return -at_least_float32(scores).log_softmax(-1).gather(-1, classes)
 
     def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(at_least_float32(scores), targets, reduction="none")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._wrong_squares import wrong_squares_and_true_score
+from hf_squareloss.losses._squares import wrong_squares_and_scores_at
 
 Scale = float | Literal["auto", "paper"]
 
@@ -50,8 +50,13 @@ def square_loss(scores: Tensor, labels: Tensor, *, k: float = 1.0, M: float = 1.
     """
     if not (0 < k < math.inf and 0 < M < math.inf):
         raise ValueError(f"k and M must be positive numbers, got k={k}, M={M}")
-    wrong_squares, true_score = wrong_squares_and_true_score(scores, labels)
-    return (wrong_squares + k * (true_score - M).square()) / scores.shape[-1]
+    return _costs_at(scores, labels.unsqueeze(-1), k, M).squeeze(-1)
+
+
+def _costs_at(scores: Tensor, classes: Tensor, k: float, M: float) -> Tensor:
+    """`square_costs` (..., C) at the classes (..., S), with no table."""
+    wrong_squares, at = wrong_squares_and_scores_at(scores, classes)
+    return (wrong_squares + k * (at - M).square()) / scores.shape[-1]
 
 
 @final
@@ -68,8 +73,8 @@ class SquareLoss(Loss):
     With C = 1 the loss is the plain squared error of a regression.
 
     Example:
-        >>> SquareLoss(k="auto", M="auto").resolve(16)
-        SquareLoss(label_smoothing=0.0, class_weights=None, multi_label=False, ignore_index=-100, k=2.0, M=4.0)
+        >>> SquareLoss(k="auto", M="auto").resolve(16).to_dict()
+        {'loss': 'square', 'k': 2.0, 'M': 4.0}
     """
 
     name: ClassVar[str] = "square"
@@ -109,6 +114,20 @@ class SquareLoss(Loss):
             M = effective / (2.0 * k)
         return replace(self, k=k, M=M)
 
+    def for_ctc(self, num_classes: int, blank: int) -> Self:
+        """`M` = 1 and `k` = C / 4; the posterior, with a tenth of the weight for the blank, unless these are given.
+
+        Most frames are blanks, and a regression spends itself on them. On AN4 (C = 28) the character error rate on
+        validation speakers was .09 with these values and at best .13 with the soft minimum.
+        """
+        M = 1.0 if self.M == "auto" else self.M
+        k = max(1.0, num_classes / (4.0 * M)) if self.k == "auto" and M != "paper" else self.k
+        loss = replace(self, k=k, M=M).resolve(num_classes)
+        if loss.ctc_tau != "auto":
+            return loss
+        weights = tuple(0.1 if c == blank else 1.0 for c in range(num_classes))
+        return replace(loss, ctc_tau="posterior", class_weights=self.class_weights or weights)
+
     def _k_and_M(self, scores: Tensor) -> tuple[float, float]:
         loss = self.resolve(scores.shape[-1])
         return float(loss.k), float(loss.M)
@@ -117,9 +136,9 @@ class SquareLoss(Loss):
         k, M = self._k_and_M(scores)
         return square_costs(scores, k=k, M=M)
 
-    def true_class_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
+    def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
         k, M = self._k_and_M(scores)
-        return square_loss(scores, labels, k=k, M=M)
+        return _costs_at(scores, classes, k, M)
 
     def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """f_c^2 + y_c ((k - 1) f_c^2 - 2 k M f_c + k M^2): k (f_c - M)^2 where y_c = 1, f_c^2 where y_c = 0."""
@@ -137,6 +156,12 @@ class SquareLoss(Loss):
 
         The population minimiser of the loss is f_c = k M p_c / (1 + (k - 1) p_c), which runs from 0 to M.
         """
-        k, M = self._k_and_M(scores)
-        scores = at_least_float32(scores).clamp(0.0, M)
-        return torch.clamp(scores / (k * M - (k - 1.0) * scores), 0.0, 1.0)
+        return _link(scores, *self._k_and_M(scores))
+
+    def link_at(self, scores: Tensor, classes: Tensor) -> Tensor:
+        return _link(scores.gather(-1, classes), *self._k_and_M(scores))
+
+
+def _link(scores: Tensor, k: float, M: float) -> Tensor:
+    scores = at_least_float32(scores).clamp(0.0, M)
+    return torch.clamp(scores / (k * M - (k - 1.0) * scores), 0.0, 1.0)

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._wrong_squares import wrong_squares_and_true_score
+from hf_squareloss.losses._squares import wrong_squares_and_scores_at
 
 
 @final
@@ -34,9 +34,9 @@ class Squentropy(Loss):
         wrong = (squares.sum(-1, keepdim=True) - squares) / (scores.shape[-1] - 1)
         return wrong - scores.log_softmax(-1)
 
-    def true_class_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
-        wrong_squares, true_score = wrong_squares_and_true_score(scores, labels)
-        return wrong_squares / (scores.shape[-1] - 1) + at_least_float32(scores).logsumexp(-1) - true_score
+    def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
+        wrong_squares, at = wrong_squares_and_scores_at(scores, classes)
+        return wrong_squares / (scores.shape[-1] - 1) + at_least_float32(scores).logsumexp(-1, keepdim=True) - at
 
     def link(self, scores: Tensor) -> Tensor:
         return at_least_float32(scores).softmax(-1)

@@ -1,0 +1,171 @@
+"""Connectionist temporal classification with any loss: its costs over all alignments of labels and frames."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_squareloss.losses._base import Loss
+
+_LEAST_PROBABILITY = 1e-2
+
+
+def ctc_loss(
+    scores: Tensor,
+    labels: Tensor,
+    logit_lengths: Tensor,
+    *,
+    loss: Loss,
+    blank: int = 0,
+    tau: float | Literal["posterior"] | None = None,
+    zero_infinity: bool = False,
+) -> Tensor:
+    """The frames' costs over all alignments of labels and frames; one value per utterance.
+
+    An alignment pi has one class per frame and becomes the labels once repeats are merged and blanks dropped (Graves et
+    al., ICML 2006, equation 3). With a number for tau the value is the soft minimum of their costs,
+
+        L = -tau log sum_pi exp(-sum_t costs(f_t)[pi_t] / tau),
+
+    which is ordinary CTC for cross-entropy and tau = 1; its gradient in the costs is a probability of each class at
+    each frame given the labels, so that every frame is trained on a soft label. With tau = "posterior" these soft
+    labels are the model's own posterior, held fixed as in the EM algorithm,
+
+        L = sum_t sum_c gamma_t(c) w_c costs(f_t)[c],   gamma_t(c) = P(pi_t = c | labels),   P(pi) ~ prod_t p_t(pi_t),
+
+    where p_t(c) is the loss's link over the class weight w_c, and at least 1e-2: scores start around zero, where the
+    square loss gives half of the classes no probability. For cross-entropy this has the gradient of ordinary CTC.
+
+    Only the costs of the blank and of the utterance's own labels are needed, so the dynamic programme, which is torch's
+    own, does not grow with C. Sums over classes and frames run in float32 or better.
+
+    Args:
+        scores: raw scores (B, T, C), any floating type; T in frames.
+        labels: (B, U) integers in [0, C) without the blank, padded with `loss.ignore_index`.
+        logit_lengths: (B,) integers in [0, T]: the frames of each utterance. Frames beyond get a gradient of zero.
+        loss: the cost of a frame. Its label_smoothing spreads each frame's label over all classes.
+        blank: the class of the blank.
+        tau: temperature in units of the cost, positive, or "posterior"; None takes `loss.ctc_tau`.
+        zero_infinity: an utterance with more labels than its frames can hold (equal neighbours need a blank between
+            them) has no alignment: its value is 0 if True and infinite if not, its gradient is zero either way.
+
+    Returns:
+        (B,) in float32 or float64: sums over the frames, not divided by any length.
+
+    Raises:
+        ValueError: shapes, types or values that do not fit, a blank among the labels, tau not positive, multi-label
+            targets, or class weights with a number for tau (the soft minimum would seek the classes that cost less).
+
+    Example:
+        >>> ctc_loss(torch.zeros(1, 2, 3), torch.tensor([[1]]), torch.tensor([2]), loss=CrossEntropy())
+        tensor([1.0986])
+    """
+    _check(scores, labels, logit_lengths, loss, blank)
+    num_frames, num_classes = scores.shape[1:]
+    loss = (loss if tau is None else replace(loss, ctc_tau=tau)).for_ctc(num_classes, blank)
+    if loss.ctc_tau != "posterior" and loss.class_weights is not None:
+        raise ValueError('class_weights have no meaning for a soft minimum over alignments: use tau="posterior"')
+
+    kept = labels != loss.ignore_index
+    labels = labels.gather(1, (~kept).int().argsort(dim=1, stable=True))  # padding to the right
+    lengths = (logit_lengths, kept.sum(1))
+    classes, columns = _own_classes(torch.where(labels == loss.ignore_index, blank, labels), blank)
+    classes = classes.unsqueeze(1).expand(-1, num_frames, -1)
+    costs = _costs_at(loss, scores, classes)
+    frames = torch.arange(num_frames, device=scores.device) < logit_lengths.unsqueeze(1)
+    if loss.ctc_tau == "posterior":
+        values = _expected_costs(loss, scores, costs, classes, columns, lengths, frames)
+    else:
+        values = _soft_minimum(costs, columns, lengths, frames, float(loss.ctc_tau))
+
+    repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != loss.ignore_index)
+    possible = lengths[1] + repeats.sum(1) <= logit_lengths
+    return torch.where(possible, values, 0.0 if zero_infinity else torch.inf)
+
+
+def _soft_minimum(costs: Tensor, columns: Tensor, lengths: tuple[Tensor, Tensor], frames: Tensor, tau: float) -> Tensor:
+    """Costs (B, T, S) -> (B,): torch's dynamic programme wants each frame's exp(-cost / tau) to sum to one."""
+    exponents = -costs / tau
+    total = exponents.logsumexp(-1)
+    nll = _nll(exponents - total.unsqueeze(-1), columns, lengths)
+    return tau * (nll - torch.where(frames, total, 0.0).sum(1))
+
+
+def _expected_costs(
+    loss: Loss,
+    scores: Tensor,
+    costs: Tensor,
+    classes: Tensor,
+    columns: Tensor,
+    lengths: tuple[Tensor, Tensor],
+    frames: Tensor,
+) -> Tensor:
+    """Costs (B, T, S) -> (B,) by the posterior of each class, which gets no gradient."""
+    p, weights = loss.link_at(scores.detach(), classes), None
+    if loss.class_weights is not None:
+        weights = torch.tensor(loss.class_weights, device=p.device, dtype=p.dtype)[classes[:, :1]]
+        p = p / weights
+    p = p.clamp_min_(_LEAST_PROBABILITY)
+    with torch.enable_grad():
+        log_p = p.log().requires_grad_()
+        (gradient,) = torch.autograd.grad(_nll(log_p, columns, lengths).sum(), log_p)
+    posterior = p.sub_(gradient).clamp_min_(0.0)  # torch's gradient is that of normalised log_p
+    posterior = posterior.mul_(frames.unsqueeze(-1) if weights is None else frames.unsqueeze(-1) * weights)
+    return (posterior * costs).sum((1, 2))
+
+
+def _nll(log_p: Tensor, columns: Tensor, lengths: tuple[Tensor, Tensor]) -> Tensor:
+    return F.ctc_loss(log_p.transpose(0, 1), columns, *lengths, reduction="none", zero_infinity=True)
+
+
+def _own_classes(labels: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    """The distinct classes of each utterance and where its labels are among them.
+
+    Args:
+        labels: (B, U), padded with `blank`.
+
+    Returns:
+        classes (B, S), the blank first, padded with it; columns (B, U) with classes[b, columns[b, u]] = labels[b, u].
+    """
+    with_blank = F.pad(labels, (1, 0), value=blank)
+    ordered, order = torch.where(with_blank == blank, -1, with_blank).sort(dim=1)
+    ranks = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0)).cumsum(1)
+    classes = ordered.new_full((len(labels), int(ranks.max()) + 1), -1).scatter_(1, ranks, ordered)
+    columns = torch.empty_like(ranks).scatter_(1, order, ranks)
+    return torch.where(classes < 0, blank, classes), columns[:, 1:]
+
+
+def _costs_at(loss: Loss, scores: Tensor, classes: Tensor) -> Tensor:
+    costs = loss.costs_at(scores, classes)
+    smoothing = loss.label_smoothing
+    return (1.0 - smoothing) * costs + smoothing * loss.costs(scores).mean(-1, keepdim=True) if smoothing else costs
+
+
+def _check(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int) -> None:
+    if not scores.is_floating_point() or scores.dim() != 3:
+        raise ValueError(f"scores must be floating with shape (B, T, C), got {scores.dtype} {tuple(scores.shape)}")
+    batch, num_frames, num_classes = scores.shape
+    for name, tensor, shape in (("labels", labels, (batch, "U")), ("logit_lengths", logit_lengths, (batch,))):
+        wrong_type = tensor.is_floating_point() or tensor.dtype == torch.bool
+        if wrong_type or tensor.dim() != len(shape) or len(tensor) != batch:
+            raise ValueError(f"{name} must be integers of shape {shape}, got {tensor.dtype} {tuple(tensor.shape)}")
+    if not 0 <= blank < num_classes:
+        raise ValueError(f"blank must be a class in [0, {num_classes}), got {blank}")
+    if loss.class_weights is not None and len(loss.class_weights) != num_classes:
+        raise ValueError(f"{len(loss.class_weights)} class_weights for scores of {num_classes} classes")
+    if loss.multi_label:
+        raise ValueError("multi_label has no meaning for CTC: each frame has one class")
+    if torch.compiler.is_compiling():
+        return
+    kept = labels != loss.ignore_index
+    _refuse(labels, kept & ((labels < 0) | (labels >= num_classes)), f"labels in [0, {num_classes})")
+    _refuse(labels, kept & (labels == blank), f"labels other than the blank ({blank})")
+    _refuse(logit_lengths, (logit_lengths < 0) | (logit_lengths > num_frames), f"logit_lengths in [0, {num_frames}]")
+
+
+def _refuse(values: Tensor, wrong: Tensor, expected: str) -> None:
+    if wrong.any():
+        where = wrong.nonzero()[0].tolist()
+        raise ValueError(f"utterance {where[0]} of the batch: expected {expected}, got {values[tuple(where)].item()}")
