@@ -16,7 +16,6 @@ The same command again resumes after a kill. `--loss cross_entropy` trains the b
 """
 
 import logging
-import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +34,6 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_loss
-from hf_squareloss.checkpoints import last_complete_checkpoint, record_run, refuse_other_run
 from hf_squareloss.command_line import parse_arguments, show_table
 from hf_squareloss.data import (
     GLUE_TASKS,
@@ -49,10 +47,20 @@ from hf_squareloss.data import (
     with_label_order,
 )
 from hf_squareloss.demos import DEMO_TRAINING, demo_encoder, docstring_topics, tfidf_baseline
-from hf_squareloss.losses import Loss
 from hf_squareloss.metrics import TextClassificationMetric
 from hf_squareloss.probabilities import calibration_metrics
-from hf_squareloss.saved_loss import KEY
+from hf_squareloss.runs import (
+    limited,
+    nothing_chosen,
+    publish,
+    same_demo_with_another_loss,
+    save,
+    save_predictions,
+    shown_metrics,
+    train_or_resume,
+    trained_loss,
+    wanted,
+)
 
 
 @dataclass
@@ -106,6 +114,14 @@ class DataArguments:
         return {split: file for split, file in named.items() if file is not None}
 
     @property
+    def most(self) -> dict[str, int | None]:
+        return {
+            "train": self.max_train_samples,
+            **dict.fromkeys(("validation", "validation_mm"), self.max_eval_samples),
+            **dict.fromkeys(("test", "test_mm"), self.max_predict_samples),
+        }
+
+    @property
     def is_demo(self) -> bool:
         return not (self.task_name or self.dataset_name or self.files)
 
@@ -123,12 +139,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     set_seed(args.seed)
 
     data = load_data(model_args, data_args)
-    if not (args.do_train or args.do_eval or args.do_predict):
+    if nothing_chosen(args):
         args.do_train, args.do_eval = "train" in data.splits, "validation" in data.splits
         args.do_predict = data_args.test_file is not None
     model, tokenizer, data = load_model(model_args, data)
-    data = limited(data, data_args)
-    loss = choose_loss(args, model, data)
+    data = replace(data, splits=limited(data.splits, data_args.most))
+    if args.do_train and args.class_weights == "balanced":
+        weights = balanced_class_weights(list(wanted(data.splits, "train")["label"]), data.num_labels)
+        args.class_weights = ",".join(map(repr, weights))
     max_length = min(data_args.max_seq_length, tokenizer.model_max_length)
     with args.main_process_first(desc="tokenizing"):
         encoded: dict[str, Any] = tokenize(
@@ -137,7 +155,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     trainer = SquareLossTrainer(
         model=model,
         args=args,
-        loss=loss,
+        loss=trained_loss(args, model),
         train_dataset=wanted(encoded, "train") if args.do_train else None,
         eval_dataset=wanted(encoded, "validation") if args.do_eval else None,
         processing_class=tokenizer,
@@ -147,19 +165,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
     metrics: dict[str, float] = {}
     if args.do_train:
-        settings = run_settings(model_args, data_args, args)
-        refuse_other_run(args.output_dir, settings)
-        if args.should_save:
-            record_run(args.output_dir, settings)
-        checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir, args.world_size)
-        if checkpoint and args.should_log:
-            print(f"Resuming from {checkpoint}")
-        result = trainer.train(resume_from_checkpoint=checkpoint)
-        trainer.save_model()
-        trainer.save_state()
-        finished = checkpoint is not None and checkpoint.endswith(f"-{result.global_step}")
-        if not (finished and Path(args.output_dir, "train_results.json").exists()):  # its times are the training's
-            metrics |= save(trainer, "train", result.metrics | {"train_samples": len(encoded["train"])})
+        metrics |= train_or_resume(trainer, run_settings(model_args, data_args))
     if args.do_eval:
         for split in ("validation", "validation_mm"):
             if split in encoded:
@@ -171,16 +177,13 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             if split in encoded:
                 metrics |= predict(trainer, encoded[split], split, data)
 
-    describe = {
-        "tasks": "text-classification",
-        "dataset": task_title(data_args),
-        "dataset_tags": "nyu-mll/glue" if data_args.task_name else data_args.dataset_name,
-        "finetuned_from": model_args.model_name_or_path,
-    }
-    if args.push_to_hub:
-        trainer.push_to_hub(**describe)
-    elif args.do_train:
-        trainer.create_model_card(**describe)
+    publish(
+        trainer,
+        tasks="text-classification",
+        dataset=task_title(data_args),
+        dataset_tags="nyu-mll/glue" if data_args.task_name else data_args.dataset_name,
+        finetuned_from=model_args.model_name_or_path,
+    )
     if trainer.is_world_process_zero():
         report(data_args, args, trainer, metrics)
     return metrics
@@ -201,9 +204,7 @@ def demo_defaults(model_args: ModelArguments, args: SquareLossTrainingArguments)
     }
 
 
-def run_settings(
-    model_args: ModelArguments, data_args: DataArguments, args: SquareLossTrainingArguments
-) -> dict[str, Any]:
+def run_settings(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Any]:
     """What must be the same for a run to be resumed; the loss is in the model's config."""
     return {
         "task_name": data_args.task_name,
@@ -213,9 +214,6 @@ def run_settings(
         "max_train_samples": data_args.max_train_samples,
         "max_seq_length": data_args.max_seq_length,
         "model_name_or_path": model_args.model_name_or_path,
-        "seed": args.seed,
-        "learning_rate": args.learning_rate,
-        "global batch size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
     }
 
 
@@ -268,42 +266,6 @@ def load_model(model_args: ModelArguments, data: TextData) -> tuple[Any, Any, Te
     return model, tokenizer, data
 
 
-def choose_loss(args: SquareLossTrainingArguments, model: Any, data: TextData) -> Loss | None:
-    """The loss that the model was trained with where it is not trained now; None for the loss of the arguments."""
-    if args.do_train:
-        if args.class_weights == "balanced":
-            weights = balanced_class_weights(list(wanted(data.splits, "train")["label"]), data.num_labels)
-            args.class_weights = ",".join(map(repr, weights))
-        return None
-    if model.config.to_dict().get(KEY) is None:
-        return None
-    args.label_smoothing_factor = 0.0  # it is in the model's loss
-    loss = load_loss(model)
-    if args.should_log:
-        print(f"Evaluating with the loss that the model was trained with: {loss.to_dict()}")
-    return loss
-
-
-def limited(data: TextData, data_args: DataArguments) -> TextData:
-    """The first max_*_samples of each split."""
-    most = {
-        "train": data_args.max_train_samples,
-        "validation": data_args.max_eval_samples,
-        "test": data_args.max_predict_samples,
-    }
-    splits = {}
-    for name, split in data.splits.items():
-        count = most[name.removesuffix("_mm")]
-        splits[name] = split if count is None else split.select(range(min(count, len(split))))
-    return TextData(splits, data.label_names, data.metrics)
-
-
-def wanted(splits: dict[str, Dataset], name: str) -> Any:
-    if name not in splits:
-        raise ValueError(f"there is no {name} split: give --{name}_file or another data set, or leave --do_* out")
-    return splits[name]
-
-
 def compute_metrics(prediction: EvalPrediction, data: TextData, model: Any) -> dict[str, float]:
     scores = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
     references = prediction.label_ids
@@ -318,24 +280,15 @@ def compute_metrics(prediction: EvalPrediction, data: TextData, model: Any) -> d
 
 def predict(trainer: SquareLossTrainer, split: Dataset, name: str, data: TextData) -> dict[str, float]:
     """Predictions into a file, and metrics where the labels are known."""
+    trainer.args.train_sampling_strategy = "random"  # "group_by_length" would order the predictions too (5.24)
     result = trainer.predict(split, metric_key_prefix=name)  # type: ignore[arg-type]
     scores = result.predictions[0] if isinstance(result.predictions, tuple) else result.predictions
     if data.label_names is None:
         answers = [f"{value:.6g}" for value in np.squeeze(scores, -1)]
     else:
         answers = [data.label_names[i] for i in scores.argmax(-1)]
-    if trainer.is_world_process_zero():
-        lines = ["index\tprediction", *(f"{i}\t{answer}" for i, answer in enumerate(answers))]
-        Path(trainer.args.output_dir or ".", f"{name}_predictions.tsv").write_text("\n".join(lines) + "\n", "utf8")
+    save_predictions(trainer, name, answers)
     return save(trainer, name, (result.metrics or {}) | {f"{name}_samples": len(split)})
-
-
-def save(trainer: SquareLossTrainer, split: str, metrics: dict[str, float]) -> dict[str, float]:
-    everything = Path(trainer.args.output_dir or ".", "all_results.json")
-    if trainer.is_world_process_zero() and everything.exists() and not everything.read_text().rstrip().endswith("}"):
-        everything.unlink()  # cut off by a kill
-    trainer.save_metrics(split, metrics)
-    return metrics
 
 
 def task_title(data_args: DataArguments) -> str:
@@ -348,11 +301,9 @@ def report(
     data_args: DataArguments, args: SquareLossTrainingArguments, trainer: SquareLossTrainer, metrics: dict[str, float]
 ) -> None:
     """The table at the end of the screen."""
-    hidden = ("_per_second", "_flos", "epoch", "_samples")
     rows: dict[str, Any] = {"loss": str(trainer.loss.to_dict())}
     closing = ""
     if data_args.is_demo and args.do_predict:
-        other = "square" if args.loss == "cross_entropy" else "cross_entropy"
         rows |= {
             "test accuracy": metrics["test_accuracy"],
             "test accuracy of TF-IDF and logistic regression": tfidf_baseline(docstring_topics()),
@@ -361,11 +312,9 @@ def report(
             "training time": f"{metrics['train_runtime']:.0f} s" if "train_runtime" in metrics else "done before",
             "the model": args.output_dir,
         }
-        launcher = os.path.relpath(Path(sys.executable).with_name("accelerate"))
-        closing = f"The same with {other}:\n\n    {launcher} launch {os.path.relpath(__file__)} --loss {other}\n"
+        closing = same_demo_with_another_loss(__file__, args.loss)
     else:
-        rows |= {name: value for name, value in metrics.items() if not name.endswith(hidden)}
-        rows["the model"] = args.output_dir
+        rows |= shown_metrics(metrics) | {"the model": args.output_dir}
     show_table(task_title(data_args), rows)
     if closing:
         print(closing)

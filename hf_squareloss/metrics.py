@@ -9,6 +9,7 @@ import evaluate
 import numpy as np
 
 _CITATION = "Wang et al. GLUE: A Multi-Task Benchmark and Analysis Platform. ICLR 2019. arXiv 1804.07461"
+_SPEECH_CITATION = "Morris, Maier, Green. From WER and RIL to MER and WIL. Interspeech 2004"
 _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
 _REGRESSION = ("pearson", "spearmanr", "mse")
 
@@ -53,6 +54,56 @@ class TextClassificationMetric(evaluate.Metric):
             name: _score(name, np.asarray(predictions), np.asarray(references), self._num_classes)
             for name in self._names
         }
+
+
+class SpeechRecognitionMetric(evaluate.Metric):
+    """Word and character error rates of transcripts, by jiwer: errors over the length of the references.
+
+    (substitutions + deletions + insertions) / (words or characters of all references), over all utterances together.
+    Words are separated by white space; a space is a character. An empty reference adds nothing to the denominator, and
+    the hypothesis' words to the insertions; where all references are empty, the rate is 0 for empty hypotheses and
+    infinite otherwise.
+
+    Args:
+        names: any of wer, cer. Predictions and references are strings.
+
+    Works with `evaluate.combine` and `evaluate.save`.
+
+    Raises:
+        ValueError: an unknown name.
+
+    Example:
+        >>> SpeechRecognitionMetric(["wer"]).compute(predictions=["one to"], references=["one two"])
+        {'wer': 0.5}
+    """
+
+    def __init__(self, names: list[str] | tuple[str, ...] = ("wer", "cer"), **kwargs: Any) -> None:
+        if not names or not set(names) <= {"wer", "cer"}:
+            raise ValueError(f"metric names must all be among wer and cer, got {names}")
+        self._names = tuple(names)
+        super().__init__(keep_in_memory=True, **kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=(self.__doc__ or "").strip(),
+            citation=_SPEECH_CITATION,
+            inputs_description="predictions and references: one transcript per utterance",
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float]:
+        return {name: _error_rate(name, list(predictions), list(references)) for name in self._names}
+
+
+def _error_rate(name: str, predictions: list[str], references: list[str]) -> float:
+    import jiwer
+
+    compare: Any = jiwer.process_words if name == "wer" else jiwer.process_characters
+    found = compare(references, predictions)
+    errors = found.substitutions + found.deletions + found.insertions
+    length = found.hits + found.substitutions + found.deletions
+    return errors / length if length else float("inf") if errors else 0.0
 
 
 def _score(name: str, predictions: np.ndarray, references: np.ndarray, num_classes: int | None) -> float:

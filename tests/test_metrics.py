@@ -4,7 +4,7 @@ import json
 import math
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from hf_squareloss.metrics import TextClassificationMetric
+from hf_squareloss.metrics import SpeechRecognitionMetric, TextClassificationMetric
 
 
 def compute(name: str, predictions: list[Any], references: list[Any]) -> float:
@@ -159,3 +159,51 @@ def test_no_network() -> None:
 def test_unknown_and_mixed_names_are_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match="all be among"):
         TextClassificationMetric(names)
+
+
+# ---- speech ---------------------------------------------------------------------------------------------------------
+def edits(p: Sequence[str], y: Sequence[str]) -> int:
+    """Levenshtein's distance by its recursion."""
+    row = list(range(len(y) + 1))
+    for i, a in enumerate(p, 1):
+        above, row = row, [i] + [0] * len(y)
+        for j, b in enumerate(y, 1):
+            row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a != b))
+    return row[-1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_error_rates_are_edits_over_the_length_of_the_references(seed: int) -> None:
+    generator = random.Random(seed)
+    words = ["one", "two", "three", "o"]
+    p, y = ([" ".join(generator.choices(words, k=generator.randrange(1, 6))) for _ in range(10)] for _ in range(2))
+    found = SpeechRecognitionMetric().compute(predictions=p, references=y)
+    pairs = list(zip(p, y, strict=True))
+    wer = sum(edits(a.split(), b.split()) for a, b in pairs) / sum(len(b.split()) for b in y)
+    cer = sum(edits(a, b) for a, b in pairs) / sum(len(b) for b in y)
+    assert found == {"wer": pytest.approx(wer), "cer": pytest.approx(cer)}
+    assert 0 < found["cer"] != found["wer"] > 0
+    assert SpeechRecognitionMetric(["wer"]).compute(predictions=y, references=y) == {"wer": 0.0}
+
+
+def test_empty_references_count_their_insertions() -> None:
+    metric = SpeechRecognitionMetric(["wer"])
+    assert metric.compute(predictions=["a b", "x"], references=["a c", ""]) == {"wer": 1.0}
+    assert metric.compute(predictions=["", ""], references=["", "a"]) == {"wer": 1.0}
+    assert metric.compute(predictions=[""], references=[""]) == {"wer": 0.0}
+    assert metric.compute(predictions=["a"], references=[""]) == {"wer": math.inf}
+
+
+def test_speech_metrics_are_combined_and_added_up() -> None:
+    combined = evaluate.combine([SpeechRecognitionMetric(["wer"]), SpeechRecognitionMetric(["cer"])])
+    assert combined.compute(predictions=["ab"], references=["ac"]) == {"wer": 1.0, "cer": 0.5}
+    metric = SpeechRecognitionMetric(["cer"])
+    metric.add_batch(predictions=["ab", "a"], references=["ac", "a"])
+    metric.add(prediction="", reference="a")
+    assert metric.compute() == {"cer": 0.5}
+
+
+@pytest.mark.parametrize("names", [[], ["mer"], ["wer", "accuracy"]])
+def test_unknown_speech_metrics_are_refused(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="wer and cer"):
+        SpeechRecognitionMetric(names)

@@ -1,0 +1,464 @@
+"""Train or fine-tune an encoder-decoder speech recogniser (Whisper, Speech2Text) with a loss of your choice.
+
+A pretrained model on a data set of the Hub:
+
+    accelerate launch examples/run_speech_recognition_seq2seq.py --model_name_or_path openai/whisper-tiny \
+        --dataset_name google/fleurs --dataset_config_name de_de --text_column_name transcription \
+        --train_split_name train --eval_split_name validation --language german --task transcribe \
+        --loss square --learning_rate 1e-5 --max_steps 2000 --output_dir outputs/fleurs-square
+
+Lists of your own (csv, tsv or json with the columns audio, a path, and text), a model from scratch: the folder holds
+the model's config.json and preprocessor_config.json; the tokenizer is made from the characters of the transcripts.
+Without a preprocessor_config.json the lists name stored features, .npy files of (frames, dims), as Speech2Text takes.
+
+    accelerate launch examples/run_speech_recognition_seq2seq.py --config_name my-small-whisper \
+        --train_file train.tsv --validation_file dev.tsv --test_file test.tsv \
+        --loss square --learning_rate 1e-3 --num_train_epochs 30 --output_dir outputs/mine
+
+The same command again resumes after a kill. `--loss cross_entropy` trains the baseline through the same path.
+In evaluation and prediction tokens are generated, with scores that went through the loss's own link to probabilities.
+"""
+
+import io
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tokenizers import pre_tokenizers
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForSpeechSeq2Seq,
+    AutoTokenizer,
+    EvalPrediction,
+    GenerationConfig,
+    Seq2SeqTrainingArguments,
+    SpeechEncoderDecoderModel,
+    WhisperFeatureExtractor,
+    WhisperTokenizer,
+    set_seed,
+)
+
+from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments
+from hf_squareloss.command_line import parse_arguments, show_table
+from hf_squareloss.metrics import SpeechRecognitionMetric
+from hf_squareloss.runs import (
+    limited,
+    nothing_chosen,
+    publish,
+    save,
+    save_predictions,
+    shown_metrics,
+    train_or_resume,
+    trained_loss,
+    wanted,
+)
+from hf_squareloss.speech_data import (
+    SpeechCollator,
+    SpeechEncoder,
+    encode_text,
+    load_named_speech,
+    load_speech_files,
+    normalize_texts,
+    utterance_name,
+)
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str | None = field(default=None, metadata={"help": "A model of the Hub, or a folder."})
+    config_name: str | None = field(
+        default=None, metadata={"help": "Configuration, if not the model's; without a model one is made from it."}
+    )
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
+    feature_extractor_name: str | None = field(
+        default=None, metadata={"help": "Feature extractor, if not the model's."}
+    )
+    cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
+    token: str | None = field(default=None, metadata={"help": "Hub token for downloads; default: the stored one."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run model code from the Hub."})
+    freeze_encoder: bool = field(default=False, metadata={"help": "Train the decoder alone."})
+    freeze_feature_encoder: bool = field(
+        default=False, metadata={"help": "Do not train the convolutions in front (SpeechEncoderDecoder models)."}
+    )
+    apply_spec_augment: bool = field(
+        default=False, metadata={"help": "SpecAugment in training, as the config sets it (Whisper)."}
+    )
+    forced_decoder_ids: str | None = field(default=None, metadata={"help": "Gone: use --language and --task."})
+    suppress_tokens: str | None = field(
+        default=None, metadata={"help": "Gone: it belongs into the model's generation_config.json."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.model_name_or_path is None and self.config_name is None:
+            raise ValueError("give --model_name_or_path, or --config_name for a model from scratch")
+        if self.forced_decoder_ids is not None:
+            raise ValueError("forced_decoder_ids is gone: use --language and --task")
+        if self.suppress_tokens is not None:
+            raise ValueError("suppress_tokens is gone: set it in the model's generation_config.json")
+
+    @property
+    def name(self) -> str:
+        return self.model_name_or_path or self.config_name or ""
+
+    @property
+    def hub(self) -> dict[str, Any]:
+        return {
+            "cache_dir": self.cache_dir,
+            "revision": self.model_revision,
+            "token": self.token,
+            "trust_remote_code": self.trust_remote_code,
+        }
+
+
+@dataclass
+class DataArguments:
+    dataset_name: str | None = field(default=None, metadata={"help": "A data set of the Hub."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    train_split_name: str = field(default="train", metadata={"help": "Its training split(s), as in train+other."})
+    eval_split_name: str = field(default="validation", metadata={"help": "Its validation split."})
+    test_split_name: str | None = field(default=None, metadata={"help": "Its test split, for --do_predict."})
+    train_file: str | None = field(default=None, metadata={"help": "List of training data: csv, tsv or json."})
+    validation_file: str | None = field(default=None, metadata={"help": "List of validation data."})
+    test_file: str | None = field(default=None, metadata={"help": "List of test data; its texts are optional."})
+    audio_column_name: str = field(default="audio", metadata={"help": "Column of the audio, in lists its path."})
+    text_column_name: str = field(default="text", metadata={"help": "Column of the transcript."})
+    do_lower_case: bool = field(default=True, metadata={"help": "Transcripts in lower case."})
+    language: str | None = field(default=None, metadata={"help": "Language of a multilingual Whisper."})
+    task: str = field(default="transcribe", metadata={"help": "Task of a multilingual Whisper."})
+    max_duration_in_seconds: float = field(default=20.0, metadata={"help": "Leave longer training audio out."})
+    min_duration_in_seconds: float = field(default=0.0, metadata={"help": "Leave shorter training audio out."})
+    max_label_length: int | None = field(
+        default=None, metadata={"help": "Leave training utterances with more tokens out."}
+    )
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use only so many training utterances."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only so many validation utterances."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "Use only so many test utterances."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the audio."})
+    overwrite_cache: bool = field(default=False, metadata={"help": "Read the audio again, not from the cache."})
+
+    def __post_init__(self) -> None:
+        if self.dataset_name and self.files:
+            raise ValueError("dataset_name and files exclude each other: give one")
+        if not (self.dataset_name or self.files):
+            raise ValueError(
+                "no data: give --dataset_name NAME (a data set of the Hub) or --train_file and --validation_file, "
+                "lists with the columns audio (a path) and text. A demo without data of your own is in "
+                "run_speech_recognition_ctc.py"
+            )
+
+    @property
+    def files(self) -> dict[str, str]:
+        named = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
+        return {split: file for split, file in named.items() if file is not None}
+
+    @property
+    def most(self) -> dict[str, int | None]:
+        return {
+            "train": self.max_train_samples,
+            "validation": self.max_eval_samples,
+            "test": self.max_predict_samples,
+        }
+
+
+@dataclass
+class TrainingArguments(SquareLossTrainingArguments, Seq2SeqTrainingArguments):
+    predict_with_generate: bool = field(
+        default=True, metadata={"help": "Generate transcripts in evaluation, for WER and CER; else the loss alone."}
+    )
+
+
+def main(argv: list[str] | None = None) -> dict[str, float]:
+    model_args, data_args, args = parse_arguments((ModelArguments, DataArguments, TrainingArguments), argv)
+    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
+    set_seed(args.seed)
+
+    splits = load_data(model_args, data_args)
+    if nothing_chosen(args):
+        args.do_train, args.do_eval, args.do_predict = (name in splits for name in ("train", "validation", "test"))
+    if args.do_predict and not args.predict_with_generate:
+        raise ValueError("--do_predict writes generated transcripts: it needs --predict_with_generate True")
+    model, tokenizer, extractor = load_model(model_args, data_args, args, splits)
+    with args.main_process_first(desc="reading the audio"):
+        encoded: dict[str, Any] = encode(splits, data_args, model, tokenizer, extractor)
+    trainer = SquareLossSeq2SeqTrainer(
+        model=model,
+        args=args,
+        loss=trained_loss(args, model),
+        train_dataset=wanted(encoded, "train") if args.do_train else None,
+        eval_dataset=wanted(encoded, "validation") if args.do_eval else None,
+        processing_class=tokenizer,
+        data_collator=SpeechCollator(model.main_input_name, attention_mask=takes_mask(model)),
+        compute_metrics=partial(compute_metrics, tokenizer=tokenizer) if args.predict_with_generate else None,
+    )
+    metrics: dict[str, float] = {}
+    if args.do_train:
+        metrics |= train_or_resume(trainer, run_settings(model_args, data_args))
+        if args.should_save and extractor is not None:
+            extractor.save_pretrained(args.output_dir)
+    if args.do_eval:
+        metrics |= save(trainer, "eval", trainer.evaluate() | {"eval_samples": len(encoded["validation"])})
+    if args.do_predict:
+        metrics |= predict(trainer, wanted(encoded, "test"), tokenizer)
+
+    publish(
+        trainer,
+        tasks="automatic-speech-recognition",
+        dataset=data_args.dataset_name or "local files",
+        dataset_tags=data_args.dataset_name,
+        finetuned_from=model_args.model_name_or_path,
+        language=data_args.language,
+    )
+    if trainer.is_world_process_zero():
+        title = data_args.dataset_name or "Speech recognition"
+        rows = {"loss": str(trainer.loss.to_dict()), **shown_metrics(metrics), "the model": args.output_dir}
+        show_table(title, rows)
+    return metrics
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+def load_data(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Dataset]:
+    """The splits with the columns audio and text, the first max_*_samples of each."""
+    columns = {"audio_column": data_args.audio_column_name, "text_column": data_args.text_column_name}
+    if data_args.files:
+        splits = load_speech_files(data_args.files, **columns)
+    else:
+        named = {"train": data_args.train_split_name, "validation": data_args.eval_split_name}
+        if data_args.test_split_name is not None:
+            named["test"] = data_args.test_split_name
+        splits = load_named_speech(
+            data_args.dataset_name or "",
+            data_args.dataset_config_name,
+            named,
+            **columns,
+            cache_dir=model_args.cache_dir,
+            token=model_args.token,
+        )
+    return normalize_texts(limited(splits, data_args.most), case=str.lower if data_args.do_lower_case else str)
+
+
+def encode(
+    splits: Mapping[str, Dataset], data_args: DataArguments, model: Any, tokenizer: Any, extractor: Any
+) -> dict[str, Dataset]:
+    """Every split with the model's inputs and labels, what cannot be learnt from refused by name."""
+    refuse_unknown_characters(splits, tokenizer)
+    splits = without_long_labels(splits, tokenizer, data_args.max_label_length)
+    values = model.config.to_dict()
+    longest = model.config.get_text_config(decoder=True).to_dict().get("max_target_positions")
+    dims = values.get("input_feat_per_channel")  # Speech2Text
+    stored = extractor is None
+    encoder = SpeechEncoder(
+        extractor,
+        partial(encode_labels, tokenizer=tokenizer, start=model.config.decoder_start_token_id, longest=longest),
+        model.main_input_name,
+        dims=None if dims is None else dims * values["input_channels"],
+        min_seconds=0.0 if stored else data_args.min_duration_in_seconds,
+        max_seconds=np.inf if stored else data_args.max_duration_in_seconds,
+    )
+    encoded = encoder.encode(splits, num_proc=data_args.preprocessing_num_workers, overwrite=data_args.overwrite_cache)
+    if isinstance(extractor, WhisperFeatureExtractor):
+        refuse_cut_audio(splits, extractor, encoder.max_seconds)
+    return encoded
+
+
+def encode_labels(text: str, name: str, *, tokenizer: Any, start: int, longest: int | None) -> list[int]:
+    """The transcript as the decoder is to say it: without the start token, which the model puts before it itself."""
+    ids = encode_text(tokenizer, text, name)
+    ids = ids[1:] if ids[:1] == [start] else ids
+    if longest is not None and len(ids) > longest:
+        raise ValueError(
+            f"{name}: the transcript has {len(ids)} tokens, more than the model's {longest} positions; "
+            f"--max_label_length {longest} leaves such utterances out of training"
+        )
+    return ids
+
+
+def without_long_labels(splits: Mapping[str, Dataset], tokenizer: Any, most: int | None) -> dict[str, Dataset]:
+    """The splits without the training utterances of more than `most` tokens."""
+    if most is None or "train" not in splits:
+        return dict(splits)
+    lengths = [len(tokenizer(text).input_ids) for text in splits["train"]["text"]]
+    kept = [i for i, length in enumerate(lengths) if length <= most]
+    if not kept:
+        raise ValueError(f"max_label_length={most} leaves no training data: the shortest has {min(lengths)} tokens")
+    return {**splits, "train": splits["train"].select(kept)}
+
+
+def refuse_cut_audio(
+    splits: Mapping[str, Dataset], extractor: WhisperFeatureExtractor, longest_in_training: float
+) -> None:
+    """ValueError for audio of which Whisper's feature extractor drops the end, without a word."""
+    import soundfile
+
+    for split, rows in splits.items():
+        for index in range(len(rows)):
+            row: Any = rows[index]
+            path, content = row["audio"]["path"] or "", row["audio"]["bytes"]
+            source: Any = path if content is None else io.BytesIO(content)
+            if path.endswith(".npy"):
+                seconds = len(np.load(source)) / extractor.sampling_rate
+            else:
+                seconds = soundfile.info(source).duration
+            if extractor.chunk_length < seconds and not (split == "train" and seconds > longest_in_training):
+                raise ValueError(
+                    f"{utterance_name(split, index, row)}: {seconds:.2f} seconds, but the model hears only the first "
+                    f"{extractor.chunk_length}: cut the audio (--max_duration_in_seconds is for training alone)"
+                )
+
+
+def refuse_unknown_characters(splits: Mapping[str, Dataset], tokenizer: Any) -> None:
+    """ValueError for characters that the tokenizer drops or cannot give back: it may have no unknown token."""
+    for split, rows in splits.items():
+        if "text" not in rows.column_names:
+            continue
+        texts = list(rows["text"])
+        for character in sorted(set().union(*texts)):
+            ids = tokenizer(character, add_special_tokens=False).input_ids
+            if character.strip() and not tokenizer.decode(ids).strip("\ufffd "):
+                index = next(i for i, text in enumerate(texts) if character in text)
+                name = utterance_name(split, index, rows[index])
+                raise ValueError(f"{name}: the tokenizer does not know {character!r}, of {texts[index]!r}")
+
+
+# ---- model ----------------------------------------------------------------------------------------------------------
+def load_model(
+    model_args: ModelArguments, data_args: DataArguments, args: TrainingArguments, splits: Mapping[str, Dataset]
+) -> tuple[Any, Any, Any]:
+    """The model, its tokenizer and its feature extractor: None for a folder without one (stored features)."""
+    name, hub = model_args.name, model_args.hub
+    config = AutoConfig.from_pretrained(model_args.config_name or name, **hub)
+    from_scratch = model_args.model_name_or_path is None
+    if from_scratch and model_args.tokenizer_name is None:
+        tokenizer: Any = character_tokenizer(wanted(splits, "train")["text"])
+        fit_to_tokenizer(config, tokenizer)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
+    size = config.get_text_config(decoder=True).vocab_size
+    if len(tokenizer) > size:
+        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model's vocabulary only {size}")
+    if config.decoder_start_token_id is None or config.pad_token_id is None:
+        raise ValueError(f"{name}: the config needs decoder_start_token_id and pad_token_id to make decoder inputs")
+    if model_args.apply_spec_augment:
+        if config.model_type != "whisper":
+            raise ValueError(f"apply_spec_augment would be ignored: a {config.model_type} model has no SpecAugment")
+        config.apply_spec_augment = True
+    if from_scratch:
+        model = AutoModelForSpeechSeq2Seq.from_config(config)
+        model.generation_config = GenerationConfig(
+            max_length=config.get_text_config(decoder=True).max_target_positions,
+            pad_token_id=config.pad_token_id,
+            bos_token_id=config.bos_token_id,
+            eos_token_id=config.eos_token_id,
+            decoder_start_token_id=config.decoder_start_token_id,
+        )
+    else:
+        # transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(name, config=config, dtype=torch.float32, **hub)
+    if args.generation_max_length is not None:
+        model.generation_config.max_length = args.generation_max_length
+    freeze(model, model_args)
+    set_language(model, tokenizer, data_args)
+    return model, tokenizer, load_extractor(model_args.feature_extractor_name or name, hub)
+
+
+def load_extractor(name: str, hub: dict[str, Any]) -> Any:
+    files = [Path(name, file) for file in ("preprocessor_config.json", "processor_config.json")]
+    if Path(name).is_dir() and not any(file.exists() for file in files):
+        return None
+    return AutoFeatureExtractor.from_pretrained(name, **hub)
+
+
+def character_tokenizer(texts: Iterable[str]) -> WhisperTokenizer:
+    """Whisper's kind of tokenizer, which the pipeline of Whisper models needs, with the bytes of the texts alone."""
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    pieces = [piece for c in sorted(set().union(*texts)) for piece, _ in to_bytes.pre_tokenize_str(c)]
+    end, pad = "<|endoftext|>", "<|pad|>"
+    special = ["<|startoftranscript|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
+    vocabulary = {token: i for i, token in enumerate([pad, *sorted(set().union(*pieces)), end, *special])}
+    # The padding comes first: Speech2Text counts its positions from there, and has only so many (5.24).
+    return WhisperTokenizer(vocab=vocabulary, merges=[], pad_token=pad, additional_special_tokens=special)
+
+
+def fit_to_tokenizer(config: Any, tokenizer: Any) -> None:
+    """A config from scratch gets the tokenizer's vocabulary; the tokens that it suppresses are another tokenizer's."""
+    config.vocab_size = len(tokenizer)
+    config.pad_token_id = tokenizer.pad_token_id
+    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+    config.decoder_start_token_id = tokenizer.convert_tokens_to_ids("<|startoftranscript|>")
+    config.suppress_tokens = config.begin_suppress_tokens = None
+
+
+def freeze(model: Any, model_args: ModelArguments) -> None:
+    if model_args.freeze_encoder:
+        model.get_encoder().requires_grad_(False)
+    if model_args.freeze_feature_encoder:
+        if not isinstance(model, SpeechEncoderDecoderModel):
+            raise ValueError(
+                f"freeze_feature_encoder would be ignored: a {type(model).__name__} has no feature encoder of its own; "
+                "--freeze_encoder freezes the whole encoder"
+            )
+        model.freeze_feature_encoder()
+
+
+def set_language(model: Any, tokenizer: Any, data_args: DataArguments) -> None:
+    """The language and the task of a multilingual Whisper, in its labels and in what it generates."""
+    generation: Any = model.generation_config
+    if generation.to_dict().get("is_multilingual"):
+        tokenizer.set_prefix_tokens(language=data_args.language, task=data_args.task)
+        generation.language, generation.task = data_args.language, data_args.task
+    elif data_args.language is not None:
+        raise ValueError(f"language={data_args.language!r} would be ignored: this model is not multilingual")
+
+
+def takes_mask(model: Any) -> bool:
+    """Whisper's inputs all have one length and need none."""
+    return model.config.model_type != "whisper"
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+def run_settings(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Any]:
+    """What must be the same for a run to be resumed; the loss is in the model's config."""
+    return {
+        "dataset_name": data_args.dataset_name,
+        "dataset_config_name": data_args.dataset_config_name,
+        "train_split_name": data_args.train_split_name,
+        "train_file": data_args.train_file and Path(data_args.train_file).name,
+        "max_train_samples": data_args.max_train_samples,
+        "max_duration_in_seconds": data_args.max_duration_in_seconds,
+        "model_name_or_path": model_args.model_name_or_path,
+        "config_name": model_args.config_name,
+    }
+
+
+def compute_metrics(prediction: EvalPrediction, tokenizer: Any) -> dict[str, float]:
+    """WER and CER of the generated transcripts."""
+    transcripts, references = decode(prediction.predictions, tokenizer), decode(prediction.label_ids, tokenizer)
+    found = SpeechRecognitionMetric(("wer", "cer")).compute(predictions=transcripts, references=references)
+    return dict(found or {})
+
+
+def decode(ids: Any, tokenizer: Any) -> list[str]:
+    ids = np.where(np.asarray(ids) == -100, tokenizer.pad_token_id, ids)
+    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def predict(trainer: SquareLossSeq2SeqTrainer, split: Dataset, tokenizer: Any) -> dict[str, float]:
+    """Transcripts into a file, and metrics where the texts are known."""
+    result = trainer.predict(split, metric_key_prefix="test")  # type: ignore[arg-type]
+    save_predictions(trainer, "test", decode(result.predictions, tokenizer))
+    return save(trainer, "test", (result.metrics or {}) | {"test_samples": len(split)})
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        sys.exit(f"run_speech_recognition_seq2seq.py: {error}")
