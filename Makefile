@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test check docs clean
+.PHONY: demo test test-speechbrain check docs clean
 
 demo: .venv/demo
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
@@ -12,6 +12,10 @@ demo: .venv/demo
 
 test: .venv/dev check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# SpeechBrain needs torchaudio, which loads only beside the build of torch that pip chooses for it: an environment apart.
+test-speechbrain: .venv-speechbrain/installed
+	OMP_NUM_THREADS=1 .venv-speechbrain/bin/pytest tests_speechbrain
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -27,5 +31,10 @@ docs: .venv/dev
 	$(BIN)/pip install --quiet --editable ".[$*]"
 	touch $@
 
+.venv-speechbrain/installed: pyproject.toml
+	test -x .venv-speechbrain/bin/python || $(PYTHON) -m venv .venv-speechbrain
+	.venv-speechbrain/bin/pip install --quiet --editable ".[speechbrain]" "pytest>=8.3" "pytest-timeout>=2.3"
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info outputs
+	rm -rf .venv .venv-speechbrain build dist *.egg-info outputs

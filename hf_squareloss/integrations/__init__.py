@@ -1,0 +1,1 @@
+"""Our losses where other toolkits expect theirs: one module per toolkit."""
