@@ -5,7 +5,8 @@
         --train_file train.tsv --validation_file dev.tsv --test_file test.tsv \
         --model_name_or_path bert-base-cased --num_train_epochs 3
 
-What stands after `--` goes to examples/run_glue.py for every run. The learning rate of each loss is chosen with the
+What stands after `--` goes to the script for every run: examples/run_glue.py, or another one with the same options for
+training, given by --script (with --metric cer for speech). The learning rate of each loss is chosen with the
 first seed on the validation part; the test part is looked at once, by the chosen models. Every run is kept, with its
 own folder and a line in results.json; the same command resumes where it was interrupted.
 """
@@ -13,24 +14,20 @@ own folder and a line in results.json; the same command resumes where it was int
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
-import transformers
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-import hf_squareloss
-from hf_squareloss.comparison import spread, summary
+from hf_squareloss.comparison import environment, spread, summary
 
-RUN_GLUE = Path(__file__).with_name("run_glue.py")
-LOWER_IS_BETTER = ("loss", "ece", "brier", "nll", "mse")
+EXAMPLES = Path(__file__).parent
+LOWER_IS_BETTER = ("loss", "ece", "brier", "nll", "mse", "wer", "cer")
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -38,6 +35,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args.output_dir.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {
         "title": args.title or args.output_dir.name,
+        "script": args.script,
         "metric": args.metric,
         "learning_rates": args.learning_rates,
         "arguments": [public(a) for a in shared],
@@ -68,6 +66,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--losses", nargs="+", default=["cross_entropy", "square", "squentropy"])
     parser.add_argument("--learning_rates", nargs="+", type=float, default=[2e-5, 5e-5, 1e-4])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--script", default="run_glue.py", help="the example script that trains, in this folder")
     parser.add_argument("--metric", default="accuracy", help="chooses the learning rate, on the validation part")
     parser.add_argument("--title", help="name of the comparison in tables; default: the folder's")
     parser.add_argument("--output_dir", type=Path, required=True)
@@ -75,7 +74,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if any(argument.split("=")[0] in ("--token", "--hub_token") for argument in argv):
         parser.error("results.json holds the arguments and is meant to be published: give tokens by HF_TOKEN")
     if not argv[split + 1 :]:
-        parser.error("give the arguments for run_glue.py after --")
+        parser.error("give the arguments for the training script after --")
     return args, argv[split + 1 :]
 
 
@@ -109,7 +108,7 @@ def run(
     finished = folder / "eval_results.json"
     if not finished.exists():
         options = ["--loss", loss, "--learning_rate", str(learning_rate), "--seed", str(seed)]
-        launch([*shared, *options, "--do_train", "--do_eval", "--output_dir", str(folder)], folder)
+        launch(args.script, [*shared, *options, "--do_train", "--do_eval", "--output_dir", str(folder)], folder)
     evaluated = json.loads(finished.read_text())
     trained = json.loads((folder / "train_results.json").read_text())
     entry = {
@@ -129,17 +128,17 @@ def test(args: argparse.Namespace, shared: list[str], entry: dict[str, Any]) -> 
     folder = args.output_dir / f"{entry['loss']}-lr{entry['learning_rate']:g}-seed{entry['seed']}"
     if not (folder / "test_results.json").exists():
         again = ["--model_name_or_path", str(folder), "--loss", entry["loss"], "--do_predict"]
-        launch([*shared, *again, "--output_dir", str(folder)], folder)
+        launch(args.script, [*shared, *again, "--output_dir", str(folder)], folder)
     return plain(json.loads((folder / "test_results.json").read_text()), "test_")
 
 
-def launch(arguments: list[str], folder: Path) -> None:
+def launch(script: str, arguments: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a") as log:
-        command = [sys.executable, str(RUN_GLUE), *arguments]
+        command = [sys.executable, str(EXAMPLES / script), *arguments]
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
     if code:
-        raise SystemExit(f"run_glue.py failed ({code}): see {folder / 'log.txt'}")
+        raise SystemExit(f"{script} failed ({code}): see {folder / 'log.txt'}")
 
 
 def plain(metrics: dict[str, float], prefix: str) -> dict[str, float]:
@@ -158,28 +157,6 @@ def public(argument: str) -> str:
     option, equals, value = argument.rpartition("=")
     local = os.path.isabs(value) or (os.sep in value and Path(value).exists())
     return option + equals + Path(value).name if local else argument
-
-
-def environment() -> dict[str, Any]:
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "python": platform.python_version(),
-        "hf_squareloss": hf_squareloss.__version__,
-        "commit": commit(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
-def commit() -> str | None:
-    """The commit of this checkout, where there is one."""
-    command = ["git", "-C", str(RUN_GLUE.parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def write(args: argparse.Namespace, results: dict[str, Any]) -> None:

@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison import markdown_table, read_results, summary
+from hf_squareloss.comparison import METRICS, markdown_table, read_results, summary
+from hf_squareloss.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "model_cards"
+CTC_BENCHMARK = ROOT / "examples" / "benchmarks" / "ctc_loss.json"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,14 +29,15 @@ def main(argv: list[str] | None = None) -> None:
     readme = ROOT / "README.md"
     tables = "\n\n".join(section(results, heading="**") for results in all_results.values())
     tables = tables or "No comparison has been published yet."
-    rendered[readme] = between_marks(readme.read_text(encoding="utf8"), "results", tables)
+    text = between_marks(readme.read_text(encoding="utf8"), "results", tables)
+    rendered[readme] = between_marks(text, "ctc benchmark", ctc_benchmark(read_results(CTC_BENCHMARK)))
     stale = [path for path, text in rendered.items() if not path.exists() or path.read_text(encoding="utf8") != text]
     if check:
         sys.exit(f"out of date: {', '.join(str(p.relative_to(ROOT)) for p in stale)}: run make docs" if stale else 0)
     for path, text in rendered.items():
         path.write_text(text, encoding="utf8")
     if all_results:
-        draw(list(all_results.values()), CARDS / "accuracy.svg")
+        draw(list(all_results.values()), CARDS / "comparisons.svg")
 
 
 def section(results: dict[str, Any], heading: str) -> str:
@@ -56,22 +59,27 @@ def card(results: dict[str, Any]) -> str:
         section(results, heading="**"),
         "Every run, on the validation part:",
         every_run(results),
-        "The command, with the options for examples/run_glue.py after `--`:",
+        f"The command, with the options for examples/{script_of(results)} after `--`:",
         "```\n" + command(results) + "\n```",
     ]
     return "\n\n".join(lines) + "\n"
 
 
 def every_run(results: dict[str, Any]) -> str:
-    names = [name for name in ("accuracy", "f1", "ece", "nll") if name in results["runs"][0]["validation"]]
-    header = ["loss", "learning rate", "seed", *names, "test accuracy", "seconds"]
+    metric = results.get("metric", METRICS[0])
+    names = [name for name in METRICS if name in results["runs"][0]["validation"]]
+    header = ["loss", "learning rate", "seed", *names, f"test {metric}", "seconds"]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for run in results["runs"]:
-        test = f"{run['test']['accuracy']:.4f}" if "accuracy" in run.get("test", {}) else "not looked at"
+        test = f"{run['test'][metric]:.4f}" if "test" in run else "not looked at"
         cells = [run["loss"], f"{run['learning_rate']:g}", str(run["seed"])]
         cells += [f"{run['validation'][name]:.4f}" for name in names]
         lines.append("| " + " | ".join([*cells, test, f"{run['seconds']:.0f}"]) + " |")
     return "\n".join(lines)
+
+
+def script_of(results: dict[str, Any]) -> str:
+    return results.get("script", "run_glue.py")
 
 
 def command(results: dict[str, Any]) -> str:
@@ -79,10 +87,23 @@ def command(results: dict[str, Any]) -> str:
     rates = " ".join(f"{rate:g}" for rate in results["learning_rates"])
     seeds = " ".join(str(seed) for seed in sorted({run["seed"] for run in results["runs"]}))
     shared = " ".join(results["arguments"])
+    script = f"--script {results['script']} --metric {results['metric']} " if "script" in results else ""
     return (
-        f"python examples/compare_losses.py --losses {losses} --learning_rates {rates} --seeds {seeds} "
+        f"python examples/compare_losses.py {script}--losses {losses} --learning_rates {rates} --seeds {seeds} "
         f"--output_dir outputs/comparison -- {shared}"
     )
+
+
+def ctc_benchmark(results: dict[str, Any]) -> str:
+    where = results["environment"]
+    lines = ["| classes | " + " | ".join(LOSSES) + " |", "|" + "---|" * (1 + len(LOSSES))]
+    for row in results["rows"]:
+        lines.append(f"| {row['classes']} | " + " | ".join(f"{row['ratios'][name]:.2f}" for name in LOSSES) + " |")
+    note = (
+        f"Forward and backward, float32, {results['batch']} utterances of {results['frames']} frames and "
+        f"{results['labels']} labels; {where['machine']}, {where['threads']} thread, torch {where['torch']}."
+    )
+    return "\n".join(lines) + "\n\n" + note
 
 
 def chosen_runs(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -104,16 +125,21 @@ def draw(comparisons: list[dict[str, Any]], path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "hf_squareloss"  # the same file for the same numbers
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(comparisons), figsize=(4 * len(comparisons), 2.6), squeeze=False)
-    for axis, results in zip(axes[0], comparisons, strict=True):
+    columns = min(3, len(comparisons))
+    rows_of_panels = -(-len(comparisons) // columns)
+    figure, axes = plt.subplots(rows_of_panels, columns, figsize=(4 * columns, 2.6 * rows_of_panels), squeeze=False)
+    for axis in axes.flat[len(comparisons) :]:
+        axis.set_axis_off()
+    for axis, results in zip(axes.flat, comparisons, strict=False):
+        metric = results.get("metric", METRICS[0])
         rows = summary(results)
         for position, row in enumerate(rows):
-            values = row.values["accuracy"]
+            values = row.values[metric]
             axis.plot([position] * len(values), values, "o", color=f"C{position}", alpha=0.6)
             axis.hlines(sum(values) / len(values), position - 0.25, position + 0.25, color=f"C{position}")
         axis.set_xticks(range(len(rows)), [row.loss.replace("_", "-") for row in rows])
         axis.set_xlim(-0.5, len(rows) - 0.5)
-        axis.set_ylabel("accuracy")
+        axis.set_ylabel(metric)
         axis.set_title(results["title"], fontsize=10)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

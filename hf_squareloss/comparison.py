@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-METRICS = ("accuracy", "f1", "matthews_correlation", "pearson", "ece", "nll")
+METRICS = ("accuracy", "f1", "matthews_correlation", "pearson", "ece", "nll", "cer", "wer")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,33 @@ class Row:
 def read_results(path: str | Path) -> dict[str, Any]:
     """The content of a results.json written by examples/compare_losses.py."""
     return json.loads(Path(path).read_text(encoding="utf8"))
+
+
+def environment() -> dict[str, Any]:
+    """What figures depend on besides the code: hardware class, threads, versions, and the commit where there is one."""
+    import torch
+    import transformers
+
+    import hf_squareloss
+
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "python": platform.python_version(),
+        "hf_squareloss": hf_squareloss.__version__,
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def summary(results: Mapping[str, Any], part: str | None = None) -> list[Row]:

@@ -29,7 +29,8 @@ def compare(tmp_path_factory: pytest.TempPathFactory, launched: list[list[str]])
     model = save_tiny_model(folder / "model")
     files = write_toy_files(folder / "toy")
 
-    def launch(arguments: list[str], folder: Path) -> None:
+    def launch(script: str, arguments: list[str], folder: Path) -> None:
+        assert script == "run_glue.py"
         launched.append(arguments)
         run_glue.main(arguments)
 
@@ -180,7 +181,7 @@ def test_without_arguments_for_the_runs(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_a_failed_run_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fails.py").write_text("raise SystemExit('no such thing')")
-    monkeypatch.setattr(compare_losses, "RUN_GLUE", tmp_path / "fails.py")
-    with pytest.raises(SystemExit, match=r"failed \(1\): see .*log\.txt"):
-        launch_process([], tmp_path / "run")
+    monkeypatch.setattr(compare_losses, "EXAMPLES", tmp_path)
+    with pytest.raises(SystemExit, match=r"fails\.py failed \(1\): see .*log\.txt"):
+        launch_process("fails.py", [], tmp_path / "run")
     assert "no such thing" in (tmp_path / "run" / "log.txt").read_text()

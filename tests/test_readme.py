@@ -41,23 +41,38 @@ def test_make_targets_exist() -> None:
     assert named >= {"demo", "test"} and named <= set(targets)
 
 
+def argument_classes(script: str) -> tuple[type, ...]:
+    module = example(script)
+    return (
+        module.ModelArguments,
+        module.DataArguments,
+        vars(module).get("TrainingArguments", SquareLossTrainingArguments),
+    )
+
+
 def test_launch_commands_parse() -> None:
-    run_glue = example("run_glue")
-    classes = (run_glue.ModelArguments, run_glue.DataArguments, SquareLossTrainingArguments)
-    seen = 0
+    seen: dict[str, int] = {}
     for words in commands():
         words = [word for word in words if word != "..." and "=" not in word.split("/")[0].split("-")[0]]
         if "accelerate" not in words:
             continue
         words = words[words.index("accelerate") + 2 :]
-        script = words.index("examples/run_glue.py")
-        parsed = launch_command_parser().parse_args([*words[:script], "script.py"])
+        place = next(i for i, word in enumerate(words) if word.startswith("examples/"))
+        parsed = launch_command_parser().parse_args([*words[:place], "script.py"])
         assert parsed.training_script == "script.py"
-        own = [word for word in words[script + 1 :] if word != "--push_to_hub"]
-        data_args = parse_arguments(classes, [*own, "--use_cpu", "--output_dir", "x"])[1]
-        assert data_args.files or data_args.task_name or "bf16" in " ".join(words)
-        seen += 1
-    assert seen >= 4
+        script = Path(words[place]).stem
+        own = [word for word in words[place + 1 :] if word != "--push_to_hub"]
+        parse_arguments(argument_classes(script), [*own, "--use_cpu", "--output_dir", "x"])
+        seen[script] = seen.get(script, 0) + 1
+    assert seen["run_glue"] >= 4 and seen.keys() >= {"run_speech_recognition_ctc", "run_speech_recognition_seq2seq"}
+
+
+def test_the_recipe_and_its_options_exist() -> None:
+    words = next(words for words in commands() if any("speechbrain/train.py" in word for word in words))
+    script, hyperparameters, *options = words[1:]
+    assert (ROOT / script).is_file()
+    known = (ROOT / hyperparameters).read_text()
+    assert all(f"\n{word[2:]}:" in known for word in options if word.startswith("--"))
 
 
 def test_a_wrong_option_is_noticed() -> None:
@@ -83,7 +98,9 @@ def test_python_blocks_compile_and_name_what_exists() -> None:
         for alias in node.names
     ]
     assert {"load_loss", "probability_pipeline"} <= set(imported)
-    for name in [*imported, "SquareLossTrainer", "attach_loss", "LossSelectionMixin", "SquareLoss"]:
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & set(hf_squareloss.__all__)
+    assert used >= {"attach_loss", "ctc_loss", "ctc_beam_search", "probability_generation", "log_probabilities"}
+    for name in [*imported, *used, "SquareLossTrainer", "LossSelectionMixin"]:
         assert hasattr(hf_squareloss, name) and name in README
 
 
@@ -95,7 +112,8 @@ def test_figures_are_rendered_from_results_files() -> None:
 
 def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render = example("render_results")
-    (tmp_path / "README.md").write_text("<!-- results -->\nold\n<!-- end results -->\n")
+    marks = [f"<!-- {name} -->\nold\n<!-- end {name} -->\n" for name in ("results", "ctc benchmark")]
+    (tmp_path / "README.md").write_text("".join(marks))
     monkeypatch.setattr(render, "ROOT", tmp_path)
     monkeypatch.setattr(render, "CARDS", tmp_path / "model_cards")
     with pytest.raises(SystemExit, match="make docs"):
