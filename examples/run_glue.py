@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_loss
-from hf_squareloss.command_line import parse_arguments, show_table
+from hf_squareloss.command_line import HubArguments, parse_arguments, show_table
 from hf_squareloss.data import (
     GLUE_TASKS,
     TextData,
@@ -64,14 +64,10 @@ from hf_squareloss.runs import (
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(HubArguments):
     model_name_or_path: str | None = field(default=None, metadata={"help": "A model of the Hub, or a folder."})
     config_name: str | None = field(default=None, metadata={"help": "Configuration, if not the model's."})
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
-    cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
-    token: str | None = field(default=None, metadata={"help": "Hub token for downloads; default: the stored one."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run model code from the Hub."})
     ignore_mismatched_sizes: bool = field(
         default=False, metadata={"help": "Replace a head that has another number of classes."}
     )
@@ -234,12 +230,7 @@ def load_data(model_args: ModelArguments, data_args: DataArguments) -> TextData:
 def load_model(model_args: ModelArguments, data: TextData) -> tuple[Any, Any, TextData]:
     """The model with a head for these classes, its tokenizer, and the data with class indices in the model's order."""
     name = model_args.model_name_or_path or ""
-    hub: dict[str, Any] = {
-        "cache_dir": model_args.cache_dir,
-        "revision": model_args.model_revision,
-        "token": model_args.token,
-        "trust_remote_code": model_args.trust_remote_code,
-    }
+    hub = model_args.hub
     config = AutoConfig.from_pretrained(model_args.config_name or name, **hub)
     classes = list((config.id2label or {}).values())
     if data.label_names == []:  # no split has labels: the model knows its classes

@@ -47,12 +47,11 @@ from transformers import (
 import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
 from hf_squareloss.audio import read_audio
-from hf_squareloss.command_line import parse_arguments, show_table
+from hf_squareloss.command_line import HubArguments, parse_arguments, show_table
 from hf_squareloss.ctc_data import character_tokenizer, ctc_frames, require_frames
 from hf_squareloss.dial_tones import DEMO_TRAINING, demo_model, dial_tones
 from hf_squareloss.metrics import SpeechRecognitionMetric
 from hf_squareloss.runs import (
-    limited,
     nothing_chosen,
     publish,
     same_demo_with_another_loss,
@@ -63,19 +62,18 @@ from hf_squareloss.runs import (
     trained_loss,
     wanted,
 )
+from hf_squareloss.speech_arguments import SpeechDataArguments
 from hf_squareloss.speech_data import (
     SpeechCollator,
     SpeechEncoder,
     case_of,
     encode_text,
-    load_named_speech,
-    load_speech_files,
     normalize_texts,
 )
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(HubArguments):
     model_name_or_path: str | None = field(default=None, metadata={"help": "A model of the Hub, or a folder."})
     config_name: str | None = field(
         default=None, metadata={"help": "Without a model, one is made from this configuration: a folder or a file."}
@@ -86,10 +84,6 @@ class ModelArguments:
     feature_extractor_name: str | None = field(
         default=None, metadata={"help": "Feature extractor, if not the model's or the configuration's."}
     )
-    cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
-    token: str | None = field(default=None, metadata={"help": "Hub token for downloads; default: the stored one."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run model code from the Hub."})
     ignore_mismatched_sizes: bool = field(
         default=False, metadata={"help": "Replace a head that has another vocabulary."}
     )
@@ -116,15 +110,6 @@ class ModelArguments:
     )
 
     @property
-    def hub(self) -> dict[str, Any]:
-        return {
-            "cache_dir": self.cache_dir,
-            "revision": self.model_revision,
-            "token": self.token,
-            "trust_remote_code": self.trust_remote_code,
-        }
-
-    @property
     def config_changes(self) -> dict[str, Any]:
         names = (
             *("attention_dropout", "activation_dropout", "feat_proj_dropout", "hidden_dropout", "final_dropout"),
@@ -135,17 +120,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
-    dataset_name: str | None = field(default=None, metadata={"help": "A data set of the Hub."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    train_split_name: str = field(default="train", metadata={"help": "Its training split(s), as in train+other."})
-    eval_split_name: str = field(default="validation", metadata={"help": "Its validation split."})
-    test_split_name: str | None = field(default=None, metadata={"help": "Its test split, for --do_predict."})
-    train_file: str | None = field(default=None, metadata={"help": "List of training data: csv, tsv or json."})
-    validation_file: str | None = field(default=None, metadata={"help": "List of validation data."})
-    test_file: str | None = field(default=None, metadata={"help": "List of test data; its texts are optional."})
-    audio_column_name: str = field(default="audio", metadata={"help": "Column of the audio, in lists its path."})
-    text_column_name: str = field(default="text", metadata={"help": "Column of the transcript."})
+class DataArguments(SpeechDataArguments):
     chars_to_ignore: list[str] | None = field(default=None, metadata={"help": "Characters to leave out of the texts."})
     eval_metrics: list[str] = field(default_factory=lambda: ["wer", "cer"], metadata={"help": "wer, cer."})
     unk_token: str = field(default="[UNK]", metadata={"help": "Token of unknown characters."})
@@ -154,25 +129,13 @@ class DataArguments:
     max_duration_in_seconds: float | None = field(
         default=None, metadata={"help": "Leave longer training audio out; default: no limit."}
     )
-    min_duration_in_seconds: float = field(default=0.0, metadata={"help": "Leave shorter training audio out."})
     stack_frames: int = field(default=1, metadata={"help": "Stored features: so many frames become one."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use only so many training utterances."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only so many validation utterances."})
-    max_predict_samples: int | None = field(default=None, metadata={"help": "Use only so many test utterances."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the audio."})
-    overwrite_cache: bool = field(default=False, metadata={"help": "Read the audio again, not from the cache."})
 
     def __post_init__(self) -> None:
-        if self.dataset_name and self.files:
-            raise ValueError("dataset_name and files exclude each other: give one")
+        super().__post_init__()
         SpeechRecognitionMetric(self.eval_metrics)
         if self.stack_frames < 1:
             raise ValueError(f"stack_frames must be at least 1, got {self.stack_frames}")
-
-    @property
-    def files(self) -> dict[str, str]:
-        named = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
-        return {split: file for split, file in named.items() if file is not None}
 
     @property
     def is_demo(self) -> bool:
@@ -206,7 +169,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
     set_seed(args.seed)
 
-    splits = load_data(model_args, data_args)
+    is_demo = data_args.is_demo
+    splits = data_args.limited(dial_tones()) if is_demo else data_args.load(model_args.cache_dir, model_args.token)
     if nothing_chosen(args):
         args.do_train, args.do_eval, args.do_predict = (name in splits for name in ("train", "validation", "test"))
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)
@@ -281,27 +245,6 @@ def run_settings(model_args: ModelArguments, data_args: DataArguments) -> dict[s
 
 
 # ---- data -----------------------------------------------------------------------------------------------------------
-def load_data(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Dataset]:
-    """The splits with the columns audio and text, the first max_*_samples of each."""
-    columns = {"audio_column": data_args.audio_column_name, "text_column": data_args.text_column_name}
-    if data_args.is_demo:
-        splits = dial_tones()
-    elif data_args.files:
-        splits = load_speech_files(data_args.files, **columns)
-    else:
-        named = {"train": data_args.train_split_name, "validation": data_args.eval_split_name}
-        if data_args.test_split_name is not None:
-            named["test"] = data_args.test_split_name
-        options: dict[str, Any] = columns | {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        splits = load_named_speech(data_args.dataset_name or "", data_args.dataset_config_name, named, **options)
-    most = {
-        "train": data_args.max_train_samples,
-        "validation": data_args.max_eval_samples,
-        "test": data_args.max_predict_samples,
-    }
-    return limited(splits, most)
-
-
 def load_tokenizer(
     model_args: ModelArguments,
     data_args: DataArguments,

@@ -47,10 +47,9 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments
-from hf_squareloss.command_line import parse_arguments, show_table
+from hf_squareloss.command_line import HubArguments, parse_arguments, show_table
 from hf_squareloss.metrics import SpeechRecognitionMetric
 from hf_squareloss.runs import (
-    limited,
     nothing_chosen,
     publish,
     save,
@@ -60,19 +59,18 @@ from hf_squareloss.runs import (
     trained_loss,
     wanted,
 )
+from hf_squareloss.speech_arguments import SpeechDataArguments
 from hf_squareloss.speech_data import (
     SpeechCollator,
     SpeechEncoder,
     encode_text,
-    load_named_speech,
-    load_speech_files,
     normalize_texts,
     utterance_name,
 )
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(HubArguments):
     model_name_or_path: str | None = field(default=None, metadata={"help": "A model of the Hub, or a folder."})
     config_name: str | None = field(
         default=None, metadata={"help": "Configuration, if not the model's; without a model one is made from it."}
@@ -81,10 +79,6 @@ class ModelArguments:
     feature_extractor_name: str | None = field(
         default=None, metadata={"help": "Feature extractor, if not the model's."}
     )
-    cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
-    token: str | None = field(default=None, metadata={"help": "Hub token for downloads; default: the stored one."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run model code from the Hub."})
     freeze_encoder: bool = field(default=False, metadata={"help": "Train the decoder alone."})
     freeze_feature_encoder: bool = field(
         default=False, metadata={"help": "Do not train the convolutions in front (SpeechEncoderDecoder models)."}
@@ -109,64 +103,25 @@ class ModelArguments:
     def name(self) -> str:
         return self.model_name_or_path or self.config_name or ""
 
-    @property
-    def hub(self) -> dict[str, Any]:
-        return {
-            "cache_dir": self.cache_dir,
-            "revision": self.model_revision,
-            "token": self.token,
-            "trust_remote_code": self.trust_remote_code,
-        }
-
 
 @dataclass
-class DataArguments:
-    dataset_name: str | None = field(default=None, metadata={"help": "A data set of the Hub."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    train_split_name: str = field(default="train", metadata={"help": "Its training split(s), as in train+other."})
-    eval_split_name: str = field(default="validation", metadata={"help": "Its validation split."})
-    test_split_name: str | None = field(default=None, metadata={"help": "Its test split, for --do_predict."})
-    train_file: str | None = field(default=None, metadata={"help": "List of training data: csv, tsv or json."})
-    validation_file: str | None = field(default=None, metadata={"help": "List of validation data."})
-    test_file: str | None = field(default=None, metadata={"help": "List of test data; its texts are optional."})
-    audio_column_name: str = field(default="audio", metadata={"help": "Column of the audio, in lists its path."})
-    text_column_name: str = field(default="text", metadata={"help": "Column of the transcript."})
+class DataArguments(SpeechDataArguments):
     do_lower_case: bool = field(default=True, metadata={"help": "Transcripts in lower case."})
     language: str | None = field(default=None, metadata={"help": "Language of a multilingual Whisper."})
     task: str = field(default="transcribe", metadata={"help": "Task of a multilingual Whisper."})
     max_duration_in_seconds: float = field(default=20.0, metadata={"help": "Leave longer training audio out."})
-    min_duration_in_seconds: float = field(default=0.0, metadata={"help": "Leave shorter training audio out."})
     max_label_length: int | None = field(
         default=None, metadata={"help": "Leave training utterances with more tokens out."}
     )
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use only so many training utterances."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only so many validation utterances."})
-    max_predict_samples: int | None = field(default=None, metadata={"help": "Use only so many test utterances."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the audio."})
-    overwrite_cache: bool = field(default=False, metadata={"help": "Read the audio again, not from the cache."})
 
     def __post_init__(self) -> None:
-        if self.dataset_name and self.files:
-            raise ValueError("dataset_name and files exclude each other: give one")
+        super().__post_init__()
         if not (self.dataset_name or self.files):
             raise ValueError(
                 "no data: give --dataset_name NAME (a data set of the Hub) or --train_file and --validation_file, "
                 "lists with the columns audio (a path) and text. A demo without data of your own is in "
                 "run_speech_recognition_ctc.py"
             )
-
-    @property
-    def files(self) -> dict[str, str]:
-        named = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
-        return {split: file for split, file in named.items() if file is not None}
-
-    @property
-    def most(self) -> dict[str, int | None]:
-        return {
-            "train": self.max_train_samples,
-            "validation": self.max_eval_samples,
-            "test": self.max_predict_samples,
-        }
 
 
 @dataclass
@@ -181,7 +136,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
     set_seed(args.seed)
 
-    splits = load_data(model_args, data_args)
+    splits = data_args.load(model_args.cache_dir, model_args.token)
+    splits = normalize_texts(splits, case=str.lower if data_args.do_lower_case else str)
     if nothing_chosen(args):
         args.do_train, args.do_eval, args.do_predict = (name in splits for name in ("train", "validation", "test"))
     if args.do_predict and not args.predict_with_generate:
@@ -225,26 +181,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 # ---- data -----------------------------------------------------------------------------------------------------------
-def load_data(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Dataset]:
-    """The splits with the columns audio and text, the first max_*_samples of each."""
-    columns = {"audio_column": data_args.audio_column_name, "text_column": data_args.text_column_name}
-    if data_args.files:
-        splits = load_speech_files(data_args.files, **columns)
-    else:
-        named = {"train": data_args.train_split_name, "validation": data_args.eval_split_name}
-        if data_args.test_split_name is not None:
-            named["test"] = data_args.test_split_name
-        splits = load_named_speech(
-            data_args.dataset_name or "",
-            data_args.dataset_config_name,
-            named,
-            **columns,
-            cache_dir=model_args.cache_dir,
-            token=model_args.token,
-        )
-    return normalize_texts(limited(splits, data_args.most), case=str.lower if data_args.do_lower_case else str)
-
-
 def encode(
     splits: Mapping[str, Dataset], data_args: DataArguments, model: Any, tokenizer: Any, extractor: Any
 ) -> dict[str, Dataset]:

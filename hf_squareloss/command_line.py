@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,6 +42,26 @@ OLD_SPELLINGS: dict[str, str] = {
     "use_ipex": "nothing: torch does it",
     "warmup_ratio": "--warmup_steps (below 1 it is a ratio)",
 }
+
+
+@dataclass
+class HubArguments:
+    """How models are loaded from the Hub; a script's model arguments are a subclass."""
+
+    cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
+    token: str | None = field(default=None, metadata={"help": "Hub token for downloads; default: the stored one."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run model code from the Hub."})
+
+    @property
+    def hub(self) -> dict[str, Any]:
+        """Keyword arguments for from_pretrained."""
+        return {
+            "cache_dir": self.cache_dir,
+            "revision": self.model_revision,
+            "token": self.token,
+            "trust_remote_code": self.trust_remote_code,
+        }
 
 
 def parse_arguments(
