@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from hf_squareloss.comparison import markdown_table, read_results, spread, summary
+from hf_squareloss.comparison import environment, markdown_table, read_results, spread, summary
 
 
 def run(loss: str, rate: float, seed: int, validation: float, test: float | None = None) -> dict[str, Any]:
@@ -76,3 +77,9 @@ def test_markdown_table(tmp_path: Path) -> None:
     lines = markdown_table(read_results(path)).splitlines()
     assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
     assert "0.7200 ± 0.0200" in lines[2] and "| cross_entropy | 0.1 | 3 |" in lines[2]
+
+
+def test_environment_names_what_figures_depend_on() -> None:
+    found = environment()
+    assert found["torch"] == torch.__version__ and found["threads"] == torch.get_num_threads()
+    assert found["commit"] is None or len(found["commit"].removesuffix("-dirty")) == 40
