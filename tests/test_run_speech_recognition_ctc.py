@@ -433,7 +433,9 @@ BY_NAME = """
 import sys
 
 from datasets import Audio, Dataset, DatasetDict
-from run_speech_recognition_ctc import load_speech_files, main
+from run_speech_recognition_ctc import main
+
+from hf_squareloss.speech_data import load_speech_files
 
 folder, files = sys.argv[1], sys.argv[2:]
 lists = dict(zip([name[2:-5] for name in files[::2]], files[1::2]))
