@@ -69,7 +69,7 @@ _MAX_WORDS = 40  # the opening says it; the rest is parameters, and slow to trai
 DEMO_TRAINING: Mapping[str, Any] = MappingProxyType(
     {
         "learning_rate": 3e-4,
-        "num_train_epochs": 2,
+        "num_train_epochs": 3,
         "per_device_eval_batch_size": 64,
         "train_sampling_strategy": "group_by_length",
         "per_device_train_batch_size": 32,
