@@ -3,7 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.losses import CrossEntropy, Loss, SquareLoss, Squentropy, ctc_loss, make_loss, square_loss
+from hf_squareloss.losses import (
+    CrossEntropy,
+    Loss,
+    SquareLoss,
+    Squentropy,
+    ctc_loss,
+    linear_square_loss,
+    make_loss,
+    square_loss,
+)
 
 if TYPE_CHECKING:
     from hf_squareloss.arguments import SquareLossTrainingArguments as SquareLossTrainingArguments
@@ -48,6 +57,7 @@ __all__ = [
     "ctc_beam_search",
     "ctc_loss",
     "detach_loss",
+    "linear_square_loss",
     "load_loss",
     "log_probabilities",
     "make_loss",

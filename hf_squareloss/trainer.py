@@ -6,13 +6,14 @@ import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
+from transformers.utils import logging
 
 from hf_squareloss.arguments import SquareLossTrainingArguments
 from hf_squareloss.cards import model_card
@@ -20,8 +21,11 @@ from hf_squareloss.checkpoints import last_complete_checkpoint, refuse_other_los
 from hf_squareloss.decoding import probability_generation
 from hf_squareloss.heads import Head
 from hf_squareloss.hub import require_push_rights
+from hf_squareloss.linear_heads import LinearHead, NotLinear
 from hf_squareloss.losses import Loss, make_loss, scale
 from hf_squareloss.saved_loss import write_loss
+
+logger = logging.get_logger(__name__)
 
 if TYPE_CHECKING:
     _Trainer = Trainer
@@ -72,7 +76,7 @@ class LossSelectionMixin(_Trainer):
 
     def _select_loss(self) -> None:
         """Fit the requested loss to the present model and write it into that model's config."""
-        model: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        model = self._plain_model
         self._head = Head.of(model)
         self._loss = self._head.fit(_requested(self._requested_loss, self.args))
         liger = self.args.liger_kernel_config or {}
@@ -82,15 +86,51 @@ class LossSelectionMixin(_Trainer):
                 'set liger_kernel_config={"fused_linear_cross_entropy": False} or drop use_liger_kernel'
             )
         write_loss(model, self._loss, self._head)
+        self._linear_head: LinearHead | Literal["unknown"] | None = "unknown"
 
     # ---- the three places where the Trainer asks ------------------------------------------------------------------
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        linear_head = None if return_outputs else self._linear_head_for(model, inputs)
+        if linear_head is not None:
+            labels = inputs["labels"]
+            with linear_head.computing(labels):
+                inputs = {**linear_head.inputs(inputs), "labels": labels}
+                return super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         # The Trainer takes the labels out of the inputs (5.23, compute_loss); some models build on them.
-        plain: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         if self._head.keeps_labels and "labels" in inputs:
             model = functools.partial(model, labels=inputs["labels"])
-        with self._head.computing(self._loss, plain):
-            return super().compute_loss(model, inputs, *args, **kwargs)
+        with self._head.computing(self._loss, self._plain_model):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    @property
+    def _plain_model(self) -> Any:
+        """The model without what Accelerate or torch.compile put around it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    def _linear_head_for(self, model: Any, inputs: dict[str, Any]) -> LinearHead | None:
+        """The output layer that can do without scores, if this is a training batch."""
+        if self._loss.needs_scores or not (model.training and torch.is_grad_enabled() and "labels" in inputs):
+            return None
+        if self._linear_head == "unknown":
+            self._linear_head = self._find_linear_head(inputs)
+        return self._linear_head
+
+    def _find_linear_head(self, inputs: dict[str, Any]) -> LinearHead | None:
+        if not self._head.language_model:
+            return None
+        try:
+            if self.is_fsdp_enabled or self.args.n_gpu > 1:
+                raise NotLinear("FSDP and DataParallel hold its output layer elsewhere")
+            found = LinearHead(self._plain_model, self._head, self._loss)
+            found.check(inputs)
+            return found
+        except NotLinear as reason:
+            logger.warning_once(
+                f"{type(self._plain_model).__name__} builds the scores of all tokens in training: {reason}"
+            )
+            return None
 
     def _loss_from_outputs(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
         """`compute_loss_func`: one micro-batch's share of the step's mean."""
@@ -101,7 +141,9 @@ class LossSelectionMixin(_Trainer):
             )
         if num_items_in_batch is None:
             num_items_in_batch = self._head.num_items(self._loss, labels)
-        value = scale(self._head.values(self._loss, outputs, labels), num_items_in_batch)
+        in_training = self._linear_head.values if isinstance(self._linear_head, LinearHead) else None
+        values = self._head.values(self._loss, outputs, labels) if in_training is None else in_training
+        value = scale(values, num_items_in_batch)
         # Reading the value costs nothing more: the Trainer reads every step's loss too (logging_nan_inf_filter).
         if not torch.isfinite(value):
             raise FloatingPointError(self._describe_failure(outputs["logits"]))

@@ -4,7 +4,7 @@ from hf_squareloss.losses._base import Loss, scale
 from hf_squareloss.losses._cross_entropy import CrossEntropy
 from hf_squareloss.losses._ctc import ctc_loss
 from hf_squareloss.losses._registry import LOSSES, make_loss
-from hf_squareloss.losses._square import SquareLoss, square_costs, square_loss
+from hf_squareloss.losses._square import SquareLoss, linear_square_loss, square_costs, square_loss
 from hf_squareloss.losses._squentropy import Squentropy
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SquareLoss",
     "Squentropy",
     "ctc_loss",
+    "linear_square_loss",
     "make_loss",
     "scale",
     "square_costs",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
@@ -29,7 +30,7 @@ class Loss(ABC):
         label smoothing eps              (1 - eps) costs[y] + eps / C sum_c costs[c]
         class weights w                  costs[c] replaced by w_c costs[c]
 
-    A loss of your own is one subclass with `costs` and `link`; `costs_at`, `link_at`, `multi_label_costs`,
+    A loss of your own is one subclass with `costs` and `link`; `costs_at`, `link_at`, `of_linear`, `multi_label_costs`,
     `resolve` and `for_ctc` may be given where there is something faster or more to say.
 
     Attributes:
@@ -43,6 +44,7 @@ class Loss(ABC):
     name: ClassVar[str]
     citation: ClassVar[str] = ""
     scores_are_logits: ClassVar[bool] = False  # whether a softmax (sigmoid if multi_label) of scores is a probability
+    needs_scores: ClassVar[bool] = True  # whether `of_linear` builds the scores of integer labels
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -126,6 +128,17 @@ class Loss(ABC):
         else:
             values = self._label_costs(scores, torch.where(kept, labels, 0).long())
         return torch.where(kept, values, 0.0)
+
+    def of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+        """`self(F.linear(hidden, weight, bias), labels)`: override it where the scores need not be built.
+
+        Args:
+            hidden: (..., d).
+            weight: (C, d).
+            bias: (C,) or None.
+            labels: as in `__call__`.
+        """
+        return self(F.linear(hidden, weight, bias), labels)
 
     def item_weights(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
         """What each item counts in a mean, whose denominator is the sum of this: 1, its class weight, or 0 if ignored.

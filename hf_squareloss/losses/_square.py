@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._squares import wrong_squares_and_scores_at
+from hf_squareloss.losses._gram import gram_pays, squares_and_scores_at
+from hf_squareloss.losses._squares import difference, wrong_squares_and_scores_at
 
 Scale = float | Literal["auto", "paper"]
 
@@ -53,6 +54,55 @@ def square_loss(scores: Tensor, labels: Tensor, *, k: float = 1.0, M: float = 1.
     return _costs_at(scores, labels.unsqueeze(-1), k, M).squeeze(-1)
 
 
+def linear_square_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    *,
+    k: Scale = 1.0,
+    M: Scale = 1.0,
+    label_smoothing: float = 0.0,
+    class_weights: tuple[float, ...] | None = None,
+    ignore_index: int = -100,
+) -> Tensor:
+    """The square loss of the scores f = W h + b of a linear head, one value per item, without building them.
+
+    sum_i f_i^2 = h^T (W^T W) h + 2 h^T W^T b + |b|^2, and f_y needs one row of W: value and gradients are those of
+    `square_loss(F.linear(hidden, weight, bias), labels)` up to rounding, for about 4 (C + N) d^2 operations and two
+    d x d matrices instead of 6 N C d and N C. Where that is no gain (few items or classes for the size of d),
+    the scores are built after all.
+
+    Rounding grows with the square of the scores' cancellation, (|h| |W| / |f|)^2, where plain scores have its first
+    power: hidden states nearly orthogonal to all rows of W want float64.
+
+    Args:
+        hidden: H (..., d).
+        weight: W (C, d).
+        bias: b (C,) or None.
+        labels: (...) integers in [0, C) or `ignore_index`; ignored items cost no time.
+        k: weight of the true class: a number, "paper" or "auto".
+        M: the true class's target: a number, "paper" or "auto".
+        label_smoothing: share of the label spread over all classes.
+        class_weights: one per class.
+        ignore_index: items with this label have value zero.
+
+    Returns:
+        (...) in float32 or float64.
+
+    Raises:
+        ValueError: shapes, types or label values do not fit.
+
+    Source: Vincent, de Brebisson & Bouthillier, NeurIPS 2015 (arXiv 1412.7091), with the rescaling of Hui & Belkin.
+
+    Example:
+        >>> linear_square_loss(torch.eye(2), torch.eye(2), None, torch.tensor([0, 1]))
+        tensor([0., 0.])
+    """
+    loss = SquareLoss(k=k, M=M, label_smoothing=label_smoothing, class_weights=class_weights, ignore_index=ignore_index)
+    return loss.of_linear(hidden, weight, bias, labels)
+
+
 def _costs_at(scores: Tensor, classes: Tensor, k: float, M: float) -> Tensor:
     """`square_costs` (..., C) at the classes (..., S), with no table."""
     wrong_squares, at = wrong_squares_and_scores_at(scores, classes)
@@ -78,6 +128,7 @@ class SquareLoss(Loss):
     """
 
     name: ClassVar[str] = "square"
+    needs_scores: ClassVar[bool] = False
     citation: ClassVar[str] = (
         "Like Hui and Mikhail Belkin. Evaluation of Neural Architectures Trained with Square Loss vs Cross-Entropy "
         "in Classification Tasks. ICLR 2021. https://arxiv.org/abs/2006.07322"
@@ -128,21 +179,61 @@ class SquareLoss(Loss):
         weights = tuple(0.1 if c == blank else 1.0 for c in range(num_classes))
         return replace(loss, ctc_tau="posterior", class_weights=self.class_weights or weights)
 
-    def _k_and_M(self, scores: Tensor) -> tuple[float, float]:
-        loss = self.resolve(scores.shape[-1])
+    def _k_and_M(self, num_classes: int) -> tuple[float, float]:
+        loss = self.resolve(num_classes)
         return float(loss.k), float(loss.M)
 
     def costs(self, scores: Tensor) -> Tensor:
-        k, M = self._k_and_M(scores)
+        k, M = self._k_and_M(scores.shape[-1])
         return square_costs(scores, k=k, M=M)
 
     def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
-        k, M = self._k_and_M(scores)
+        k, M = self._k_and_M(scores.shape[-1])
         return _costs_at(scores, classes, k, M)
+
+    def of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+        """As `linear_square_loss`."""
+        num_classes, hidden_size = _check_linear(hidden, weight, bias)
+        hard = not labels.is_floating_point() and not self.multi_label and num_classes > 1
+        if not hard:
+            return super().of_linear(hidden, weight, bias, labels)
+        kept = self._check(hidden[..., :1].expand(*hidden.shape[:-1], num_classes), labels)
+        # A compiled graph has one shape whatever is ignored; elsewhere ignored items need not be computed.
+        every = torch.compiler.is_compiling() or bool(kept.all())
+        items = hidden.flatten(0, -2) if every else hidden[kept]
+        classes = torch.where(kept, labels, 0).flatten() if every else labels[kept]
+        if not gram_pays(len(items), num_classes, hidden_size):
+            return super().of_linear(hidden, weight, bias, labels)
+        values = self._gram_values(items, weight, bias, classes.long())
+        if every:
+            return torch.where(kept, values.view_as(labels), 0.0)
+        return values.new_zeros(labels.shape).masked_scatter(kept, values)
+
+    def _gram_values(self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor) -> Tensor:
+        num_classes = len(weight)
+        k, M = self._k_and_M(num_classes)
+        squares, at = squares_and_scores_at(items, weight, bias, classes)
+        values = (difference(squares, at.square()) + k * (at - M).square()) / num_classes
+        weights = self._weights(values.device, values.dtype, num_classes)
+        if self.class_weights is not None:
+            values = weights[classes] * values
+        if self.label_smoothing:
+            # sum_c w_c costs(f)_c needs sum_c w_c f_c^2, the squares of other scores, and sum_c w_c f_c, a score.
+            weighted = squares
+            if self.class_weights is not None:
+                root = weights.sqrt()
+                heavier = None if bias is None else bias * root
+                weighted, _ = squares_and_scores_at(items, weight * root.unsqueeze(-1), heavier, classes)
+            total = (items * (weights.unsqueeze(-1) * weight).sum(0)).sum(-1, dtype=values.dtype)
+            total = total if bias is None else total + (weights * bias).sum()
+            every = weights.sum() * (squares + k * M * M) + (k - 1.0) * weighted - 2.0 * k * M * total
+            smoothing = self.label_smoothing
+            values = (1.0 - smoothing) * values + smoothing / num_classes**2 * every
+        return values
 
     def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """f_c^2 + y_c ((k - 1) f_c^2 - 2 k M f_c + k M^2): k (f_c - M)^2 where y_c = 1, f_c^2 where y_c = 0."""
-        k, M = self._k_and_M(scores)
+        k, M = self._k_and_M(scores.shape[-1])
         scores = at_least_float32(scores)
         squares = scores.square()
         return squares + targets * ((k - 1.0) * squares - 2.0 * k * M * scores + k * M * M)
@@ -156,12 +247,21 @@ class SquareLoss(Loss):
 
         The population minimiser of the loss is f_c = k M p_c / (1 + (k - 1) p_c), which runs from 0 to M.
         """
-        return _link(scores, *self._k_and_M(scores))
+        return _link(scores, *self._k_and_M(scores.shape[-1]))
 
     def link_at(self, scores: Tensor, classes: Tensor) -> Tensor:
-        return _link(scores.gather(-1, classes), *self._k_and_M(scores))
+        return _link(scores.gather(-1, classes), *self._k_and_M(scores.shape[-1]))
 
 
 def _link(scores: Tensor, k: float, M: float) -> Tensor:
     scores = at_least_float32(scores).clamp(0.0, M)
     return torch.clamp(scores / (k * M - (k - 1.0) * scores), 0.0, 1.0)
+
+
+def _check_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, int]:
+    """C and d, or a ValueError for shapes that do not make scores."""
+    if weight.dim() != 2 or hidden.dim() < 1 or hidden.shape[-1] != weight.shape[-1]:
+        raise ValueError(f"hidden (..., d) and weight (C, d) do not fit: {tuple(hidden.shape)}, {tuple(weight.shape)}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must have shape {tuple(weight.shape[:1])}, got {tuple(bias.shape)}")
+    return weight.shape[0], weight.shape[1]

@@ -40,6 +40,10 @@ def wrong_squares_and_scores_at(scores: Tensor, classes: Tensor) -> tuple[Tensor
             f"got {classes.dtype} {tuple(classes.shape[:-1])}"
         )
     squares, at = _SumOfSquaresAndScoresAt.apply(scores, classes.long())  # type: ignore[misc]
-    wrong = squares.unsqueeze(-1) - at.square()
-    # A difference of two roundings can fall below zero, a sum of squares cannot; the gradient is the difference's.
-    return wrong + (wrong.clamp_min(0.0) - wrong).detach(), at
+    return difference(squares.unsqueeze(-1), at.square()), at
+
+
+def difference(squares: Tensor, square: Tensor) -> Tensor:
+    """A sum of squares without one of them: not below zero, where two roundings can lead; the gradient is exact."""
+    wrong = squares - square
+    return wrong + (wrong.clamp_min(0.0) - wrong).detach()

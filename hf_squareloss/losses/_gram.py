@@ -1,0 +1,117 @@
+"""sum_i f_i^2 and f_y of linear scores f = W h + b through the Gram matrix of W: the scores are never built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_BLOCKS = 4  # of a symmetric product: more save operations, fewer are faster ones
+_ROWS = 256  # scaled rows of H held at a time beside the gradient of W
+
+
+def gram_pays(num_items: int, num_classes: int, hidden_size: int) -> bool:
+    """Whether the Gram form, about 4 (C + N) d^2 operations, beats the (N, C) scores, 6 N C d and their traffic."""
+    return hidden_size * (num_items + num_classes) <= 1.5 * num_items * num_classes
+
+
+def squares_and_scores_at(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """sum_i f_i^2 and f_y of the scores f = W h + b, both (N,), float32 or better.
+
+    With G = W^T W, and for the gradients g / 2 of the first and a of the second, with K = H^T diag(g) H:
+
+        sum_i f_i^2 = h^T G h + 2 h^T W^T b + |b|^2       dL/dh = g (G h + W^T b) + a W_y
+        dL/dW = W K + b (H^T g)^T + a h in row y          dL/db = W H^T g + b sum g + a in row y
+
+    Products run in autocast's type where it is on, else in that of `hidden`; in float32 instead of float16, whose range
+    a sum over classes leaves. Beside the gradients it holds one d x d matrix in backward and, until then, (N, d).
+
+    Args:
+        hidden: H (N, d).
+        weight: W (C, d).
+        bias: b (C,) or None.
+        classes: y, integers (N,) in [0, C).
+
+    Source: Vincent, de Brebisson & Bouthillier, NeurIPS 2015 (arXiv 1412.7091).
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    dtype = torch.float32 if dtype == torch.float16 else dtype
+    with torch.autocast(device, enabled=False):
+        return _SquaresAndScoresAt.apply(hidden, weight, bias, classes, dtype)  # type: ignore[return-value]
+
+
+class _SquaresAndScoresAt(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        wide = torch.promote_types(dtype, torch.float32)
+        h, w, b = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        products = _products(h, w, b)
+        squares = (products * h).sum(-1, dtype=wide)
+        at = (w.index_select(0, classes) * h).sum(-1, dtype=wide)
+        if b is not None:
+            squares = squares + (h @ (b @ w)).to(wide) + b.square().sum(dtype=wide)
+            at = at + b.index_select(0, classes)
+        ctx.save_for_backward(hidden, weight, bias, classes)
+        ctx.dtype, ctx.products = dtype, products if ctx.needs_input_grad[0] else None
+        return squares, at
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        grad_squares, grad_at = grad_outputs
+        hidden, weight, bias, classes = ctx.saved_tensors
+        h, w, b = hidden.to(ctx.dtype), weight.to(ctx.dtype), None if bias is None else bias.to(ctx.dtype)
+        g, a = (2.0 * grad_squares).to(ctx.dtype), grad_at.to(ctx.dtype)
+        grads: list[Tensor | None] = [None] * 5
+        if ctx.needs_input_grad[0]:
+            products, ctx.products = ctx.products, None  # becomes the gradient; a second backward computes it anew
+            products = _products(h, w, b) if products is None else products
+            products.mul_(g.unsqueeze(-1)).addcmul_(w.index_select(0, classes), a.unsqueeze(-1))
+            grads[0] = products.to(hidden.dtype)
+        if ctx.needs_input_grad[1]:
+            grads[1] = _weight_gradient(h, w, b, classes, g, a).to(weight.dtype)
+        if bias is not None and b is not None and ctx.needs_input_grad[2]:
+            grad = (w @ (g @ h) + b * g.sum()).to(torch.promote_types(b.dtype, torch.float32))
+            grads[2] = grad.index_add_(0, classes, grad_at).to(bias.dtype)
+        return tuple(grads)
+
+
+def _products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    """The rows G h + W^T b, half the gradient of the squares."""
+    products = h @ symmetric_product(w, w)
+    return products if b is None else products.add_(b @ w)
+
+
+def _weight_gradient(h: Tensor, w: Tensor, b: Tensor | None, classes: Tensor, g: Tensor, a: Tensor) -> Tensor:
+    grad = w @ symmetric_product(h, h * g.unsqueeze(-1))
+    if b is not None:
+        grad.addr_(b, g @ h)
+    if grad.dtype.itemsize == 2:  # the many small rows of a frequent class would be lost in a 16-bit sum
+        grad = grad.float()
+    rows = len(h) if torch.compiler.is_compiling() else _ROWS
+    for start in range(0, len(h), rows):
+        part = slice(start, start + rows)
+        grad.index_add_(0, classes[part], (h[part] * a[part].unsqueeze(-1)).to(grad.dtype))
+    return grad
+
+
+def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
+    """left^T right, (N, d) each, where that is known to be symmetric: about 5/8 of the operations of the product."""
+    d = left.shape[-1]
+    if left.device.type != "cpu" or d < 32 * _BLOCKS:
+        return left.T @ right
+    product = left.new_empty(d, d)
+    step = -(-d // _BLOCKS)
+    for start in range(0, d, step):
+        stop = min(start + step, d)
+        torch.mm(left[:, :stop].T, right[:, start:stop], out=product[:stop, start:stop])
+    for start in range(step, d, step):
+        product[start : start + step, :start] = product[:start, start : start + step].T
+    return product

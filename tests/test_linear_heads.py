@@ -1,0 +1,338 @@
+"""Language models train with the square loss without their scores, and nothing else about them changes."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as tf
+from tiny_models import (
+    BART,
+    BERT,
+    DISTILBERT,
+    GPT2,
+    LLAMA,
+    VOCAB,
+    GradientRecorder,
+    arguments,
+    batch_of,
+    flat_weights,
+    make_examples,
+    make_model,
+    relative_difference,
+    step_gradient,
+)
+from torch import Tensor, nn
+
+from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer
+from hf_squareloss.heads import Head
+from hf_squareloss.linear_heads import LinearHead, NotLinear
+
+SQUARE = SquareLoss(k=2.0, M=3.0)
+FAMILIES = ("gpt2_causal", "bert_masked", "bart_seq2seq", "t5_seq2seq")
+DECODER = {
+    **{"vocab_size": VOCAB, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 4},
+    **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32},
+    **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
+    **{"max_source_positions": 20, "max_target_positions": 20, "suppress_tokens": None, "begin_suppress_tokens": None},
+}
+FEATURES = {"input_feat_per_channel": 4, "conv_channels": 8}
+GEMMA = {**LLAMA, "head_dim": 8, "final_logit_softcapping": 5.0, "attn_logit_softcapping": None}
+
+
+class OnScores(SquareLossTrainer):
+    """The plain path."""
+
+    def _linear_head_for(self, *args: Any) -> None:
+        return None
+
+
+class WithoutScores(SquareLossTrainer):
+    """Refuses to fall back to scores in training."""
+
+    def _find_linear_head(self, *args: Any) -> LinearHead:
+        found = super()._find_linear_head(*args)
+        assert found is not None
+        return found
+
+    def _loss_from_outputs(self, outputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if self.model.training:
+            assert outputs["logits"].shape[:2] == (1, 1)
+        return super()._loss_from_outputs(outputs, *args, **kwargs)
+
+
+def gradient_of(trainer: type[tf.Trainer], model: Any, examples: Any, folder: Path, **changes: Any) -> Tensor:
+    recorder = GradientRecorder()
+    sizes = {"per_device_train_batch_size": 8, "max_steps": 1}
+    options: dict[str, Any] = {"loss": changes.pop("loss", SQUARE), "callbacks": [recorder]}
+    trainer(model, arguments(folder, **sizes, **changes), train_dataset=examples, **options).train()
+    return recorder.gradient
+
+
+def audio_examples() -> list[dict[str, Tensor]]:
+    random = torch.Generator().manual_seed(0)
+    labels = [example["labels"] for example in make_examples("bart_seq2seq")]
+    return [{"input_features": torch.randn(4, 40, generator=random), "labels": label} for label in labels]
+
+
+def tiny(model_class: Any, config: Any, **changes: Any) -> Any:
+    torch.manual_seed(0)
+    return model_class(type(config)(**{**config.to_dict(), **changes})).eval()
+
+
+# ---- the same gradients ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "loss",
+    [SQUARE, SquareLoss(), SquareLoss(k=2.0, label_smoothing=0.1), SquareLoss(class_weights=(1.0, 3.0) * (VOCAB // 2))],
+    ids=["rescaled", "auto", "smoothing", "weights"],
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_are_those_on_scores(family: str, loss: SquareLoss, tmp_path: Path) -> None:
+    ours, reference = (
+        step_gradient(family, tmp_path, batch=8, loss=loss, trainer=trainer) for trainer in (WithoutScores, OnScores)
+    )
+    assert reference.norm() > 0
+    # Rounding alone takes the tiny T5 7e-5 from its gradient in float64, with scores or without.
+    assert relative_difference(ours, reference) < (1e-4 if family == "t5_seq2seq" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "config"),
+    [
+        (tf.LlamaForCausalLM, tf.LlamaConfig(**LLAMA)),
+        (tf.LlamaForCausalLM, tf.LlamaConfig(**LLAMA, tie_word_embeddings=True)),
+        (tf.DistilBertForMaskedLM, tf.DistilBertConfig(**DISTILBERT)),
+        (tf.RobertaForMaskedLM, tf.RobertaConfig(**BERT)),
+        (tf.WhisperForConditionalGeneration, tf.WhisperConfig(**DECODER)),
+        (tf.Speech2TextForConditionalGeneration, tf.Speech2TextConfig(**DECODER, **FEATURES)),
+    ],
+    ids=["llama", "llama_tied", "distilbert", "roberta", "whisper", "speech2text"],
+)
+def test_other_families(model_class: Any, config: Any, tmp_path: Path) -> None:
+    speech = "num_mel_bins" in config.to_dict()
+    examples: Any = audio_examples() if speech else make_examples("gpt2_causal")
+    if model_class is tf.Speech2TextForConditionalGeneration:
+        examples = [{**example, "input_features": example["input_features"].T} for example in examples]
+    ours, reference = (
+        gradient_of(trainer, tiny(model_class, config), examples, tmp_path) for trainer in (WithoutScores, OnScores)
+    )
+    assert reference.norm() > 0
+    assert relative_difference(ours, reference) < 1e-5
+
+
+def test_accumulation_is_exact(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"loss": SQUARE, "trainer": WithoutScores}
+    four = step_gradient("gpt2_causal", tmp_path, batch=2, accumulate=4, **options)
+    assert relative_difference(four, step_gradient("gpt2_causal", tmp_path, batch=8, **options)) < 1e-5
+
+
+def test_bfloat16(tmp_path: Path) -> None:
+    ours, reference = (
+        step_gradient("gpt2_causal", tmp_path, batch=8, loss=SQUARE, trainer=trainer, arguments_changes={"bf16": True})
+        for trainer in (WithoutScores, OnScores)
+    )
+    assert relative_difference(ours, reference) < 3e-2
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
+def test_torch_compile(tmp_path: Path) -> None:
+    compiled = {"torch_compile": True, "torch_compile_backend": "aot_eager"}
+    torch.compiler.reset()
+    ours = step_gradient(
+        "gpt2_causal", tmp_path, batch=8, loss=SQUARE, trainer=WithoutScores, arguments_changes=compiled
+    )
+    reference = step_gradient("gpt2_causal", tmp_path, batch=8, loss=SQUARE, trainer=OnScores)
+    assert relative_difference(ours, reference) < 1e-5
+
+
+def test_gradient_checkpointing(tmp_path: Path) -> None:
+    ours, reference = (
+        step_gradient("gpt2_causal", tmp_path, batch=8, loss=SQUARE, trainer=trainer, arguments_changes=changes)
+        for trainer, changes in ((WithoutScores, {"activation_checkpointing": True}), (OnScores, {}))
+    )
+    assert relative_difference(ours, reference) < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+def test_adapters_on_the_body(tmp_path: Path) -> None:
+    """The head is frozen there."""
+    peft = pytest.importorskip("peft")
+
+    def adapted() -> Any:
+        torch.manual_seed(0)
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM", target_modules=["c_attn"], fan_in_fan_out=True, init_lora_weights=False
+        )
+        return peft.get_peft_model(make_model("gpt2_causal"), config)
+
+    ours, reference = (
+        gradient_of(trainer, adapted(), make_examples("gpt2_causal"), tmp_path) for trainer in (WithoutScores, OnScores)
+    )
+    assert reference.norm() > 0
+    assert relative_difference(ours, reference) < 1e-5
+
+
+# ---- everything else as before ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("family", FAMILIES)
+def test_evaluation_has_scores(family: str, tmp_path: Path) -> None:
+    examples: Any = make_examples(family)
+    sizes = {"per_device_train_batch_size": 8, "max_steps": 1, "eval_strategy": "steps", "eval_steps": 1}
+    model = make_model(family)
+    trainer = WithoutScores(
+        model, arguments(tmp_path, **sizes), train_dataset=examples, eval_dataset=examples, loss=SQUARE
+    )
+    trainer.train()
+    evaluated = trainer.evaluate()["eval_loss"]
+    predicted = trainer.predict(examples).predictions
+    scores = predicted[0] if isinstance(predicted, tuple) else predicted
+    assert scores.shape == (8, 7, VOCAB)
+    head = Head.of(model)
+    with torch.no_grad():
+        batch = batch_of(examples)
+        given = batch if head.keeps_labels else {name: value for name, value in batch.items() if name != "labels"}
+        scores, labels = head.scores_and_labels(model.eval()(**given), batch["labels"])
+        assert evaluated == pytest.approx(SQUARE.mean(scores, labels).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_model_is_untouched(family: str, tmp_path: Path) -> None:
+    model = make_model(family)
+    layer: Any = model.get_output_embeddings()
+    before = set(layer.__dict__)
+    gradient_of(WithoutScores, model, make_examples(family), tmp_path)
+    assert set(layer.__dict__) == before
+    assert "logits" in model(**batch_of(make_examples(family)))
+
+
+def test_the_model_is_untouched_after_a_failure() -> None:
+    model = make_model("gpt2_causal")
+    layer = model.get_output_embeddings()
+    head = LinearHead(model, Head.of(model), SQUARE)
+    with pytest.raises(RuntimeError, match="stop"), head.computing(torch.zeros(1, 7, dtype=torch.long)):
+        assert "forward" in layer.__dict__
+        raise RuntimeError("stop")
+    assert "forward" not in layer.__dict__ and head.values is None
+
+
+def test_other_losses_take_the_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LinearHead, "check", None)  # not called
+    assert step_gradient("gpt2_causal", tmp_path, batch=8, loss=CrossEntropy()).norm() > 0
+
+
+def test_outputs_asked_for_have_scores(tmp_path: Path) -> None:
+    trainer = SquareLossTrainer(make_model("gpt2_causal").train(), arguments(tmp_path), loss=SQUARE)
+    loss, outputs = trainer.compute_loss(trainer.model, batch_of(make_examples("gpt2_causal")), return_outputs=True)
+    assert outputs["logits"].shape == (8, 7, VOCAB)
+    assert loss.item() == pytest.approx(
+        trainer.compute_loss(trainer.model, batch_of(make_examples("gpt2_causal"))).item()
+    )
+
+
+# ---- where it cannot apply -------------------------------------------------------------------------------------------
+class Doubled(tf.GPT2LMHeadModel):
+    """Scores that are not those of its output layer."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = 2.0 * outputs.logits
+        return outputs
+
+
+class Shorter(tf.GPT2LMHeadModel):
+    """An output layer that sees other items than the labels."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        self.lm_head(torch.zeros(2, 3, self.config.n_embd))
+        return outputs
+
+
+def gpt2(model_class: type[tf.GPT2LMHeadModel] = tf.GPT2LMHeadModel) -> Any:
+    return tiny(model_class, tf.GPT2Config(**GPT2))
+
+
+def with_another_head(head: nn.Module) -> Any:
+    model = gpt2()
+    model.lm_head = head
+    return model
+
+
+def hooked() -> Any:
+    model = gpt2()
+    model.lm_head.register_forward_hook(lambda module, args, output: output + 1.0)
+    return model
+
+
+def adapted_head() -> Any:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["lm_head"], init_lora_weights=False)
+    torch.manual_seed(0)
+    return peft.get_peft_model(make_model("gpt2_causal"), config)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: tiny(tf.Gemma2ForCausalLM, tf.Gemma2Config(**GEMMA)), "soft-capping"),
+        (lambda: tiny(tf.CohereForCausalLM, tf.CohereConfig(**LLAMA, logit_scale=0.5)), "soft-capping or scaling"),
+        (lambda: gpt2(Doubled), "scaling"),
+        (lambda: gpt2(Shorter), "does not call its output layer once"),
+        (lambda: with_another_head(nn.Sequential(nn.Linear(16, VOCAB))), "container.Sequential"),
+        (hooked, "hooks"),
+        (adapted_head, "output layer is a peft"),
+    ],
+    ids=["gemma2", "cohere", "doubled", "twice", "sequential", "hooks", "adapter"],
+)
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+@pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+def test_the_plain_path_runs_and_says_so_once(
+    make: Any, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(SquareLossTrainer, make(), make_examples("gpt2_causal"), tmp_path / "ours")
+        gradient_of(SquareLossTrainer, make(), make_examples("gpt2_causal"), tmp_path / "again")
+    said = [record.getMessage() for record in caplog.records if "builds the scores" in record.getMessage()]
+    assert len(said) == 1 and reason in said[0]
+    reference = gradient_of(OnScores, make(), make_examples("gpt2_causal"), tmp_path / "reference")
+    assert reference.norm() > 0
+    assert torch.equal(ours, reference)
+
+
+def test_an_encoder_decoder_that_shifts_inside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Inside(tf.BartForConditionalGeneration):
+        prepare_decoder_input_ids_from_labels = property()  # type: ignore[assignment]
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(
+            SquareLossTrainer, tiny(Inside, tf.BartConfig(**BART)), make_examples("bart_seq2seq"), tmp_path
+        )
+    assert "inside its forward" in caplog.text
+    plain = tiny(tf.BartForConditionalGeneration, tf.BartConfig(**BART))
+    assert torch.equal(ours, gradient_of(OnScores, plain, make_examples("bart_seq2seq"), tmp_path))
+
+
+def test_a_classifier_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        step_gradient("bert", tmp_path, batch=8, loss=SQUARE)
+    assert "scores" not in caplog.text
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    model = make_model("gpt2_causal")
+    before = flat_weights(model)
+    args = arguments(
+        tmp_path, per_device_train_batch_size=8, num_train_epochs=20, logging_strategy="epoch", learning_rate=0.01
+    )
+    trainer = WithoutScores(model, args, train_dataset=make_examples("gpt2_causal"), loss=SQUARE)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses[-1] < 0.8 * losses[0]
+    assert not torch.equal(flat_weights(model), before)
+
+
+def test_sharded_weights_are_refused() -> None:
+    model = gpt2()
+    model.lm_head.weight = nn.Parameter(torch.empty(0))
+    with pytest.raises(NotLinear, match="sharded"):
+        LinearHead(model, Head.of(model), SQUARE)
