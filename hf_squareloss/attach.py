@@ -85,12 +85,13 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         return_dict = kwargs.pop("return_dict", None)
         with head.computing(loss, self):
             outputs = base.forward(self, *args, **kwargs, return_dict=True)
-        values = head.values(loss, outputs, labels)
+        total = head.total(loss, outputs, labels)
         if num_items is None:
             num_items = head.num_items(loss, labels)
         else:  # the stock Trainer counts label entries: C for each item with soft or multi-label targets
-            num_items = num_items * values.numel() / head.aligned(labels).numel()
-        fields = {**outputs, "loss": scale(values, num_items)}
+            scores, labels = head.scores_and_labels(outputs, labels)
+            num_items = num_items * scores[..., 0].numel() / labels.numel()
+        fields = {**outputs, "loss": scale(total, num_items)}
         outputs = type(outputs)(**fields)
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return outputs if use_dict else outputs.to_tuple()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -149,10 +150,10 @@ class Head:
             else:
                 model.loss_function = before
 
-    def values(self, loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
-        """`loss` of every item, from the outputs of a forward within `computing`; for CTC one per utterance."""
+    def total(self, loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
+        """The sum of `loss` over the items, scalar, from the outputs of a forward within `computing`."""
         scores, labels = self.scores_and_labels(outputs, labels)
-        return loss(scores, labels) if self.blank is None else outputs["loss"]
+        return loss.total(scores, labels) if self.blank is None else outputs["loss"].sum()
 
     def scores_and_labels(self, outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The scores (..., C) of a model's outputs and the labels that belong to them."""
@@ -177,7 +178,7 @@ class Head:
         """The denominator that `labels` contribute to the mean: scalar."""
         if self.blank is not None:
             return torch.tensor(float(len(labels)), device=labels.device)
-        return loss.item_weights(self.aligned(labels), self.num_classes).sum()
+        return loss.total_weight(self.aligned(labels), self.num_classes)
 
     def check_labels(self, loss: Loss, labels: Tensor) -> None:
         """ValueError for labels out of range, on any device."""
@@ -215,11 +216,7 @@ def _task_and_auto_class(names: set[str]) -> tuple[str | None, str]:
 
 def base_model(model: nn.Module) -> nn.Module:
     """The transformers model inside a PEFT wrapper, or `model` itself."""
-    from transformers.utils.import_utils import is_peft_available
-
-    if is_peft_available():
-        from peft import PeftModel
-
-        if isinstance(model, PeftModel):
-            return model.get_base_model()
-    return model
+    peft: Any = sys.modules.get(
+        "peft"
+    )  # who made a PeftModel has imported it; asking transformers reads files each time
+    return peft.PeftModel.get_base_model(model) if peft and isinstance(model, peft.PeftModel) else model

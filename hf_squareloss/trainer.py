@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,9 @@ class LossSelectionMixin(_Trainer):
 
     def _select_loss(self) -> None:
         """Fit the requested loss to the present model and write it into that model's config."""
-        model = self._plain_model
+        # Without what Accelerate or torch.compile put around it.
+        model: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        self._plain_model = model
         self._head = Head.of(model)
         self._loss = self._head.fit(_requested(self._requested_loss, self.args))
         liger = self.args.liger_kernel_config or {}
@@ -103,11 +106,6 @@ class LossSelectionMixin(_Trainer):
             model = functools.partial(model, labels=inputs["labels"])
         with self._head.computing(self._loss, self._plain_model):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-
-    @property
-    def _plain_model(self) -> Any:
-        """The model without what Accelerate or torch.compile put around it."""
-        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     def _linear_head_for(self, model: Any, inputs: dict[str, Any]) -> LinearHead | None:
         """The output layer that can do without scores, if this is a training batch."""
@@ -141,11 +139,11 @@ class LossSelectionMixin(_Trainer):
             )
         if num_items_in_batch is None:
             num_items_in_batch = self._head.num_items(self._loss, labels)
-        in_training = self._linear_head.values if isinstance(self._linear_head, LinearHead) else None
-        values = self._head.values(self._loss, outputs, labels) if in_training is None else in_training
-        value = scale(values, num_items_in_batch)
+        values = self._linear_head.values if isinstance(self._linear_head, LinearHead) else None
+        total = self._head.total(self._loss, outputs, labels) if values is None else values.sum()
+        value = scale(total, num_items_in_batch)
         # Reading the value costs nothing more: the Trainer reads every step's loss too (logging_nan_inf_filter).
-        if not torch.isfinite(value):
+        if not math.isfinite(value.item()):
             raise FloatingPointError(self._describe_failure(outputs["logits"]))
         return value
 

@@ -19,6 +19,7 @@ from tiny_models import (
     make_examples,
     make_model,
     relative_difference,
+    rounding,
     step_gradient,
 )
 from torch import Tensor
@@ -41,7 +42,7 @@ def attached_gradient(family: str, loss: Any, **inputs: Any) -> Tensor:
 def test_gradient_is_the_trainers(family: str, tmp_path: Path) -> None:
     for loss in LOSSES:
         expected = step_gradient(family, tmp_path, batch=8, loss=loss)
-        assert relative_difference(attached_gradient(family, loss), expected) < 1e-5
+        assert relative_difference(attached_gradient(family, loss), expected) < rounding(family)
 
 
 @pytest.mark.parametrize("family", CLASSIFIERS)

@@ -61,6 +61,12 @@ def on_scores(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tenso
     return SquareLoss(**{"k": 1.0, "M": 1.0, **options})(F.linear(hidden, weight, bias), labels)
 
 
+@pytest.fixture(autouse=True)
+def always_gram(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for sizes that are faster by scores."""
+    monkeypatch.setattr(_square, "gram_pays", lambda *_: True)
+
+
 @pytest.fixture
 def no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Building the scores fails."""
@@ -110,16 +116,17 @@ def test_gradcheck(case: str, no_scores: None) -> None:
 
 @pytest.mark.parametrize("d", [128, 130, 257])
 def test_wide_hidden_states_by_blocks(d: int, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = Inputs(n=400, c=600, d=d)
+    inputs = Inputs(n=1100, c=1200, d=d)
     ours = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
     monkeypatch.undo()
     assert_close(ours, inputs.gradients(on_scores, k=3.0, M=2.0))
 
 
-@pytest.mark.parametrize("d", [3, 128, 129, 131, 200])
-def test_symmetric_product(d: int) -> None:
-    left = torch.randn(50, d, dtype=torch.float64)
-    right = left * torch.rand(50, 1, dtype=torch.float64)
+@pytest.mark.parametrize(("n", "d"), [(50, 3), (50, 128), (1100, 128), (1100, 129), (1100, 131), (600, 202)])
+def test_symmetric_product(n: int, d: int) -> None:
+    """One product below 2**24 multiplications, blocks above."""
+    left = torch.randn(n, d, dtype=torch.float64)
+    right = left * torch.rand(n, 1, dtype=torch.float64)
     torch.testing.assert_close(symmetric_product(left, right), left.T @ right)
 
 
@@ -336,7 +343,8 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the Gram form where it has less to do, by scores where it has more."""
     assert gram_pays(4096, 51865, 512) and gram_pays(512, 1000, 256)
     assert not gram_pays(16, 50000, 512) and not gram_pays(4096, 2, 512)
+    monkeypatch.undo()
     few = Inputs(n=2, c=C, d=D)
     assert not gram_pays(2, C, D)
-    monkeypatch.setattr(_square, "squares_and_scores_at", None)  # not called
+    monkeypatch.setattr(_square, "linear_squares_and_scores_at", None)  # not called
     assert_close(few.gradients(linear_square_loss), few.gradients(on_scores))

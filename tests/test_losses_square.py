@@ -299,3 +299,46 @@ def test_nearly_perfect_scores_cost_nothing_and_not_less() -> None:
     assert square_loss(scores, labels, k=1.0, M=15.0).min() >= 0.0
     expanded = (scores.square().sum(-1) - 30.0 * scores[:, 0] + 225.0) / 52  # the form that cancels
     assert expanded.min() < 0.0
+
+
+# ---- few scores ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("k", "M"), K_AND_M)
+@pytest.mark.parametrize("classes", [2, 7, 150])
+@pytest.mark.parametrize("reduction", ["mean", "total"])
+def test_the_short_way_for_few_scores(
+    reduction: str, classes: int, k: float, M: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same value and gradient as by items, and no step by items taken."""
+    loss = SquareLoss(k=k, M=M)
+    scores, labels = random_scores(32, classes).requires_grad_(), torch.arange(32) % classes
+    values = loss(scores, labels)
+    expected = values.mean() if reduction == "mean" else values.sum()
+    (reference,) = torch.autograd.grad(expected, scores)
+    monkeypatch.setattr("hf_squareloss.losses._square.squares_and_scores_at", None)  # not called
+    ours = getattr(loss, reduction)(scores, labels)
+    (gradient,) = torch.autograd.grad(ours, scores)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(gradient, reference)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [SquareLoss(label_smoothing=0.1), SquareLoss(class_weights=(1.0, 2.0, 3.0)), SquareLoss(ignore_index=0)],
+    ids=["smoothing", "weights", "ignore_index"],
+)
+def test_no_short_way_where_it_would_be_wrong(loss: SquareLoss) -> None:
+    scores, labels = random_scores(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    expected = loss(scores, labels).sum() / loss.item_weights(labels).sum()
+    torch.testing.assert_close(loss.mean(scores, labels), expected)
+    torch.testing.assert_close(loss.total(scores, labels), loss(scores, labels).sum())
+    assert abs(loss.mean(scores, labels) - SquareLoss().mean(scores, labels)) > 1e-3
+
+
+def test_ignored_and_wrong_labels_among_few_scores() -> None:
+    scores, labels = random_scores(4, 3), torch.tensor([0, -100, 2, 1])
+    kept = labels != -100
+    torch.testing.assert_close(SquareLoss().mean(scores, labels), SquareLoss()(scores, labels).sum() / 3)
+    torch.testing.assert_close(SquareLoss().mean(scores, labels), SquareLoss().mean(scores[kept], labels[kept]))
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match="labels must be in"):
+            SquareLoss().mean(scores, torch.tensor([0, wrong, 2, 1]))

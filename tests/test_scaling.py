@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -32,7 +33,10 @@ RUNS = [(family, case) for family in FAMILIES for case in CASES if case in PLAIN
 
 def case_gradient(family: str, case: str, folder: Any, **sizes: int) -> Tensor | None:
     """None for the cases that are not tried on this family."""
-    return step_gradient(family, folder, loss=CASES[case], **sizes) if (family, case) in RUNS else None
+    if (family, case) not in RUNS:
+        return None
+    with mock.patch("hf_squareloss.losses._square.gram_pays", return_value=True):  # language models without scores
+        return step_gradient(family, folder, loss=CASES[case], **sizes)
 
 
 @functools.cache

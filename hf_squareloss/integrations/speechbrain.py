@@ -74,7 +74,7 @@ def sequence_loss(
         targets = torch.where(inside, targets, loss.ignore_index)
     values, weights = loss(predictions, targets), loss.item_weights(targets)
     if reduction == "mean":
-        return scale(values, weights.sum())
+        return scale(values.sum(), weights.sum())
     if reduction == "batchmean":
         return values.sum() / len(values)
     if reduction == "batch":

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
+_INTEGERS = (torch.int64, torch.int32)
 
 
 def at_least_float32(scores: Tensor) -> Tensor:
@@ -117,6 +118,14 @@ class Loss(ABC):
         Raises:
             ValueError: shapes, types or label values do not fit, or this loss cannot mean such targets.
         """
+        rows = scores.shape[:-1]
+        if (
+            scores.dim()
+            and labels.shape == rows
+            and scores.is_floating_point()
+            and self._all_in_range(labels, scores.shape[-1])
+        ):
+            return self._label_costs(scores, labels.long())
         kept = self._check(scores, labels)
         num_classes = scores.shape[-1]
         if num_classes == 1 and not self.multi_label:
@@ -164,15 +173,25 @@ class Loss(ABC):
             return torch.where(kept, weights[torch.where(kept, labels, 0).long()], 0.0)
         return torch.where(kept, (labels.float() * weights).sum(-1), 0.0)
 
+    def total_weight(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
+        """The sum of `item_weights`, scalar."""
+        if self.class_weights is None and num_classes != 1 and not self.multi_label and not labels.is_floating_point():
+            return (labels != self.ignore_index).sum()
+        return self.item_weights(labels, num_classes).sum()
+
     def check_labels(self, labels: Tensor, num_classes: int) -> None:
         """ValueError for integer labels outside [0, C), on any device: it reads a value, so once a step is enough."""
-        if not labels.is_floating_point() and not self.multi_label:
+        if not labels.is_floating_point() and not self.multi_label and not self._all_in_range(labels, num_classes):
             wrong = (labels != self.ignore_index) & ((labels < 0) | (labels >= num_classes))
             _refuse(labels, wrong, f"[0, {num_classes})")
 
+    def total(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Scalar: the sum of the values. Override it where there is a shorter way."""
+        return self(scores, labels).sum()
+
     def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Scalar: the sum of the values divided by the sum of `item_weights` (zero when every item is ignored)."""
-        return scale(self(scores, labels), self.item_weights(labels, scores.shape[-1]).sum())
+        return scale(self.total(scores, labels), self.total_weight(labels, scores.shape[-1]))
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Class probabilities (..., C), float32 or better, from raw scores (..., C).
@@ -235,6 +254,20 @@ class Loss(ABC):
             raise ValueError(f"{len(self.class_weights)} class_weights for scores of {num_classes} classes")
         return torch.tensor(self.class_weights, device=device, dtype=dtype)
 
+    def _all_in_range(self, labels: Tensor, num_classes: int) -> bool:
+        """Whether these are integer labels that all count, by a single look at them; False also where that is dear."""
+        if not labels.dim() or labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
+            return False
+        if (
+            labels.dtype not in _INTEGERS
+            or self.multi_label
+            or num_classes == 1
+            or 0 <= self.ignore_index < num_classes
+        ):
+            return False
+        least, largest = labels.aminmax()
+        return bool(least >= 0) and bool(largest < num_classes)
+
     def _refuse_for_regression(self) -> None:
         if self.label_smoothing or self.class_weights is not None:
             raise ValueError("label_smoothing and class_weights mean nothing for one real-valued target (C = 1)")
@@ -278,10 +311,10 @@ class Loss(ABC):
         return kept
 
 
-def scale(values: Tensor, num_items: Tensor | float) -> Tensor:
-    """The sum of `values` over `num_items`, zero instead of 0 / 0: the one place where a loss becomes a mean."""
-    total = torch.as_tensor(num_items, device=values.device, dtype=values.dtype)
-    return values.sum() / torch.where(total > 0, total, 1.0)
+def scale(total: Tensor, num_items: Tensor | float) -> Tensor:
+    """`total` over `num_items`, zero instead of 0 / 0: the one place where a sum of losses becomes a mean."""
+    count = torch.as_tensor(num_items, device=total.device, dtype=total.dtype)
+    return total / count.clamp_min(torch.finfo(total.dtype).tiny)
 
 
 def _check_values(labels: Tensor, counted: Tensor, valid: Tensor, expected: str) -> None:

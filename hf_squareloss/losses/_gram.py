@@ -9,15 +9,22 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _BLOCKS = 4  # of a symmetric product: more save operations, fewer are faster ones
+_NARROW = 64
+_WORTH_BLOCKS = 2**24  # multiplications below which one product is faster
 _ROWS = 256  # scaled rows of H held at a time beside the gradient of W
 
 
 def gram_pays(num_items: int, num_classes: int, hidden_size: int) -> bool:
-    """Whether the Gram form, about 4 (C + N) d^2 operations, beats the (N, C) scores, 6 N C d and their traffic."""
-    return hidden_size * (num_items + num_classes) <= 1.5 * num_items * num_classes
+    """Whether the Gram form is faster than the (N, C) scores.
+
+    Operations by count: 4 (C + N) d^2, less what symmetry saves, against 6 N C d. The traffic of each score costs as
+    much as 150 more, and the Gram form's many small steps 3e7: fitted to examples/benchmarks/linear_square_loss.py.
+    """
+    gram = 3.4 * (num_classes + num_items) * hidden_size**2 + 3e7
+    return gram <= num_items * num_classes * (6 * hidden_size + 150)
 
 
-def squares_and_scores_at(
+def linear_squares_and_scores_at(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """sum_i f_i^2 and f_y of the scores f = W h + b, both (N,), float32 or better.
@@ -42,10 +49,10 @@ def squares_and_scores_at(
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     dtype = torch.float32 if dtype == torch.float16 else dtype
     with torch.autocast(device, enabled=False):
-        return _SquaresAndScoresAt.apply(hidden, weight, bias, classes, dtype)  # type: ignore[return-value]
+        return _LinearSquaresAndScoresAt.apply(hidden, weight, bias, classes, dtype)  # type: ignore[return-value]
 
 
-class _SquaresAndScoresAt(torch.autograd.Function):
+class _LinearSquaresAndScoresAt(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor, dtype: torch.dtype
@@ -105,7 +112,10 @@ def _weight_gradient(h: Tensor, w: Tensor, b: Tensor | None, classes: Tensor, g:
 def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
     """left^T right, (N, d) each, where that is known to be symmetric: about 5/8 of the operations of the product."""
     d = left.shape[-1]
-    if left.device.type != "cpu" or d < 32 * _BLOCKS:
+    if d < _NARROW:  # a product so narrow is summed row after row: 250,000 of them would lose two digits
+        parts = [x.T @ y for x, y in zip(left.split(4096), right.split(4096), strict=True)]
+        return torch.stack(parts).sum(0)
+    if left.device.type != "cpu" or len(left) * d * d < _WORTH_BLOCKS:
         return left.T @ right
     product = left.new_empty(d, d)
     step = -(-d // _BLOCKS)

@@ -1,17 +1,21 @@
 """The square loss of Hui & Belkin, plain and rescaled."""
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._gram import gram_pays, squares_and_scores_at
-from hf_squareloss.losses._squares import difference, wrong_squares_and_scores_at
+from hf_squareloss.losses._gram import gram_pays, linear_squares_and_scores_at
+from hf_squareloss.losses._squares import squares_and_scores_at
 
 Scale = float | Literal["auto", "paper"]
+_FEW = 2**15  # scores, about as many as one step over them costs as much as starting an operation
+_FULL_PRECISION = (torch.float32, torch.float64)
 
 
 def square_costs(scores: Tensor, *, k: float = 1.0, M: float = 1.0) -> Tensor:
@@ -105,8 +109,7 @@ def linear_square_loss(
 
 def _costs_at(scores: Tensor, classes: Tensor, k: float, M: float) -> Tensor:
     """`square_costs` (..., C) at the classes (..., S), with no table."""
-    wrong_squares, at = wrong_squares_and_scores_at(scores, classes)
-    return (wrong_squares + k * (at - M).square()) / scores.shape[-1]
+    return squares_and_scores_at(scores, classes, k=k, M=M, n=scores.shape[-1])[0]
 
 
 @final
@@ -180,7 +183,7 @@ class SquareLoss(Loss):
         return replace(loss, ctc_tau="posterior", class_weights=self.class_weights or weights)
 
     def _k_and_M(self, num_classes: int) -> tuple[float, float]:
-        loss = self.resolve(num_classes)
+        loss = self if isinstance(self.k, float) and isinstance(self.M, float) else self.resolve(num_classes)
         return float(loss.k), float(loss.M)
 
     def costs(self, scores: Tensor) -> Tensor:
@@ -190,6 +193,36 @@ class SquareLoss(Loss):
     def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
         k, M = self._k_and_M(scores.shape[-1])
         return _costs_at(scores, classes, k, M)
+
+    def total(self, scores: Tensor, labels: Tensor) -> Tensor:
+        small = self._of_few(scores, labels, "sum")
+        return super().total(scores, labels) if small is None else small / scores.shape[-1]
+
+    def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
+        small = self._of_few(scores, labels, "mean")
+        return super().mean(scores, labels) if small is None else small
+
+    def _of_few(self, scores: Tensor, labels: Tensor, reduction: str) -> Tensor | None:
+        """Sum or mean over items and classes by torch's squared error, where its few operations are the time.
+
+        k (f_y - M)^2 + sum_{i != y} f_i^2 = sum_i (r_i f_i - r_i t_i)^2, with r and t rows of small tables.
+        None where that is slower, or where the labels need a closer look.
+        """
+        plain = self.class_weights is None and not self.label_smoothing and not self.multi_label
+        if not plain or scores.dim() != 2 or scores.numel() > _FEW or not 1 < scores.shape[-1] <= _FEW**0.5:
+            return None
+        if labels.dtype != torch.int64 or labels.shape != scores.shape[:1] or scores.dtype not in _FULL_PRECISION:
+            return None
+        if scores.device.type != "cpu" or torch.compiler.is_compiling() or 0 <= self.ignore_index < scores.shape[-1]:
+            return None
+        k, M = self._k_and_M(scores.shape[-1])
+        targets, roots = _tables(scores.shape[-1], k, M, scores.dtype)
+        try:
+            targets = targets.index_select(0, labels)
+        except IndexError:  # ignored items, or wrong labels
+            return None
+        scores = scores if k == 1.0 else scores * roots.index_select(0, labels)
+        return F.mse_loss(scores, targets, reduction=reduction)
 
     def of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         """As `linear_square_loss`."""
@@ -212,8 +245,11 @@ class SquareLoss(Loss):
     def _gram_values(self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor) -> Tensor:
         num_classes = len(weight)
         k, M = self._k_and_M(num_classes)
-        squares, at = squares_and_scores_at(items, weight, bias, classes)
-        values = (difference(squares, at.square()) + k * (at - M).square()) / num_classes
+        squares, at = linear_squares_and_scores_at(items, weight, bias, classes)
+        wrong = squares - at.square()
+        # A difference of two roundings can fall below zero, a sum of squares cannot; the gradient is the difference's.
+        wrong = wrong + (wrong.clamp_min(0.0) - wrong).detach()
+        values = (wrong + k * (at - M).square()) / num_classes
         weights = self._weights(values.device, values.dtype, num_classes)
         if self.class_weights is not None:
             values = weights[classes] * values
@@ -223,7 +259,7 @@ class SquareLoss(Loss):
             if self.class_weights is not None:
                 root = weights.sqrt()
                 heavier = None if bias is None else bias * root
-                weighted, _ = squares_and_scores_at(items, weight * root.unsqueeze(-1), heavier, classes)
+                weighted, _ = linear_squares_and_scores_at(items, weight * root.unsqueeze(-1), heavier, classes)
             total = (items * (weights.unsqueeze(-1) * weight).sum(0)).sum(-1, dtype=values.dtype)
             total = total if bias is None else total + (weights * bias).sum()
             every = weights.sum() * (squares + k * M * M) + (k - 1.0) * weighted - 2.0 * k * M * total
@@ -251,6 +287,13 @@ class SquareLoss(Loss):
 
     def link_at(self, scores: Tensor, classes: Tensor) -> Tensor:
         return _link(scores.gather(-1, classes), *self._k_and_M(scores.shape[-1]))
+
+
+@functools.lru_cache(maxsize=16)
+def _tables(num_classes: int, k: float, M: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Rows r t and r of `SquareLoss._of_few` for every label."""
+    roots = torch.ones(num_classes, num_classes, dtype=dtype).fill_diagonal_(math.sqrt(k))
+    return torch.eye(num_classes, dtype=dtype) * (math.sqrt(k) * M), roots
 
 
 def _link(scores: Tensor, k: float, M: float) -> Tensor:

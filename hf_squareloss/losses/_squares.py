@@ -1,4 +1,4 @@
-"""sum_i f_i^2 and some f_c in one step, with one gradient-sized buffer: what square and squentropy are made of."""
+"""(sum_{i != c} f_i^2 + k (f_c - M)^2) / n and f_c in one step: what square and squentropy are made of."""
 
 from typing import Any
 
@@ -6,30 +6,52 @@ import torch
 from torch import Tensor
 
 
-class _SumOfSquaresAndScoresAt(torch.autograd.Function):
-    # Left to autograd, the squares and the gather each allocate a gradient of the size of the scores, then their sum.
+class _SquaresAndScoresAt(torch.autograd.Function):
+    # Left to autograd, each operation is a node and the squares and the gather each allocate a gradient of the size of
+    # the scores, then their sum: for small scores the nodes are the time, for large ones the memory.
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(scores: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(scores: Tensor, classes: Tensor, k: float, M: float, n: int) -> tuple[Tensor, Tensor]:
         dtype = torch.promote_types(scores.dtype, torch.float32)
-        squares = torch.linalg.vector_norm(scores, dim=-1, dtype=dtype).square()
-        return squares, scores.gather(-1, classes).to(dtype)
+        squares = torch.linalg.vector_norm(scores, dim=-1, keepdim=True, dtype=dtype).square()
+        at = scores.gather(-1, classes).to(dtype)
+        # A difference of two roundings can fall below zero, a sum of squares cannot.
+        values = torch.addcmul(squares, at, at, value=-1.0).clamp_min(0.0)
+        missing = at - M
+        return torch.addcmul(values, missing, missing, value=k).mul(1.0 / n), at
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Any) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, float, float, int], output: tuple[Tensor, Tensor]
+    ) -> None:
+        scores, classes, ctx.k, ctx.M, ctx.n = inputs
+        ctx.save_for_backward(scores, classes)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad_squares, grad_at = grads
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         scores, classes = ctx.saved_tensors
-        grad = scores * (2.0 * grad_squares).unsqueeze(-1)
-        return grad.scatter_add_(-1, classes, grad_at).to(scores.dtype), None
+        grad_values, grad_at = grads
+        if grad_values is None:
+            grad = torch.zeros_like(scores)
+        else:
+            twice = grad_values * (2.0 / ctx.n)
+            grad = scores * (twice if twice.shape[-1] == 1 else twice.sum(-1, keepdim=True))
+            at = scores.gather(-1, classes).to(twice.dtype)
+            grad_at_by_values = twice * ((ctx.k - 1.0) * at - ctx.k * ctx.M)
+            grad_at = grad_at_by_values if grad_at is None else grad_at + grad_at_by_values
+        if grad_at is not None:
+            grad = grad.scatter_add_(-1, classes, grad_at.to(grad.dtype))
+        return grad.to(scores.dtype), None, None, None, None
 
 
-def wrong_squares_and_scores_at(scores: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (..., C) and classes c (..., S) in [0, C) -> sum_{i != c} f_i^2 and f_c, both (..., S), float32 or better.
+def squares_and_scores_at(scores: Tensor, classes: Tensor, *, k: float, M: float, n: int) -> tuple[Tensor, Tensor]:
+    """(sum_{i != c} f_i^2 + k (f_c - M)^2) / n and f_c, both (..., S), float32 or better.
+
+    Args:
+        scores: f (..., C).
+        classes: c (..., S), integers in [0, C).
 
     Raises:
         ValueError: classes with other leading dimensions, which would be cut or broadcast, or not integers.
@@ -39,11 +61,4 @@ def wrong_squares_and_scores_at(scores: Tensor, classes: Tensor) -> tuple[Tensor
             f"labels must be integers of shape {tuple(scores.shape[:-1])} for scores {tuple(scores.shape)}, "
             f"got {classes.dtype} {tuple(classes.shape[:-1])}"
         )
-    squares, at = _SumOfSquaresAndScoresAt.apply(scores, classes.long())  # type: ignore[misc]
-    return difference(squares.unsqueeze(-1), at.square()), at
-
-
-def difference(squares: Tensor, square: Tensor) -> Tensor:
-    """A sum of squares without one of them: not below zero, where two roundings can lead; the gradient is exact."""
-    wrong = squares - square
-    return wrong + (wrong.clamp_min(0.0) - wrong).detach()
+    return _SquaresAndScoresAt.apply(scores, classes.long(), k, M, n)  # type: ignore[return-value]

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._squares import wrong_squares_and_scores_at
+from hf_squareloss.losses._squares import squares_and_scores_at
 
 
 @final
@@ -35,8 +35,8 @@ class Squentropy(Loss):
         return wrong - scores.log_softmax(-1)
 
     def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
-        wrong_squares, at = wrong_squares_and_scores_at(scores, classes)
-        return wrong_squares / (scores.shape[-1] - 1) + at_least_float32(scores).logsumexp(-1, keepdim=True) - at
+        wrong, at = squares_and_scores_at(scores, classes, k=0.0, M=0.0, n=scores.shape[-1] - 1)
+        return wrong + at_least_float32(scores).logsumexp(-1, keepdim=True) - at
 
     def link(self, scores: Tensor) -> Tensor:
         return at_least_float32(scores).softmax(-1)

@@ -1,0 +1,85 @@
+"""What the benchmarks share: times of contenders in turns, peak memory, and one results.json for all."""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from tqdm import tqdm
+
+from hf_squareloss.comparison import environment
+
+RESULTS = Path(__file__).with_name("results.json")
+LONG = 20.0  # seconds of one run from which three rounds must do
+
+
+def arguments(description: str | None, argv: list[str] | None, rounds: int) -> argparse.Namespace:
+    """The command line of a benchmark; the number of threads is set by it."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds, help="runs of each, in turns")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="a JSON file: this benchmark's part is replaced")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    return args
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def seconds(contenders: Mapping[str, Callable[[], Any]], rounds: int, title: str) -> dict[str, float]:
+    """Median seconds of each contender, run in turns so that what else the machine does meets them all alike.
+
+    A first round warms up and is not counted.
+    """
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    planned = rounds + 1
+    with tqdm(total=planned, desc=title, leave=False) as progress:
+        while len(times[next(iter(times))]) < planned:
+            for name, compute in contenders.items():
+                start = _now()
+                compute()
+                times[name].append(_now() - start)
+            if max(values[-1] for values in times.values()) > LONG:
+                planned = min(planned, 4)
+            progress.update()
+    return {name: median(values[1:]) for name, values in times.items()}
+
+
+def peak_bytes(compute: Callable[[], Any]) -> int:
+    """The most memory that `compute` held above what was there, gradients that it leaves included."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        compute()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        compute()
+    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
+    events: list[Any] = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    live, peak = 0, 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+def save(args: argparse.Namespace, benchmark: str, **results: Any) -> dict[str, Any]:
+    """Put `results` with the machine and versions into the file, under the benchmark's name."""
+    there = json.loads(args.output.read_text(encoding="utf8")) if args.output.exists() else {}
+    there[benchmark] = {"environment": environment(), "threads": args.threads, **results}
+    args.output.write_text(json.dumps(there, indent=1, sort_keys=True) + "\n", encoding="utf8")
+    return there[benchmark]
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter()
