@@ -124,7 +124,8 @@ class DataArguments:
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     classes = (ModelArguments, DataArguments, SquareLossTrainingArguments)
-    model_args, data_args, args = parse_arguments(classes, argv)
+    # Texts of one length together: a batch of random ones is half padding.
+    model_args, data_args, args = parse_arguments(classes, argv, {"train_sampling_strategy": "group_by_length"})
     if data_args.is_demo:
         model_args, data_args, args = parse_arguments(classes, argv, demo_defaults(model_args, args))
         if args.should_save:
@@ -197,7 +198,6 @@ def demo_defaults(model_args: ModelArguments, args: SquareLossTrainingArguments)
         "save_strategy": "epoch",
         "save_total_limit": 1,
         "logging_steps": 20,
-        "dataloader_pin_memory": torch.cuda.is_available(),  # on a CPU torch would warn at every loader
     }
 
 

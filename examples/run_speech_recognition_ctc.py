@@ -225,7 +225,6 @@ def demo_defaults(args: SquareLossTrainingArguments) -> dict[str, Any]:
         "save_strategy": "epoch",
         "save_total_limit": 1,
         "logging_steps": 20,
-        "dataloader_pin_memory": torch.cuda.is_available(),  # on a CPU torch would warn at every loader
     }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from transformers import HfArgumentParser
 
 # What transformers 5 removed from TrainingArguments and the version-4 example scripts, and what to write instead.
@@ -77,8 +78,13 @@ def parse_arguments(
     Exits with code 2 and a message for spellings that transformers 5 removed (`OLD_SPELLINGS`) and for refused values.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    defaults = dict(defaults or {})
+    if "dataloader_pin_memory" in {option.name for arguments in classes for option in fields(arguments)}:
+        defaults.setdefault(
+            "dataloader_pin_memory", torch.cuda.is_available()
+        )  # on a CPU it would warn at every loader
     parser = HfArgumentParser(list(classes))  # type: ignore[arg-type]
-    parser.set_defaults(**(defaults or {}))
+    parser.set_defaults(**defaults)
     values = json.loads(Path(argv[0]).read_text()) if len(argv) == 1 and argv[0].endswith(".json") else None
     given = values if values is not None else [a[2:].split("=")[0].replace("-", "_") for a in argv if a[:2] == "--"]
     for name in given:
@@ -86,7 +92,7 @@ def parse_arguments(
             _refuse(parser, f"--{name} is gone in transformers 5: use {OLD_SPELLINGS[name]}")
     try:
         if values is not None:
-            return parser.parse_dict({**(defaults or {}), **values})
+            return parser.parse_dict({**defaults, **values})
         return parser.parse_args_into_dataclasses(argv)
     except ValueError as error:
         _refuse(parser, str(error))

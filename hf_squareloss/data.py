@@ -162,7 +162,7 @@ def with_label_order(data: TextData, names: list[str]) -> TextData:
         return data
     to_index = [folded.index(label.casefold()) for label in data.label_names]
     splits = {
-        name: split.remove_columns("label").add_column("label", [to_index[i] for i in split["label"]])  # type: ignore[call-arg]
+        name: split.remove_columns("label").add_column("label", [to_index[i] for i in split["label"][:]])  # type: ignore[call-arg]
         if "label" in split.column_names
         else split
         for name, split in data.splits.items()
@@ -214,10 +214,10 @@ def _make(splits: dict[str, Dataset], columns: Mapping[str, str], metrics: tuple
             {theirs: ours for ours, theirs in present.items() if ours != theirs}
         )
         # A hidden label is -1 in GLUE's test sets, and nothing in other people's.
-        if "label" in present and name.startswith("test") and set(split["label"]) in ({-1}, {""}, {None}):
+        if "label" in present and name.startswith("test") and set(split["label"][:]) in ({-1}, {""}, {None}):
             split = split.remove_columns("label")
         for column in split.column_names:
-            if any(entry is None or (column == "label" and entry == "") for entry in split[column]):
+            if any(entry is None or (column == "label" and entry == "") for entry in split[column][:]):
                 raise ValueError(f"the {name} split has an empty {column}")
             if column != "label" and split.features[column] != Value("string"):
                 split = split.cast_column(column, Value("string"))  # a csv column of nothing but numbers
@@ -239,7 +239,7 @@ def _label_names(splits: Mapping[str, Dataset]) -> tuple[list[str], bool]:
     feature = first.features["label"]
     if isinstance(feature, ClassLabel):
         return list(feature.names), False
-    values = set(first["label"])
+    values = set(first["label"][:])
     if all(isinstance(v, float) for v in values):
         if all(v.is_integer() for v in values) and len(values) <= 2:
             raise ValueError(f"the labels {sorted(values)} are floating: write classes as integers or words")
@@ -253,7 +253,7 @@ def _with_labels(name: str, split: Dataset, label_names: list[str], regression: 
 
     if "label" not in split.column_names:
         return split
-    labels = set(split["label"])
+    labels = set(split["label"][:])
     if regression:
         words = sorted(v for v in labels if isinstance(v, str))
         if words:
@@ -270,5 +270,5 @@ def _with_labels(name: str, split: Dataset, label_names: list[str], regression: 
             f"the {name} split has labels that the training labels do not have: {', '.join(unknown[:5])}; "
             f"known are {', '.join(label_names[:10])}"
         )
-    encoded = [index[str(v)] for v in split["label"]]
+    encoded = [index[str(v)] for v in split["label"][:]]
     return split.remove_columns("label").add_column("label", encoded)  # type: ignore[call-arg]

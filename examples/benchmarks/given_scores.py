@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measuring import arguments, device, peak_bytes, save, seconds
+from measuring import device, parsed, parser, peak_bytes, save, seconds
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -27,7 +27,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    args = arguments(__doc__, argv, rounds=11)
+    args = parsed(parser(__doc__, rounds=11), argv)
     rows = [measured(n, c, args.rounds) for n, c in (SHAPES[:2] if args.quick else SHAPES)]
     results = save(args, "given_scores", rows=rows)
     show(results)

@@ -18,7 +18,7 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from measuring import arguments, device, peak_bytes, save, seconds
+from measuring import device, parsed, parser, peak_bytes, save, seconds
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -40,7 +40,7 @@ Contenders = dict[str, Callable[[], Any]]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    args = arguments(__doc__, argv, rounds=5)
+    args = parsed(parser(__doc__, rounds=5), argv)
     if args.quick:
         grid, only, growth, choice = GRID[:1], (), {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
     else:

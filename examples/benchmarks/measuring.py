@@ -18,14 +18,19 @@ RESULTS = Path(__file__).with_name("results.json")
 LONG = 20.0  # seconds of one run from which three rounds must do
 
 
-def arguments(description: str | None, argv: list[str] | None, rounds: int) -> argparse.Namespace:
-    """The command line of a benchmark; the number of threads is set by it."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds, help="runs of each, in turns")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=RESULTS, help="a JSON file: this benchmark's part is replaced")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    args = parser.parse_args(argv)
+def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=rounds, help="runs of each, in turns")
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--output", type=Path, default=RESULTS, help="a JSON file: this benchmark's part is replaced")
+    options.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    return options
+
+
+def parsed(options: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The command line; it sets the number of threads."""
+    args = options.parse_args(argv)
     torch.set_num_threads(args.threads)
     return args
 

@@ -1,0 +1,26 @@
+"""Every benchmark, one after the other, into results.json; `make docs` renders that into the README.
+
+    python examples/benchmarks/run_all.py
+
+All options go to each (--rounds, --threads, --output, --quick). Leave the machine alone meanwhile: half an hour on two
+cores. text_classification.py alone takes files and a model of one's own; here it uses the demo's.
+"""
+
+import sys
+
+import ctc_loss
+import given_scores
+import linear_square_loss
+import text_classification
+import training_step
+
+
+def main(argv: list[str] | None = None) -> None:
+    for benchmark in (given_scores, ctc_loss, training_step, linear_square_loss, text_classification):
+        benchmark.main(argv)
+
+
+if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(__doc__)
+    main()
