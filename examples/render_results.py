@@ -1,9 +1,9 @@
-"""Render the README's tables and picture, and the cards in model_cards/, from the results.json files there.
+"""Render the README's tables and pictures, and the cards in model_cards/, from results.json files.
 
     python examples/render_results.py [--check]
 
-A comparison is published by putting its results.json into model_cards/NAME/. With --check nothing is written and the
-exit status says whether what is written is up to date.
+A comparison is published by putting its results.json into model_cards/NAME/; the benchmarks write theirs. With
+--check nothing is written and the exit status says whether what is written is up to date.
 """
 
 import argparse
@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from render_benchmarks import draw_growth, growth_sentence, tables
+
 from hf_squareloss.comparison import METRICS, markdown_table, read_results, summary
-from hf_squareloss.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "model_cards"
-CTC_BENCHMARK = ROOT / "examples" / "benchmarks" / "ctc_loss.json"
+BENCHMARKS = ROOT / "examples" / "benchmarks"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,10 +28,13 @@ def main(argv: list[str] | None = None) -> None:
     all_results = {path.parent: read_results(path) for path in sorted(CARDS.glob("*/results.json"))}
     rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
     readme = ROOT / "README.md"
-    tables = "\n\n".join(section(results, heading="**") for results in all_results.values())
-    tables = tables or "No comparison has been published yet."
-    text = between_marks(readme.read_text(encoding="utf8"), "results", tables)
-    rendered[readme] = between_marks(text, "ctc benchmark", ctc_benchmark(read_results(CTC_BENCHMARK)))
+    comparisons = "\n\n".join(section(results, heading="**") for results in all_results.values())
+    comparisons = comparisons or "No comparison has been published yet."
+    text = between_marks(readme.read_text(encoding="utf8"), "results", comparisons)
+    benchmarks = read_results(BENCHMARKS / "results.json")
+    for place, table in tables(benchmarks).items():
+        text = between_marks(text, place, table)
+    rendered[readme] = between_marks(text, "growth", growth_sentence(benchmarks["linear_square_loss"]))
     stale = [path for path, text in rendered.items() if not path.exists() or path.read_text(encoding="utf8") != text]
     if check:
         sys.exit(f"out of date: {', '.join(str(p.relative_to(ROOT)) for p in stale)}: run make docs" if stale else 0)
@@ -38,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         path.write_text(text, encoding="utf8")
     if all_results:
         draw(list(all_results.values()), CARDS / "comparisons.svg")
+    draw_growth(benchmarks["linear_square_loss"], BENCHMARKS / "growth.svg")
 
 
 def section(results: dict[str, Any], heading: str) -> str:
@@ -94,27 +99,15 @@ def command(results: dict[str, Any]) -> str:
     )
 
 
-def ctc_benchmark(results: dict[str, Any]) -> str:
-    where = results["environment"]
-    lines = ["| classes | " + " | ".join(LOSSES) + " |", "|" + "---|" * (1 + len(LOSSES))]
-    for row in results["rows"]:
-        lines.append(f"| {row['classes']} | " + " | ".join(f"{row['ratios'][name]:.2f}" for name in LOSSES) + " |")
-    note = (
-        f"Forward and backward, float32, {results['batch']} utterances of {results['frames']} frames and "
-        f"{results['labels']} labels; {where['machine']}, {where['threads']} thread, torch {where['torch']}."
-    )
-    return "\n".join(lines) + "\n\n" + note
-
-
 def chosen_runs(results: dict[str, Any]) -> list[dict[str, Any]]:
     return [run for run in results["runs"] if run["learning_rate"] == results["chosen"][run["loss"]]]
 
 
 def between_marks(text: str, name: str, content: str) -> str:
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(text):
         raise SystemExit(f"no marks <!-- {name} --> ... <!-- end {name} --> in README.md")
-    return pattern.sub(lambda match: match[1] + content + match[2], text)
+    return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
 def draw(comparisons: list[dict[str, Any]], path: Path) -> None:

@@ -1,0 +1,147 @@
+"""The README's tables and picture of examples/benchmarks/results.json, for render_results.py."""
+
+from pathlib import Path
+from typing import Any
+
+from hf_squareloss.losses import LOSSES
+
+Results = dict[str, Any]
+SQUARE_HEAD = "linear_square_loss"
+
+
+def tables(results: Results) -> dict[str, str]:
+    """Name of the place in the README -> its Markdown, for the benchmarks that there are."""
+    makers = {
+        "linear_square_loss": heads,
+        "given_scores": given_scores,
+        "training_step": steps,
+        "text_classification": text_classification,
+        "ctc_loss": ctc,
+    }
+    return {f"benchmark {name}": make(results[name]) for name, make in makers.items()}
+
+
+def heads(results: Results) -> str:
+    rows = []
+    for row in results["rows"]:
+        seconds, memory = row["seconds"], row["extra_bytes"]
+        others = [name for name in seconds if "cross_entropy" in name or "Liger" in name or "ml-cross" in name]
+        fastest, leanest = (min(others, key=lambda name: values[name]) for values in (seconds, memory))
+        rows.append(
+            [
+                f"{row['tokens']:,}, {row['classes']:,}, {row['hidden_size']}",
+                row["dtype"],
+                f"{seconds[SQUARE_HEAD] * 1e3:.1f}",
+                f"{seconds[fastest] / seconds[SQUARE_HEAD]:.1f} ({fastest})",
+                f"{memory[SQUARE_HEAD] / 2**20:.1f}",
+                f"{memory[leanest] / memory[SQUARE_HEAD]:.0f} ({leanest})",
+                f"{row['fraction_of_product_speed']:.2f}" if row["dtype"] == "float32" else "",
+            ]
+        )
+    header = ["N, C, d", "type", "ms", "fastest other, times ours", "extra MB", "leanest other, times ours", "speed"]
+    note = (
+        "Speed: 4 (C + N) d² operations a second as a fraction of a large float32 product's; symmetry saves some of "
+        f"them. {results['not_run']}. {where(results)}."
+    )
+    return f"{markdown(header, rows)}\n\n{note}"
+
+
+def growth_sentence(results: Results) -> str:
+    """The fitted slopes of the picture, in words."""
+    parts = [
+        f"against {along} {' and '.join(f'{slope:.2f} ({name})' for name, slope in growth['slopes'].items())}"
+        for along, growth in results["growth"].items()
+    ]
+    worst = max(row["seconds"][row["chosen"]] / min(row["seconds"].values()) for row in results["choice"])
+    return (
+        f"Slopes of log time {', '.join(parts)}. Where the sizes make scores the faster way it takes that: over "
+        f"{len(results['choice'])} sizes the choice cost at most {worst:.2f} times the better one."
+    )
+
+
+def given_scores(results: Results) -> str:
+    base = "F.cross_entropy"
+    names = [name for name in results["rows"][0]["seconds"] if name != base]
+    rows = [
+        [f"{row['items']:,}, {row['classes']:,}", f"{row['seconds'][base] * 1e6:,.0f}"]
+        + [
+            f"{row['seconds'][n] / row['seconds'][base]:.2f}, {row['peak_bytes'][n] / row['peak_bytes'][base]:.2f}"
+            for n in names
+        ]
+        for row in results["rows"]
+    ]
+    return f"{markdown(['N, C', f'{base}, µs', *names], rows)}\n\n{where(results)}."
+
+
+def steps(results: Results) -> str:
+    rows = []
+    for row in results["rows"]:
+        base = next(iter(row["seconds"].values()))
+        for label, seconds in row["seconds"].items():
+            rows.append(
+                [
+                    row["case"],
+                    label,
+                    f"{seconds * 1e3:,.1f}",
+                    f"{seconds / base:.3f}",
+                    f"{row['tokens_per_second'][label]:,.0f}",
+                ]
+            )
+    return f"{markdown(['model', 'trainer', 'ms a step', 'relative', 'tokens/s'], rows)}\n\n{where(results)}."
+
+
+def text_classification(results: Results) -> str:
+    speeds = results["samples_per_second"]
+    base = next(iter(speeds.values()))
+    rows = [[n, f"{s:.0f}", f"{s / base:.2f}", f"{results['padding'][n]:.1%}"] for n, s in speeds.items()]
+    imports = results["import_seconds"]
+    note = (
+        f"{results['data']}, {results['model']}, {results['samples']:,} samples in batches of {results['batch_size']}; "
+        f"`import` of SquareLossTrainer takes {imports['SquareLossTrainer'] / imports['Trainer']:.2f} times that of "
+        f"transformers' Trainer. {where(results)}."
+    )
+    return f"{markdown(['training', 'samples/s', 'relative', 'padding'], rows)}\n\n{note}"
+
+
+def ctc(results: Results) -> str:
+    rows = [[f"{row['classes']:,}"] + [f"{row['ratios'][name]:.2f}" for name in LOSSES] for row in results["rows"]]
+    note = (
+        f"Forward and backward, float32, {results['batch']} utterances of {results['frames']} frames and "
+        f"{results['labels']} labels; {where(results)}."
+    )
+    return f"{markdown(['classes', *LOSSES], rows)}\n\n{note}"
+
+
+def draw_growth(results: Results, path: Path) -> None:
+    """Seconds against classes and against tokens, both logarithmic, with the fitted slopes."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "hf_squareloss"  # the same file for the same numbers
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(results["growth"]), figsize=(4.5 * len(results["growth"]), 3), squeeze=False)
+    for axis, (along, growth) in zip(axes.flat, results["growth"].items(), strict=True):
+        for name, seconds in growth["seconds"].items():
+            axis.loglog(growth["points"], seconds, "o-", label=f"{name}, slope {growth['slopes'][name]:.2f}")
+        fixed = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in growth["fixed"].items())
+        axis.set_title(fixed, fontsize=9)
+        axis.set_xlabel(along)
+        axis.set_ylabel("seconds")
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def where(results: Results) -> str:
+    environment, threads = results["environment"], results["threads"]
+    return (
+        f"{environment['machine']}, {threads} thread{'s' * (threads > 1)}, torch {environment['torch']}, "
+        f"transformers {environment['transformers']}"
+    )
