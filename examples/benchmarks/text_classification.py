@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         model=Path(name).name,
         samples=args.max_train_samples,
         batch_size=BATCH,
-        import_seconds=import_seconds(1 if args.quick else 7),
+        import_seconds=import_seconds(0 if args.quick else 7),
         **throughput(data, name, args.max_train_samples, 1 if args.quick else args.rounds),
     )
     show(results)
@@ -81,7 +81,7 @@ def import_seconds(rounds: int) -> dict[str, float]:
             start = perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
             times[name].append(perf_counter() - start)
-    return {name: median(values[1:]) for name, values in times.items()}
+    return {name: median(values[1:] or values) for name, values in times.items()}
 
 
 def throughput(data: TextData, name: str, samples: int, rounds: int) -> dict[str, Any]:

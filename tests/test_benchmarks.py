@@ -1,0 +1,105 @@
+"""The benchmarks run and are rendered; what they measure on a test machine means nothing."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from example_scripts import load_example
+from tiny_text_model import save_tiny_model
+
+BENCHMARKS = Path(__file__).parents[1] / "examples" / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A benchmark as a module; they import each other by name."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+    return load
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> list[str]:
+    return ["--quick", "--rounds", "1", "--output", str(tmp_path / "results.json")]
+
+
+@pytest.mark.parametrize("name", ["linear_square_loss", "given_scores", "training_step", "ctc_loss"])
+def test_a_benchmark_is_measured_and_rendered(name: str, load: Any, quick: list[str], tmp_path: Path) -> None:
+    results = load(name).main(quick)
+    assert json.loads((tmp_path / "results.json").read_text())[name] == json.loads(json.dumps(results))
+    assert results["threads"] == 1 and results["environment"]["torch"] == torch.__version__
+    maker = {"linear_square_loss": "heads", "training_step": "steps", "ctc_loss": "ctc"}.get(name, name)
+    table = getattr(load_example("render_benchmarks"), maker)(results)
+    assert table.count("\n| ") >= 2 and results["environment"]["machine"] in table
+
+
+def test_text_classification(load: Any, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = load("text_classification")
+    monkeypatch.setattr(benchmark, "IMPORTS", {"Trainer": "import json", "SquareLossTrainer": "import json"})
+    model = save_tiny_model(tmp_path / "model")
+    rows = [f"{'word ' * (1 + i % 40)}\t{i % 2}" for i in range(256)]
+    (tmp_path / "train.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+    given = ["--train_file", str(tmp_path / "train.tsv"), "--model_name_or_path", str(model)]
+    results = benchmark.main([*quick, *given])
+    padding = results["padding"]
+    assert padding["SquareLossTrainer, defaults of run_glue.py"] < padding["Trainer, cross-entropy"]
+    assert padding["SquareLossTrainer, same settings"] == padding["Trainer, cross-entropy"] > 0.2
+    assert "samples/s" in load_example("render_benchmarks").text_classification(results)
+
+
+def test_growth_and_choice(load: Any, quick: list[str], tmp_path: Path) -> None:
+    results = load("linear_square_loss").main(quick)
+    render = load_example("render_benchmarks")
+    assert "against classes" in render.growth_sentence(results)
+    render.draw_growth(results, tmp_path / "growth.svg")
+    assert "slope" in (tmp_path / "growth.svg").read_text()
+
+
+def test_contenders_agree(load: Any) -> None:
+    """All of cross-entropy's forms have one value; the square loss has that of its scores."""
+    benchmark = load("linear_square_loss")
+    head = benchmark.Head(64, 50, 8)
+    with benchmark.always_gram():
+        ours = benchmark.square(head.hidden, head.weight, head.labels)
+    torch.testing.assert_close(ours, benchmark.square_on_scores(head.hidden, head.weight, head.labels))
+    gradients = {}
+    for name, step in benchmark.contenders(head, chunked_only=False).items():
+        step()
+        gradients[name] = head.weight.grad.clone()
+    entropies = [gradient for name, gradient in gradients.items() if "cross_entropy" in name]
+    assert entropies
+    for gradient in entropies:
+        torch.testing.assert_close(gradient, entropies[0])
+    torch.testing.assert_close(gradients["linear_square_loss"], gradients["square on scores"])
+
+
+def test_peak_memory(load: Any) -> None:
+    measuring = load("measuring")
+    assert measuring.peak_bytes(lambda: torch.ones(1000, 256).square()) in range(2 * 1000 * 256 * 4, 2 * 1000 * 256 * 5)
+
+
+def test_one_file_holds_all(load: Any, tmp_path: Path) -> None:
+    measuring = load("measuring")
+    args = measuring.parsed(measuring.parser("", rounds=1), ["--output", str(tmp_path / "results.json")])
+    for name in ("a", "b", "a"):
+        measuring.save(args, name, value=name * 2)
+    there = json.loads((tmp_path / "results.json").read_text())
+    assert {name: part["value"] for name, part in there.items()} == {"a": "aa", "b": "bb"}
+
+
+def test_run_all_runs_all(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in ("measuring", "run_all")]
+    called = []
+    for name in names:
+        monkeypatch.setattr(load(name), "main", lambda argv, name=name: called.append(name))
+    load("run_all").main([])
+    assert sorted(called) == sorted(names)
+    assert "run_all" in sys.modules
