@@ -49,10 +49,12 @@ def section(results: dict[str, Any], heading: str) -> str:
     where = results["environment"]
     part = "test" if all("test" in r for r in chosen_runs(results)) else "validation"
     rates = ", ".join(f"{rate:g}" for rate in results["learning_rates"])
+    chosen = f"chosen on the validation part from {rates}" if len(results["learning_rates"]) > 1 else rates
+    toolkit = " ".join(next((name, where[name]) for name in ("transformers", "speechbrain") if name in where))
     note = (
-        f"{part} part, mean ± standard deviation over the seeds; learning rate of each loss chosen on the validation "
-        f"part from {rates}; {where['machine']}, {where['threads']} thread, torch {where['torch']}, transformers "
-        f"{where['transformers']}; seconds are wall clock beside other work on that machine, so they compare nothing"
+        f"{part} part, mean ± standard deviation over the seeds; learning rate of each loss {chosen}; "
+        f"{where['machine']}, {where['threads']} thread, torch {where['torch']}, {toolkit}; seconds "
+        "are wall clock beside other work on that machine, so they compare nothing"
     )
     return f"{heading}{results['title']}{heading} ({note})\n\n{markdown_table(results)}"
 
@@ -64,7 +66,7 @@ def card(results: dict[str, Any]) -> str:
         section(results, heading="**"),
         "Every run, on the validation part:",
         every_run(results),
-        f"The command, with the options for examples/{script_of(results)} after `--`:",
+        "The command:",
         "```\n" + command(results) + "\n```",
     ]
     return "\n\n".join(lines) + "\n"
@@ -83,15 +85,16 @@ def every_run(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def script_of(results: dict[str, Any]) -> str:
-    return results.get("script", "run_glue.py")
-
-
 def command(results: dict[str, Any]) -> str:
     losses = " ".join(results["chosen"])
     rates = " ".join(f"{rate:g}" for rate in results["learning_rates"])
     seeds = " ".join(str(seed) for seed in sorted({run["seed"] for run in results["runs"]}))
     shared = " ".join(results["arguments"])
+    if results.get("script") == "speechbrain/train.py":
+        return (
+            "python examples/speechbrain/train.py examples/speechbrain/hparams/train.yaml "
+            f"--loss LOSS --lr {rates} --seed SEED {shared}  # LOSS of {losses}; SEED of {seeds}"
+        )
     script = f"--script {results['script']} --metric {results['metric']} " if "script" in results else ""
     return (
         f"python examples/compare_losses.py {script}--losses {losses} --learning_rates {rates} --seeds {seeds} "

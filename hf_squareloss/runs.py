@@ -55,7 +55,7 @@ def train_or_resume(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, 
 
     Args:
         settings: what must be the same for a run to be resumed; the loss is in the model's config, and seed, learning
-            rate and global batch size are added here.
+            rate, length and global batch size are added here.
 
     Raises:
         ValueError: the output folder holds a run with other settings.
@@ -66,6 +66,8 @@ def train_or_resume(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, 
         **settings,
         "seed": args.seed,
         "learning_rate": args.learning_rate,
+        "num_train_epochs": args.num_train_epochs,  # the schedule of the learning rate ends there
+        "max_steps": args.max_steps,
         "global batch size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
     }
     refuse_other_run(folder, settings)

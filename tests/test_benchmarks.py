@@ -4,26 +4,12 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
-from example_scripts import load_example
 from tiny_text_model import save_tiny_model
 
 BENCHMARKS = Path(__file__).parents[1] / "examples" / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A benchmark as a module; they import each other by name."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    return load
 
 
 @pytest.fixture
@@ -32,17 +18,17 @@ def quick(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["linear_square_loss", "given_scores", "training_step", "ctc_loss"])
-def test_a_benchmark_is_measured_and_rendered(name: str, load: Any, quick: list[str], tmp_path: Path) -> None:
-    results = load(name).main(quick)
+def test_a_benchmark_is_measured_and_rendered(name: str, quick: list[str], tmp_path: Path) -> None:
+    results = importlib.import_module(name).main(quick)
     assert json.loads((tmp_path / "results.json").read_text())[name] == json.loads(json.dumps(results))
     assert results["threads"] == 1 and results["environment"]["torch"] == torch.__version__
     maker = {"linear_square_loss": "heads", "training_step": "steps", "ctc_loss": "ctc"}.get(name, name)
-    table = getattr(load_example("render_benchmarks"), maker)(results)
+    table = getattr(importlib.import_module("render_benchmarks"), maker)(results)
     assert table.count("\n| ") >= 2 and results["environment"]["machine"] in table
 
 
-def test_text_classification(load: Any, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    benchmark = load("text_classification")
+def test_text_classification(quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = importlib.import_module("text_classification")
     monkeypatch.setattr(benchmark, "IMPORTS", {"Trainer": "import json", "SquareLossTrainer": "import json"})
     model = save_tiny_model(tmp_path / "model")
     rows = [f"{'word ' * (1 + i % 40)}\t{i % 2}" for i in range(256)]
@@ -52,20 +38,20 @@ def test_text_classification(load: Any, quick: list[str], tmp_path: Path, monkey
     padding = results["padding"]
     assert padding["SquareLossTrainer, defaults of run_glue.py"] < padding["Trainer, cross-entropy"]
     assert padding["SquareLossTrainer, same settings"] == padding["Trainer, cross-entropy"] > 0.2
-    assert "samples/s" in load_example("render_benchmarks").text_classification(results)
+    assert "samples/s" in importlib.import_module("render_benchmarks").text_classification(results)
 
 
-def test_growth_and_choice(load: Any, quick: list[str], tmp_path: Path) -> None:
-    results = load("linear_square_loss").main(quick)
-    render = load_example("render_benchmarks")
+def test_growth_and_choice(quick: list[str], tmp_path: Path) -> None:
+    results = importlib.import_module("linear_square_loss").main(quick)
+    render = importlib.import_module("render_benchmarks")
     assert "against classes" in render.growth_sentence(results)
     render.draw_growth(results, tmp_path / "growth.svg")
     assert "slope" in (tmp_path / "growth.svg").read_text()
 
 
-def test_contenders_agree(load: Any) -> None:
+def test_contenders_agree() -> None:
     """All of cross-entropy's forms have one value; the square loss has that of its scores."""
-    benchmark = load("linear_square_loss")
+    benchmark = importlib.import_module("linear_square_loss")
     head = benchmark.Head(64, 50, 8)
     with benchmark.always_gram():
         ours = benchmark.square(head.hidden, head.weight, head.labels)
@@ -81,13 +67,13 @@ def test_contenders_agree(load: Any) -> None:
     torch.testing.assert_close(gradients["linear_square_loss"], gradients["square on scores"])
 
 
-def test_peak_memory(load: Any) -> None:
-    measuring = load("measuring")
+def test_peak_memory() -> None:
+    measuring = importlib.import_module("measuring")
     assert measuring.peak_bytes(lambda: torch.ones(1000, 256).square()) in range(2 * 1000 * 256 * 4, 2 * 1000 * 256 * 5)
 
 
-def test_one_file_holds_all(load: Any, tmp_path: Path) -> None:
-    measuring = load("measuring")
+def test_one_file_holds_all(tmp_path: Path) -> None:
+    measuring = importlib.import_module("measuring")
     args = measuring.parsed(measuring.parser("", rounds=1), ["--output", str(tmp_path / "results.json")])
     for name in ("a", "b", "a"):
         measuring.save(args, name, value=name * 2)
@@ -95,11 +81,11 @@ def test_one_file_holds_all(load: Any, tmp_path: Path) -> None:
     assert {name: part["value"] for name, part in there.items()} == {"a": "aa", "b": "bb"}
 
 
-def test_run_all_runs_all(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_all_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in ("measuring", "run_all")]
     called = []
     for name in names:
-        monkeypatch.setattr(load(name), "main", lambda argv, name=name: called.append(name))
-    load("run_all").main([])
+        monkeypatch.setattr(importlib.import_module(name), "main", lambda argv, name=name: called.append(name))
+    importlib.import_module("run_all").main([])
     assert sorted(called) == sorted(names)
     assert "run_all" in sys.modules
