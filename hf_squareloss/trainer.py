@@ -153,16 +153,17 @@ class LossSelectionMixin(_Trainer):
             return None
         for batch in batch_samples:
             self._head.check_labels(self._loss, batch["labels"])
-        count = torch.stack([self._head.num_items(self._loss, batch["labels"]) for batch in batch_samples]).sum()
-        count = count.to(device)
+        counts = [self._head.num_items(self._loss, batch["labels"]) for batch in batch_samples]
+        count = (counts[0] if len(counts) == 1 else torch.stack(counts).sum()).to(device)
         if self.args.average_tokens_across_devices:
             if self.args.world_size > 1:
                 gathered = self.accelerator.gather(count.reshape(1))
                 assert isinstance(gathered, Tensor)
                 count = gathered.sum()
-            # Under DataParallel upstream multiplies the loss by n_gpu, though it sees the whole batch at once.
-            count = count * max(1, self.args.n_gpu)
-        return count / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
+            if self.args.n_gpu > 1:  # upstream multiplies DataParallel's loss by it, though it sees the whole batch
+                count = count * self.args.n_gpu
+        copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
+        return count if copies == 1 else count / copies
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # Resumed at its last step in the middle of an epoch, the Trainer (5.23) takes one step more before it stops.

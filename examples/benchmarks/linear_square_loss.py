@@ -27,8 +27,16 @@ from hf_squareloss import SquareLoss, linear_square_loss
 from hf_squareloss.losses._gram import gram_pays
 
 # N tokens, C classes, d
-GRID = ((512, 1000, 256), (2048, 1000, 256), (2048, 30522, 384), (4096, 51865, 512), (4096, 128256, 768))
-CHUNKED_ONLY = ((8192, 250002, 768),)  # scores of 8 GB
+GRID = (
+    (512, 1000, 256),
+    (2048, 1000, 256),
+    (2048, 30522, 384),
+    (4096, 51865, 512),
+    (4096, 128256, 768),
+    (8192, 250002, 768),
+)
+MOST_BYTES = 16 * 2**30  # for the three buffers of the scores' size that plain cross-entropy holds
+NAME = "linear_square_loss"
 GROWTH = {"classes": [(1024, c, 256) for c in (4096, 8192, 16384, 32768, 65536)],
           "tokens": [(n, 16384, 256) for n in (256, 512, 1024, 2048, 4096)]}  # fmt: skip
 CHOICE = tuple(
@@ -42,26 +50,19 @@ Contenders = dict[str, Callable[[], Any]]
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = parsed(parser(__doc__, rounds=5), argv)
     if args.quick:
-        grid, only, growth, choice = GRID[:1], (), {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
+        grid, growth, choice = GRID[:2], {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
     else:
-        grid, only, growth, choice = GRID, CHUNKED_ONLY, GROWTH, CHOICE
-    speed = product_speed()
-    types = [torch.float32] + ([torch.bfloat16] if has_bfloat16() else [])
-    rows = [
-        row
-        for dtype in types
-        for n, c, d in (*grid, *only)
-        if (row := measured(n, c, d, dtype, args.rounds, speed, (n, c, d) in only))
-    ]
-    results = save(
-        args,
-        "linear_square_loss",
-        product_gflops=speed,
-        rows=rows,
-        growth={along: grown(shapes, along, args.rounds) for along, shapes in growth.items()},
-        choice=[chosen(n, c, d, args.rounds) for n, c, d in choice],
-        not_run=not_run(),
-    )
+        grid, growth, choice = GRID, GROWTH, CHOICE
+    found: dict[str, Any] = {"product_gflops": product_speed(), "not_run": not_run(), "growth": {}, "rows": []}
+    found["choice"] = [chosen(n, c, d, args.rounds) for n, c, d in choice]
+    for along, shapes in growth.items():
+        found["growth"][along] = grown(shapes, along, args.rounds)
+        save(args, NAME, **found)
+    for dtype in [torch.float32] + ([torch.bfloat16] if has_bfloat16() else []):
+        for n, c, d in grid if dtype == torch.float32 else grid[:-1]:
+            found["rows"].append(measured(n, c, d, dtype, args.rounds, found["product_gflops"]))
+            save(args, NAME, **found)
+    results = save(args, NAME, **found)
     show(results)
     return results
 
@@ -101,15 +102,19 @@ def cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(F.linear(hidden, weight), labels)
 
 
-def contenders(head: Head, chunked_only: bool) -> Contenders:
-    """Ours first; cross-entropy by torch (F.linear_cross_entropy came with 2.13) and, on a GPU, by other packages."""
-    found: Contenders = {"linear_square_loss": head.step(square)}
-    if not chunked_only:
+def contenders(head: Head, plain: bool = True) -> Contenders:
+    """Ours first; cross-entropy by torch (F.linear_cross_entropy came with 2.13) and, on a GPU, by other packages.
+
+    Args:
+        plain: whether there is memory for the scores.
+    """
+    found: Contenders = {NAME: head.step(square)}
+    if plain:
         found |= {"square on scores": head.step(square_on_scores), "cross_entropy": head.step(cross_entropy)}
     fused: Any = getattr(F, "linear_cross_entropy", None)
     if fused is not None:
         options = torch.nn.LinearCrossEntropyOptions()  # type: ignore[attr-defined]
-        if not chunked_only:
+        if plain:
             found["linear_cross_entropy"] = head.step(fused)
         found["linear_cross_entropy, chunked"] = head.step(lambda h, w, y: fused(h, w, y, options=options))
     if "liger_kernel" in others():
@@ -155,13 +160,9 @@ def product_speed() -> float:
     return 2 * 4096**3 / median(times[1:]) / 1e9
 
 
-def measured(
-    n: int, c: int, d: int, dtype: torch.dtype, rounds: int, speed: float, chunked_only: bool
-) -> dict[str, Any]:
+def measured(n: int, c: int, d: int, dtype: torch.dtype, rounds: int, speed: float) -> dict[str, Any]:
     head = Head(n, c, d, dtype)
-    runs = contenders(head, chunked_only)
-    if len(runs) == 1:
-        return {}
+    runs = contenders(head, plain=3 * n * c * dtype.itemsize < MOST_BYTES)
     name = str(dtype).removeprefix("torch.")
     medians = seconds(runs, rounds, f"({n}, {c}, {d}) {name}")
     memory = {}

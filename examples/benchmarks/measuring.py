@@ -15,7 +15,7 @@ from tqdm import tqdm
 from hf_squareloss.comparison import environment
 
 RESULTS = Path(__file__).with_name("results.json")
-LONG = 20.0  # seconds of one run from which three rounds must do
+LONG = ((60.0, 1), (12.0, 2))  # seconds of one run from which so many counted rounds must do
 
 
 def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -52,8 +52,8 @@ def seconds(contenders: Mapping[str, Callable[[], Any]], rounds: int, title: str
                 start = _now()
                 compute()
                 times[name].append(_now() - start)
-            if max(values[-1] for values in times.values()) > LONG:
-                planned = min(planned, 4)
+            longest = max(values[-1] for values in times.values())
+            planned = min(planned, *(1 + few for limit, few in LONG if longest > limit), planned)
             progress.update()
     return {name: median(values[1:]) for name, values in times.items()}
 
