@@ -10,7 +10,7 @@ SQUARE_HEAD = "linear_square_loss"
 
 
 def tables(results: Results) -> dict[str, str]:
-    """Name of the place in the README -> its Markdown, for the benchmarks that there are."""
+    """Name of the place in the README -> its Markdown."""
     makers = {
         "linear_square_loss": heads,
         "given_scores": given_scores,

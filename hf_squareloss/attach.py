@@ -89,8 +89,9 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         if num_items is None:
             num_items = head.num_items(loss, labels)
         else:  # the stock Trainer counts label entries: C for each item with soft or multi-label targets
-            scores, labels = head.scores_and_labels(outputs, labels)
-            num_items = num_items * scores[..., 0].numel() / labels.numel()
+            scores, aligned = head.scores_and_labels(outputs, labels)
+            items = len(labels) if head.blank is not None else scores[..., 0].numel()
+            num_items = num_items * items / aligned.numel()
         fields = {**outputs, "loss": scale(total, num_items)}
         outputs = type(outputs)(**fields)
         use_dict = self.config.return_dict if return_dict is None else return_dict

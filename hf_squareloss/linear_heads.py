@@ -23,8 +23,8 @@ class NotLinear(Exception):
 class LinearHead:
     """The output layer of a language model.
 
-    Within `computing`, the layer's forward computes `values`, the loss of every item, by `Loss.of_linear`, and returns
-    the scores of one token instead of all: the model goes on with those.
+    Within `computing`, the layer's forward computes `values`, the loss of every item, by `Loss.of_linear` from the
+    hidden states `items`, and returns the scores of one token instead of all: the model goes on with those.
 
     Args:
         model: a language model, maybe in a PEFT wrapper.
@@ -47,10 +47,16 @@ class LinearHead:
             raise NotLinear(
                 "the weight of its output layer is sharded, quantised or of another size than its vocabulary"
             )
-        if "forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks:
-            raise NotLinear("its output layer has hooks")
+        if "forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks or base._forward_hooks:
+            raise NotLinear("it or its output layer has hooks")
+        if head.keeps_labels and base.config.model_type == "encoder-decoder":  # EncoderDecoderModel (5.24)
+            raise NotLinear("it masks its decoder by the labels")
+        peft: Any = None if model is base else model
+        if peft is not None and peft.active_peft_config.is_prompt_learning:
+            raise NotLinear("prompt tuning puts tokens before those of the labels")
         self.model, self.base, self.head, self.loss, self.layer = model, base, head, loss, layer
         self.values: Tensor | None = None
+        self.items: Tensor | None = None
         self._labels: Tensor | None = None
         self._token: Tensor | None = None
 
@@ -84,30 +90,38 @@ class LinearHead:
             yield
         finally:
             del self.layer.forward
-            self.values = self._labels = self._token = None
+            self.values = self.items = self._labels = self._token = None
 
     def _forward(self, input: Tensor) -> Tensor:
         hidden = input
         items = hidden[..., :-1, :] if self.head.shifts else hidden
         labels = None if self._labels is None else self.head.aligned(self._labels)
         if labels is None or self._token is not None or items.shape[:-1] != labels.shape:
-            self.values = self._token = self._labels = None  # other items than the labels', or a second call
+            self.values = self.items = self._token = self._labels = (
+                None  # other items than the labels', or a second call
+            )
             return F.linear(hidden, self.layer.weight, self.layer.bias)
+        self.items = items.detach()
         self.values = self.loss.of_linear(items, self.layer.weight, self.layer.bias, labels)
         self._token = F.linear(hidden[:1, :1], self.layer.weight, self.layer.bias)
+        if not self.model.training:  # a check: zeros, as of a layer that starts with them, would pass any soft-capping
+            self._token = torch.linspace(1.0, 30.0, self._token.numel(), device=hidden.device).view_as(self._token)
         return self._token
 
     def check(self, inputs: Mapping[str, Any]) -> None:
-        """Compare a token's scores after the model's forward with those that its output layer gave.
+        """See whether the model hands on the scores of its output layer as they are, by a forward without gradients.
 
         Raises:
-            NotLinear: they differ (soft-capped, scaled or shifted), or the layer is not what the model uses.
+            NotLinear: it changes them (soft-capped, scaled or shifted), or the layer is not what it uses.
         """
-        devices = [self.layer.weight.device] if self.layer.weight.is_cuda else []
-        with torch.no_grad(), torch.random.fork_rng(devices), self.computing(inputs["labels"]):
-            scores = self.model(**self.inputs(inputs))["logits"]
-            token = self._token
-            if token is None:
-                raise NotLinear("its forward does not call its output layer once, for the items of the labels")
-            if scores.shape != token.shape or not torch.equal(scores.float(), token.float()):
-                raise NotLinear("it changes the scores of its output layer, as by soft-capping or scaling")
+        self.model.eval()  # draws no random numbers; the Trainer (5.24) calls train() before every step
+        try:
+            with torch.no_grad(), self.computing(inputs["labels"]):
+                scores = self.model(**self.inputs(inputs))["logits"]
+                token = self._token
+        finally:
+            self.model.train()
+        if token is None:
+            raise NotLinear("its forward does not call its output layer once, for the items of the labels")
+        if scores.shape != token.shape or not torch.equal(scores.float(), token.float()):
+            raise NotLinear("it changes the scores of its output layer, as by soft-capping or scaling")

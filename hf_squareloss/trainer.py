@@ -77,9 +77,7 @@ class LossSelectionMixin(_Trainer):
 
     def _select_loss(self) -> None:
         """Fit the requested loss to the present model and write it into that model's config."""
-        # Without what Accelerate or torch.compile put around it.
-        model: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        self._plain_model = model
+        model = self._plain_model
         self._head = Head.of(model)
         self._loss = self._head.fit(_requested(self._requested_loss, self.args))
         liger = self.args.liger_kernel_config or {}
@@ -104,8 +102,15 @@ class LossSelectionMixin(_Trainer):
         # The Trainer takes the labels out of the inputs (5.23, compute_loss); some models build on them.
         if self._head.keeps_labels and "labels" in inputs:
             model = functools.partial(model, labels=inputs["labels"])
+        if self._head.blank is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         with self._head.computing(self._loss, self._plain_model):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    @property
+    def _plain_model(self) -> Any:
+        """The model without what Accelerate or torch.compile put around it; looks through all its modules."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     def _linear_head_for(self, model: Any, inputs: dict[str, Any]) -> LinearHead | None:
         """The output layer that can do without scores, if this is a training batch."""
@@ -118,16 +123,21 @@ class LossSelectionMixin(_Trainer):
     def _find_linear_head(self, inputs: dict[str, Any]) -> LinearHead | None:
         if not self._head.language_model:
             return None
+        model = self._plain_model
         try:
             if self.is_fsdp_enabled or self.args.n_gpu > 1:
                 raise NotLinear("FSDP and DataParallel hold its output layer elsewhere")
-            found = LinearHead(self._plain_model, self._head, self._loss)
+            if (
+                self.args.ddp_static_graph
+            ):  # there only a loss among the outputs has its gradients averaged (torch 2.13)
+                raise NotLinear("ddp_static_graph needs them")
+            if super().compute_loss.__func__ is not Trainer.compute_loss:  # type: ignore[attr-defined]
+                raise NotLinear("the Trainer's own compute_loss may look at them")
+            found = LinearHead(model, self._head, self._loss)
             found.check(inputs)
             return found
         except NotLinear as reason:
-            logger.warning_once(
-                f"{type(self._plain_model).__name__} builds the scores of all tokens in training: {reason}"
-            )
+            logger.warning_once(f"{type(model).__name__} builds the scores of all tokens in training: {reason}")
             return None
 
     def _loss_from_outputs(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
@@ -139,12 +149,15 @@ class LossSelectionMixin(_Trainer):
             )
         if num_items_in_batch is None:
             num_items_in_batch = self._head.num_items(self._loss, labels)
-        values = self._linear_head.values if isinstance(self._linear_head, LinearHead) else None
-        total = self._head.total(self._loss, outputs, labels) if values is None else values.sum()
+        direct = self._linear_head if isinstance(self._linear_head, LinearHead) else None
+        if direct is not None and direct.values is not None and direct.items is not None:
+            total, seen = direct.values.sum(), direct.items
+        else:
+            total, seen = self._head.total(self._loss, outputs, labels), outputs["logits"]
         value = scale(total, num_items_in_batch)
         # Reading the value costs nothing more: the Trainer reads every step's loss too (logging_nan_inf_filter).
         if not math.isfinite(value.item()):
-            raise FloatingPointError(self._describe_failure(outputs["logits"]))
+            raise FloatingPointError(self._describe_failure(seen))
         return value
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
@@ -229,6 +242,7 @@ class LossSelectionMixin(_Trainer):
         (folder / "README.md").write_text(card, encoding="utf8")
 
     def _describe_failure(self, scores: Tensor) -> str:
+        """What went wrong at the loss of these scores, or of the hidden states that stand for them."""
         finite = bool(torch.isfinite(scores).all())
         what = "the loss overflowed" if finite else "the model's scores are not finite"
         kept = last_complete_checkpoint(self._get_output_dir(None), self.args.world_size)

@@ -81,6 +81,23 @@ def test_one_file_holds_all(tmp_path: Path) -> None:
     assert {name: part["value"] for name, part in there.items()} == {"a": "aa", "b": "bb"}
 
 
+def test_a_killed_run_goes_on(quick: list[str], tmp_path: Path) -> None:
+    benchmark = importlib.import_module("linear_square_loss")
+    whole = benchmark.main(quick)
+    file = tmp_path / "results.json"
+    cut = json.loads(file.read_text())
+    cut["linear_square_loss"]["rows"] = cut["linear_square_loss"]["rows"][:1]
+    file.write_text(json.dumps(cut))
+    resumed = benchmark.main([*quick, "--resume"])
+    assert resumed["rows"][0] == whole["rows"][0] and resumed["choice"] == whole["choice"]
+    assert [row["dtype"] for row in resumed["rows"]] == [row["dtype"] for row in whole["rows"]]
+
+
+def test_quick_figures_are_not_published() -> None:
+    with pytest.raises(SystemExit):
+        importlib.import_module("given_scores").main(["--quick"])
+
+
 def test_run_all_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in ("measuring", "run_all")]
     called = []

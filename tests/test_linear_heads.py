@@ -26,7 +26,7 @@ from tiny_models import (
 )
 from torch import Tensor, nn
 
-from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer
+from hf_squareloss import CrossEntropy, LossSelectionMixin, SquareLoss, SquareLossTrainer
 from hf_squareloss.heads import Head
 from hf_squareloss.linear_heads import LinearHead, NotLinear
 
@@ -264,6 +264,13 @@ def with_another_head(head: nn.Module) -> Any:
     return model
 
 
+def zero_at_first() -> Any:
+    """Soft-capped scores that cannot be told from others while they are zero."""
+    model = tiny(tf.Gemma2ForCausalLM, tf.Gemma2Config(**{**GEMMA, "tie_word_embeddings": False}))
+    nn.init.zeros_(model.lm_head.weight)
+    return model
+
+
 def hooked() -> Any:
     model = gpt2()
     model.lm_head.register_forward_hook(lambda module, args, output: output + 1.0)
@@ -281,6 +288,7 @@ def adapted_head() -> Any:
     ("make", "reason"),
     [
         (lambda: tiny(tf.Gemma2ForCausalLM, tf.Gemma2Config(**GEMMA)), "soft-capping"),
+        (zero_at_first, "soft-capping"),
         (lambda: tiny(tf.CohereForCausalLM, tf.CohereConfig(**LLAMA, logit_scale=0.5)), "soft-capping or scaling"),
         (lambda: gpt2(Doubled), "scaling"),
         (lambda: gpt2(Shorter), "does not call its output layer once"),
@@ -288,7 +296,7 @@ def adapted_head() -> Any:
         (hooked, "hooks"),
         (adapted_head, "output layer is a peft"),
     ],
-    ids=["gemma2", "cohere", "doubled", "twice", "sequential", "hooks", "adapter"],
+    ids=["gemma2", "zero", "cohere", "doubled", "twice", "sequential", "hooks", "adapter"],
 )
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
 @pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
@@ -316,6 +324,65 @@ def test_an_encoder_decoder_that_shifts_inside(tmp_path: Path, caplog: pytest.Lo
     assert "inside its forward" in caplog.text
     plain = tiny(tf.BartForConditionalGeneration, tf.BartConfig(**BART))
     assert torch.equal(ours, gradient_of(OnScores, plain, make_examples("bart_seq2seq"), tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:Version v4.12.0:FutureWarning")  # of every EncoderDecoderModel with labels
+def test_a_decoder_that_is_masked_by_the_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> Any:
+        parts = tf.BertConfig(**BERT), tf.BertConfig(**BERT, is_decoder=True, add_cross_attention=True)
+        config = tf.EncoderDecoderConfig.from_encoder_decoder_configs(*parts)
+        config.pad_token_id, config.decoder_start_token_id, config.vocab_size = 0, 1, VOCAB
+        torch.manual_seed(0)
+        return tf.EncoderDecoderModel(config)
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(SquareLossTrainer, make(), make_examples("bart_seq2seq"), tmp_path)
+    reference = gradient_of(OnScores, make(), make_examples("bart_seq2seq"), tmp_path)
+    assert reference.norm() > 0 and torch.equal(ours, reference)
+    assert "masks its decoder" in caplog.text
+
+
+def test_a_trainer_that_looks_at_the_scores(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    seen = []
+
+    class Looking(tf.Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            loss, outputs = super().compute_loss(model, inputs, True, kwargs.get("num_items_in_batch"))
+            seen.append(outputs["logits"].shape)
+            return loss
+
+    class Ours(LossSelectionMixin, Looking):
+        pass
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(Ours, gpt2(), make_examples("gpt2_causal"), tmp_path)
+    assert seen == [(8, 7, VOCAB)] and "own compute_loss" in caplog.text
+    assert torch.equal(ours, gradient_of(OnScores, gpt2(), make_examples("gpt2_causal"), tmp_path))
+
+
+def test_a_static_graph_keeps_the_scores(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        gradient_of(SquareLossTrainer, gpt2(), make_examples("gpt2_causal"), tmp_path, ddp_static_graph=True)
+    assert "ddp_static_graph" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+def test_prompt_tuning_is_refused() -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(gpt2(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    with pytest.raises(NotLinear, match="prompt tuning"):
+        LinearHead(model, Head.of(model), SQUARE)
+
+
+def test_what_failed_is_said_of_the_hidden_states(tmp_path: Path) -> None:
+    model = gpt2()
+    model.get_input_embeddings().weight.data[5] = float("nan")
+    examples = make_examples("gpt2_causal")
+    for example in examples:
+        example["input_ids"] = torch.where(example["input_ids"] == 5, 6, example["input_ids"])
+    examples[1]["input_ids"][0] = 5  # the first example is sound
+    with pytest.raises(FloatingPointError, match="not finite"):
+        gradient_of(WithoutScores, model, examples, tmp_path)
 
 
 def test_a_classifier_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -213,6 +213,12 @@ def test_leading_dimensions() -> None:
     torch.testing.assert_close(shaped, flat.view(3, 4))
 
 
+def test_a_single_item() -> None:
+    inputs = Inputs()
+    one = linear_square_loss(inputs.hidden[0], inputs.weight, inputs.bias, inputs.labels[0])
+    torch.testing.assert_close(one, on_scores(*(inputs.hidden[:1], inputs.weight, inputs.bias, inputs.labels[:1]))[0])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -342,3 +342,12 @@ def test_ignored_and_wrong_labels_among_few_scores() -> None:
     for wrong in (3, -1):
         with pytest.raises(ValueError, match="labels must be in"):
             SquareLoss().mean(scores, torch.tensor([0, wrong, 2, 1]))
+
+
+def test_no_scores_at_all_and_other_devices_of_the_moment() -> None:
+    assert SquareLoss().mean(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)).item() == 0.0
+    scores, labels = random_scores(4, 5), torch.tensor([0, 1, 2, 3])
+    with torch.device("meta"):
+        first = SquareLoss(k=2.5, M=1.5).mean(scores, labels)
+    torch.testing.assert_close(first, SquareLoss(k=2.5, M=1.5).mean(scores, labels))
+    assert first.device.type == "cpu"

@@ -16,7 +16,13 @@ def run(loss: str, seed: int, cer: float, **changes: Any) -> dict[str, Any]:
     stats = {"loss": 0.5, "CER": cer, "WER": 2 * cer}
     return {
         "settings": {"loss": {"loss": loss}, "seed": seed, "lr": 0.003} | changes,
-        "versions": {"hf_squareloss": "0.1.0", "speechbrain": "1.1.2", "torch": "2.14.1"},
+        "environment": {
+            "machine": "a machine",
+            "threads": 1,
+            "device": "cpu",
+            "speechbrain": "1.1.2",
+            "torch": "2.14.1",
+        },
         "command": [*words, "--seed", str(seed), "--output_folder", f"/runs/{loss}{seed}"],
         "epochs": [
             {"epoch": epoch, "train_seconds": 10.0, "valid": {"loss": 1.0, "CER": 50.0 / epoch, "WER": 80.0 / epoch}}
@@ -52,8 +58,10 @@ def test_a_comparison_of_runs(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda run: run.update(test=None), "not finished"),
-        (lambda run: run["command"].extend(["--batch_size", "4"]), "are not the arguments"),
+        (lambda run: run["settings"].update(batch_size=4), "are not the settings"),
         (lambda run: run["settings"].update(lr=0.1), "two learning rates"),
+        (lambda run: run["environment"].update(torch="2.0"), "different environments"),
+        (lambda run: run["settings"].update(seed=0), "two runs of square"),
     ],
 )
 def test_refusals(change: Any, message: str) -> None:

@@ -18,7 +18,7 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from measuring import device, parsed, parser, peak_bytes, save, seconds
+from measuring import device, parsed, parser, peak_bytes, save, saved, seconds
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -32,9 +32,8 @@ GRID = (
     (2048, 1000, 256),
     (2048, 30522, 384),
     (4096, 51865, 512),
-    (4096, 128256, 768),
-    (8192, 250002, 768),
 )
+LARGEST = ((4096, 128256, 768), (8192, 250002, 768))  # in float32 alone: minutes for one step of cross-entropy
 MOST_BYTES = 16 * 2**30  # for the three buffers of the scores' size that plain cross-entropy holds
 NAME = "linear_square_loss"
 GROWTH = {"classes": [(1024, c, 256) for c in (4096, 8192, 16384, 32768, 65536)],
@@ -48,20 +47,28 @@ Contenders = dict[str, Callable[[], Any]]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    args = parsed(parser(__doc__, rounds=5), argv)
+    options = parser(__doc__, rounds=5)
+    options.add_argument("--resume", action="store_true", help="keep what a killed run has left in the file")
+    args = parsed(options, argv)
+    shapes, largest, growth, choice = GRID, LARGEST, GROWTH, CHOICE
     if args.quick:
-        grid, growth, choice = GRID[:2], {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
-    else:
-        grid, growth, choice = GRID, GROWTH, CHOICE
-    found: dict[str, Any] = {"product_gflops": product_speed(), "not_run": not_run(), "growth": {}, "rows": []}
-    found["choice"] = [chosen(n, c, d, args.rounds) for n, c, d in choice]
-    for along, shapes in growth.items():
-        found["growth"][along] = grown(shapes, along, args.rounds)
+        shapes, largest, growth, choice = GRID[:2], (), {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
+    found = (saved(args, NAME) if args.resume else None) or {
+        "product_gflops": product_speed(),
+        "growth": {},
+        "rows": [],
+    }
+    found["not_run"] = not_run()
+    if "choice" not in found:
+        found["choice"] = [chosen(n, c, d, args.rounds) for n, c, d in choice]
+    for along in growth.keys() - found["growth"].keys():
+        found["growth"][along] = grown(growth[along], along, args.rounds)
         save(args, NAME, **found)
-    for dtype in [torch.float32] + ([torch.bfloat16] if has_bfloat16() else []):
-        for n, c, d in grid if dtype == torch.float32 else grid[:-1]:
-            found["rows"].append(measured(n, c, d, dtype, args.rounds, found["product_gflops"]))
-            save(args, NAME, **found)
+    types = [torch.float32] + ([torch.bfloat16] if has_bfloat16() else [])
+    wanted = [(*shape, dtype) for dtype in types for shape in shapes] + [(*shape, torch.float32) for shape in largest]
+    for n, c, d, dtype in wanted[len(found["rows"]) :]:
+        found["rows"].append(measured(n, c, d, dtype, args.rounds, found["product_gflops"]))
+        save(args, NAME, **found)
     results = save(args, NAME, **found)
     show(results)
     return results

@@ -31,6 +31,8 @@ def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
 def parsed(options: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
     """The command line; it sets the number of threads."""
     args = options.parse_args(argv)
+    if args.quick and args.output == RESULTS:
+        options.error("--quick measures nothing to be published: give another --output")
     torch.set_num_threads(args.threads)
     return args
 
@@ -76,10 +78,17 @@ def peak_bytes(compute: Callable[[], Any]) -> int:
     return peak
 
 
+def saved(args: argparse.Namespace, benchmark: str) -> dict[str, Any] | None:
+    """What the file has of a benchmark, without machine and versions."""
+    there = json.loads(args.output.read_text(encoding="utf8")) if args.output.exists() else {}
+    part = there.get(benchmark, {})
+    return {name: value for name, value in part.items() if name not in ("environment", "threads", "rounds")} or None
+
+
 def save(args: argparse.Namespace, benchmark: str, **results: Any) -> dict[str, Any]:
     """Put `results` with the machine and versions into the file, under the benchmark's name."""
     there = json.loads(args.output.read_text(encoding="utf8")) if args.output.exists() else {}
-    there[benchmark] = {"environment": environment(), "threads": args.threads, **results}
+    there[benchmark] = {"environment": environment(), "threads": args.threads, "rounds": args.rounds, **results}
     args.output.write_text(json.dumps(there, indent=1, sort_keys=True) + "\n", encoding="utf8")
     return there[benchmark]
 

@@ -8,8 +8,7 @@ The runs must have one learning rate per loss and agree in all but loss and seed
 
 import argparse
 import json
-import os
-import platform
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +30,27 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 def collected(title: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     """Runs in the order of losses and seeds; ValueError where they cannot be compared."""
     for run in found:
+        if run["environment"] != found[0]["environment"]:
+            raise ValueError(f"runs of different environments: {run['environment']}, {found[0]['environment']}")
         if run["test"] is None:
             raise ValueError(f"a run is not finished: {' '.join(run['command'])}")
-        if shared_arguments(run) != shared_arguments(found[0]):
-            raise ValueError(f"{shared_arguments(run)} are not the arguments of {shared_arguments(found[0])}")
+        if shared_settings(run) != shared_settings(found[0]):
+            raise ValueError(f"{shared_settings(run)} are not the settings of {shared_settings(found[0])}")
     runs = sorted((entry(run) for run in found), key=lambda run: (run["loss"], run["seed"]))
+    for before, run in pairwise(runs):
+        if (before["loss"], before["seed"]) == (run["loss"], run["seed"]):
+            raise ValueError(f"two runs of {run['loss']} have seed {run['seed']}")
     chosen: dict[str, float] = {}
     for run in runs:
         if chosen.setdefault(run["loss"], run["learning_rate"]) != run["learning_rate"]:
             raise ValueError(f"there are two learning rates of {run['loss']}: give the runs of one")
-    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "threads": 1, "device": "cpu"}
     return {
         "title": title,
         "script": "speechbrain/train.py",
         "metric": "cer",
         "learning_rates": sorted(set(chosen.values())),
         "arguments": shared_arguments(found[0]),
-        "environment": machine | found[0]["versions"],
+        "environment": found[0]["environment"],
         "chosen": chosen,
         "runs": runs,
     }
@@ -71,12 +74,20 @@ def error_rates(stats: dict[str, float]) -> dict[str, float]:
     return {"cer": stats["CER"] / 100.0, "wer": stats["WER"] / 100.0, "loss": stats["loss"]}
 
 
+def shared_settings(run: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in run["settings"].items() if name not in OWN_TO_A_RUN}
+
+
 def shared_arguments(run: dict[str, Any]) -> list[str]:
     """The options of the command line that are not a run's own, folders by their name."""
-    words = run["command"][2:]
-    pairs = [(words[i].removeprefix("--"), words[i + 1]) for i in range(0, len(words), 2)]
-    kept = [(name, Path(value).name if "/" in value else value) for name, value in pairs if name not in OWN_TO_A_RUN]
-    return [word for name, value in kept for word in (f"--{name}", value)]
+    shared: list[str] = []
+    words = [part for word in run["command"][2:] for part in word.split("=", 1)]
+    own = False
+    for word in words:
+        own = word.removeprefix("--") in OWN_TO_A_RUN if word.startswith("--") else own
+        if not own:
+            shared.append(Path(word).name)
+    return shared
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ command again resumes after a kill. Error rates of every epoch and of the test s
 
 # pyright: reportMissingImports=false
 import json
+import os
+import platform
 import sys
 import time
 from importlib.metadata import version
@@ -164,8 +166,13 @@ def start_results(hparams: dict[str, Any]) -> None:
             changed = [name for name in settings if found.get(name) != settings[name]]
             raise ValueError(f"{path} is of a run with other {', '.join(changed)}: give another --output_folder")
         return
-    versions = {package: version(package) for package in ("hf_squareloss", "speechbrain", "torch")}
-    results = {"settings": settings, "versions": versions, "command": sys.argv, "epochs": [], "test": None}
+    environment = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        **{package: version(package) for package in ("hf_squareloss", "speechbrain", "torch")},
+    }
+    results = {"settings": settings, "environment": environment, "command": sys.argv, "epochs": [], "test": None}
     write_json(path, results)
 
 

@@ -18,10 +18,21 @@ def gram_pays(num_items: int, num_classes: int, hidden_size: int) -> bool:
     """Whether the Gram form is faster than the (N, C) scores.
 
     Operations by count: 4 (C + N) d^2, less what symmetry saves, against 6 N C d. The traffic of each score costs as
-    much as 150 more, and the Gram form's many small steps 3e7: fitted to examples/benchmarks/linear_square_loss.py.
+    much as 150 more, and the Gram form's many small steps 3e7: fitted to a processor by
+    examples/benchmarks/linear_square_loss.py.
     """
     gram = 3.4 * (num_classes + num_items) * hidden_size**2 + 3e7
     return gram <= num_items * num_classes * (6 * hidden_size + 150)
+
+
+def in_float16_on_accelerator(hidden: Tensor) -> bool:
+    """Whether scores would be products in float16 on hardware made for it, which float32 cannot keep up with."""
+    return hidden.device.type != "cpu" and _product_type(hidden) == torch.float16
+
+
+def _product_type(hidden: Tensor) -> torch.dtype:
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
 
 def linear_squares_and_scores_at(
@@ -45,10 +56,9 @@ def linear_squares_and_scores_at(
 
     Source: Vincent, de Brebisson & Bouthillier, NeurIPS 2015 (arXiv 1412.7091).
     """
-    device = hidden.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    dtype = _product_type(hidden)
     dtype = torch.float32 if dtype == torch.float16 else dtype
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(hidden.device.type, enabled=False):
         return _LinearSquaresAndScoresAt.apply(hidden, weight, bias, classes, dtype)  # type: ignore[return-value]
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._gram import gram_pays, linear_squares_and_scores_at
+from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, linear_squares_and_scores_at
 from hf_squareloss.losses._squares import squares_and_scores_at
 
 Scale = float | Literal["auto", "paper"]
@@ -209,11 +209,16 @@ class SquareLoss(Loss):
         None where that is slower, or where the labels need a closer look.
         """
         plain = self.class_weights is None and not self.label_smoothing and not self.multi_label
-        if not plain or scores.dim() != 2 or scores.numel() > _FEW or not 1 < scores.shape[-1] <= _FEW**0.5:
+        if not plain or scores.dim() != 2 or not 0 < scores.numel() <= _FEW or not 1 < scores.shape[-1] <= _FEW**0.5:
             return None
         if labels.dtype != torch.int64 or labels.shape != scores.shape[:1] or scores.dtype not in _FULL_PRECISION:
             return None
-        if scores.device.type != "cpu" or torch.compiler.is_compiling() or 0 <= self.ignore_index < scores.shape[-1]:
+        if (
+            type(scores) is not Tensor
+            or scores.device.type != "cpu"
+            or torch.compiler.is_compiling()
+            or 0 <= self.ignore_index < scores.shape[-1]
+        ):
             return None
         k, M = self._k_and_M(scores.shape[-1])
         targets, roots = _tables(scores.shape[-1], k, M, scores.dtype)
@@ -230,17 +235,20 @@ class SquareLoss(Loss):
         hard = not labels.is_floating_point() and not self.multi_label and num_classes > 1
         if not hard:
             return super().of_linear(hidden, weight, bias, labels)
-        kept = self._check(hidden[..., :1].expand(*hidden.shape[:-1], num_classes), labels)
+        kept = self._check(hidden[..., :1].expand(*hidden.shape[:-1], num_classes), labels).flatten()
+        items, classes = hidden.reshape(-1, hidden_size), torch.where(kept, labels.flatten(), 0).long()
         # A compiled graph has one shape whatever is ignored; elsewhere ignored items need not be computed.
-        every = torch.compiler.is_compiling() or bool(kept.all())
-        items = hidden.flatten(0, -2) if every else hidden[kept]
-        classes = torch.where(kept, labels, 0).flatten() if every else labels[kept]
-        if not gram_pays(len(items), num_classes, hidden_size):
+        counted = None if torch.compiler.is_compiling() else kept.nonzero().squeeze(-1)
+        if counted is None or len(counted) == len(kept):
+            counted = None
+        else:
+            items, classes = items.index_select(0, counted), classes.index_select(0, counted)
+        if in_float16_on_accelerator(hidden) or not gram_pays(len(items), num_classes, hidden_size):
             return super().of_linear(hidden, weight, bias, labels)
-        values = self._gram_values(items, weight, bias, classes.long())
-        if every:
-            return torch.where(kept, values.view_as(labels), 0.0)
-        return values.new_zeros(labels.shape).masked_scatter(kept, values)
+        values = self._gram_values(items, weight, bias, classes)
+        if counted is not None:
+            values = values.new_zeros(len(kept)).index_copy(0, counted, values)
+        return torch.where(kept, values, 0.0).view(labels.shape)
 
     def _gram_values(self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor) -> Tensor:
         num_classes = len(weight)
@@ -292,8 +300,8 @@ class SquareLoss(Loss):
 @functools.lru_cache(maxsize=16)
 def _tables(num_classes: int, k: float, M: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Rows r t and r of `SquareLoss._of_few` for every label."""
-    roots = torch.ones(num_classes, num_classes, dtype=dtype).fill_diagonal_(math.sqrt(k))
-    return torch.eye(num_classes, dtype=dtype) * (math.sqrt(k) * M), roots
+    roots = torch.ones(num_classes, num_classes, dtype=dtype, device="cpu").fill_diagonal_(math.sqrt(k))
+    return torch.eye(num_classes, dtype=dtype, device="cpu") * (math.sqrt(k) * M), roots
 
 
 def _link(scores: Tensor, k: float, M: float) -> Tensor:
