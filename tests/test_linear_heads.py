@@ -48,6 +48,12 @@ def always_gram(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hf_squareloss.losses._square.gram_pays", lambda *_: True)
 
 
+@pytest.fixture(autouse=True)
+def nothing_said() -> None:
+    """What another test was warned of is said again."""
+    tf.utils.logging.warning_once.cache_clear()  # type: ignore[attr-defined]
+
+
 class OnScores(SquareLossTrainer):
     """The plain path."""
 
