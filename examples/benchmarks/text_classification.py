@@ -97,7 +97,7 @@ def throughput(data: TextData, name: str, samples: int, rounds: int) -> dict[str
         "SquareLossTrainer, defaults of run_glue.py": (SquareLossTrainer, GROUPED),
     }
     if has_bfloat16():
-        contenders["the same in bfloat16"] = (SquareLossTrainer, GROUPED | {"bf16": True})
+        contenders["the same with --bf16"] = (SquareLossTrainer, GROUPED | {"bf16": True})
 
     def make(label: str, dataset: Any, folder: str) -> Trainer:
         trainer, settings = contenders[label]
