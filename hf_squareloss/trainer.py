@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 from transformers.utils import logging
@@ -24,6 +25,7 @@ from hf_squareloss.heads import Head
 from hf_squareloss.hub import require_push_rights
 from hf_squareloss.linear_heads import LinearHead, NotLinear
 from hf_squareloss.losses import Loss, make_loss, scale
+from hf_squareloss.samplers import EpochSeededLengthSampler
 from hf_squareloss.saved_loss import write_loss
 
 logger = logging.get_logger(__name__)
@@ -177,6 +179,13 @@ class LossSelectionMixin(_Trainer):
                 count = count * self.args.n_gpu
         copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
         return count if copies == 1 else count / copies
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        sampler = super()._get_train_sampler(*args, **kwargs)
+        if type(sampler) is not LengthGroupedSampler:
+            return sampler
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return EpochSeededLengthSampler(sampler.batch_size, sampler.lengths, seed)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # Resumed at its last step in the middle of an epoch, the Trainer (5.23) takes one step more before it stops.

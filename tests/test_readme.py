@@ -112,7 +112,8 @@ def test_figures_are_rendered_from_results_files() -> None:
 
 def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render = example("render_results")
-    marks = [f"<!-- {name} -->\nold\n<!-- end {name} -->\n" for name in ("results", "ctc benchmark")]
+    places = render.tables(render.read_results(render.BENCHMARKS / "results.json"))
+    marks = [f"<!-- {name} -->\nold\n<!-- end {name} -->\n" for name in ("results", "growth", *places)]
     (tmp_path / "README.md").write_text("".join(marks))
     monkeypatch.setattr(render, "ROOT", tmp_path)
     monkeypatch.setattr(render, "CARDS", tmp_path / "model_cards")

@@ -218,7 +218,12 @@ def test_gradient_is_of_the_square_loss_on_the_kept_tokens(family: str, tmp_path
     batch, recorder, seen = make_batch(family), GradientRecorder(), []
     model = make_model(family)
     decoder = model.model.decoder
-    decoder.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True)
+
+    def record(module: Any, args: Any, kwargs: Any) -> None:
+        if module.training:  # and not in the Trainer's look at the output layer before
+            seen.append(kwargs["input_ids"])
+
+    decoder.register_forward_pre_hook(record, with_kwargs=True)
     rows = [{name: value[i] for name, value in batch.items()} for i in range(4)]
     args = arguments(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=2, max_steps=1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
