@@ -185,7 +185,9 @@ def test_a_model_is_evaluated_with_its_own_loss_and_vocabulary(
     arguments = ["--model_name_or_path", str(learnt[loss]), *files, "--output_dir", str(tmp_path), *QUIET]
     found = run_ctc.main([*arguments, "--do_eval", "--do_predict", "--per_device_eval_batch_size", "5"])
     for name in ("eval_loss", "eval_cer", "test_wer"):
-        assert found[name] == pytest.approx(results(learnt[loss])[name], rel=1e-4), name
+        assert found[name] == pytest.approx(results(learnt[loss])[name], rel=1e-3), (
+            name
+        )  # near zero, with other padding
     assert predictions(tmp_path) == predictions(learnt[loss])
 
 
