@@ -7,8 +7,8 @@ import naive_losses as naive
 import pytest
 import torch
 import torch.nn.functional as F
+from measuring import peak_bytes
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 from hf_squareloss import CrossEntropy, SquareLoss, linear_square_loss, square_loss
@@ -327,15 +327,11 @@ def test_no_grad_and_modules() -> None:
 # ---- memory and the choice -------------------------------------------------------------------------------------------
 def peak_beyond_gradients(compute: Callable[..., Tensor], inputs: Inputs) -> int:
     """Bytes that forward and backward hold at most, less the gradients that they return."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        torch.autograd.backward(compute(inputs.hidden, inputs.weight, inputs.bias, inputs.labels).mean())
-    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
-    events: list[Any] = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    live, peak = 0, 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return peak - sum(leaf.nbytes for leaf in inputs.leaves)
+
+    def step() -> None:
+        compute(inputs.hidden, inputs.weight, inputs.bias, inputs.labels).mean().backward()
+
+    return peak_bytes(step) - sum(leaf.nbytes for leaf in inputs.leaves)
 
 
 def test_memory_is_that_of_the_gram_matrices() -> None:
