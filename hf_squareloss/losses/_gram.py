@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 _BLOCKS = 4  # of a symmetric product: more save operations, fewer are faster ones
 _NARROW = 64
 _WORTH_BLOCKS = 2**24  # multiplications below which one product is faster
-_ROWS = 256  # scaled rows of H held at a time beside the gradient of W
+_ROWS, _COLUMNS = 256, 64  # of H computed with at a time where a copy would be as large as H
 
 
 def gram_pays(num_items: int, num_classes: int, hidden_size: int) -> bool:
@@ -70,8 +70,11 @@ class _LinearSquaresAndScoresAt(torch.autograd.Function):
         wide = torch.promote_types(dtype, torch.float32)
         h, w, b = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         products = _products(h, w, b)
-        squares = (products * h).sum(-1, dtype=wide)
-        at = (w.index_select(0, classes) * h).sum(-1, dtype=wide)
+        squares, at = products.new_empty(2, len(h), dtype=wide)
+        for part in _parts(len(h), _ROWS):
+            rows = w.index_select(0, classes[part])
+            at[part] = rows.mul_(h[part]).sum(-1, dtype=wide)
+            squares[part] = torch.mul(products[part], h[part], out=rows).sum(-1, dtype=wide)
         if b is not None:
             squares = squares + (h @ (b @ w)).to(wide) + b.square().sum(dtype=wide)
             at = at + b.index_select(0, classes)
@@ -90,10 +93,12 @@ class _LinearSquaresAndScoresAt(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             products, ctx.products = ctx.products, None  # becomes the gradient; a second backward computes it anew
             products = _products(h, w, b) if products is None else products
-            products.mul_(g.unsqueeze(-1)).addcmul_(w.index_select(0, classes), a.unsqueeze(-1))
+            for part in _parts(len(h), _ROWS):
+                scaled = products[part].mul_(g[part].unsqueeze(-1))
+                scaled.addcmul_(w.index_select(0, classes[part]), a[part].unsqueeze(-1))
             grads[0] = products.to(hidden.dtype)
         if ctx.needs_input_grad[1]:
-            grads[1] = _weight_gradient(h, w, b, classes, g, a).to(weight.dtype)
+            grads[1] = _weight_gradient(h, w, b, classes, g, a, weight.dtype)
         if bias is not None and b is not None and ctx.needs_input_grad[2]:
             grad = (w @ (g @ h) + b * g.sum()).to(torch.promote_types(b.dtype, torch.float32))
             grads[2] = grad.index_add_(0, classes, grad_at).to(bias.dtype)
@@ -106,17 +111,35 @@ def _products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
     return products if b is None else products.add_(b @ w)
 
 
-def _weight_gradient(h: Tensor, w: Tensor, b: Tensor | None, classes: Tensor, g: Tensor, a: Tensor) -> Tensor:
+def _weight_gradient(
+    h: Tensor, w: Tensor, b: Tensor | None, classes: Tensor, g: Tensor, a: Tensor, dtype: torch.dtype
+) -> Tensor:
     grad = w @ symmetric_product(h, h * g.unsqueeze(-1))
     if b is not None:
         grad.addr_(b, g @ h)
-    if grad.dtype.itemsize == 2:  # the many small rows of a frequent class would be lost in a 16-bit sum
-        grad = grad.float()
-    rows = len(h) if torch.compiler.is_compiling() else _ROWS
-    for start in range(0, len(h), rows):
-        part = slice(start, start + rows)
+    if dtype.itemsize == 2 and len(w) > len(h):
+        grad = grad.to(dtype)
+        _add_rows_of_16_bits(grad, classes, h, a)
+        return grad
+    grad = grad.to(torch.promote_types(dtype, torch.float32))
+    for part in _parts(len(h), _ROWS):
         grad.index_add_(0, classes[part], (h[part] * a[part].unsqueeze(-1)).to(grad.dtype))
-    return grad
+    return grad.to(dtype)
+
+
+def _add_rows_of_16_bits(grad: Tensor, classes: Tensor, h: Tensor, a: Tensor) -> None:
+    """Adds a h in the rows y of `grad`, summed in float32: a 16-bit sum would lose most of a frequent class's."""
+    numbers = torch.arange(len(classes), device=classes.device)
+    place = classes.new_zeros(len(grad)).scatter_(0, classes, numbers)[classes]  # one item of each class, for all of it
+    for part in _parts(h.shape[-1], _COLUMNS):
+        sums = torch.zeros_like(h[:, part], dtype=torch.float32)
+        sums.index_add_(0, place, h[:, part].float() * a.unsqueeze(-1))
+        grad[classes, part] = (sums.index_select(0, place) + grad[classes, part]).to(grad.dtype)
+
+
+def _parts(size: int, step: int) -> list[slice]:
+    step = size if torch.compiler.is_compiling() else step
+    return [slice(start, start + step) for start in range(0, size, step)]
 
 
 def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
@@ -131,7 +154,7 @@ def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
     step = -(-d // _BLOCKS)
     for start in range(0, d, step):
         stop = min(start + step, d)
-        torch.mm(left[:, :stop].T, right[:, start:stop], out=product[:stop, start:stop])
+        torch.mm(left[:, start:stop].T, right[:, :stop], out=product[start:stop, :stop])
     for start in range(step, d, step):
-        product[start : start + step, :start] = product[:start, start : start + step].T
+        product[:start, start : start + step] = product[start : start + step, :start].T
     return product

@@ -235,20 +235,23 @@ class SquareLoss(Loss):
         hard = not labels.is_floating_point() and not self.multi_label and num_classes > 1
         if not hard:
             return super().of_linear(hidden, weight, bias, labels)
-        kept = self._check(hidden[..., :1].expand(*hidden.shape[:-1], num_classes), labels).flatten()
-        items, classes = hidden.reshape(-1, hidden_size), torch.where(kept, labels.flatten(), 0).long()
-        # A compiled graph has one shape whatever is ignored; elsewhere ignored items need not be computed.
-        counted = None if torch.compiler.is_compiling() else kept.nonzero().squeeze(-1)
-        if counted is None or len(counted) == len(kept):
-            counted = None
-        else:
-            items, classes = items.index_select(0, counted), classes.index_select(0, counted)
+        items, classes = hidden.reshape(-1, hidden_size), labels.flatten().long()
+        kept = counted = None
+        if labels.shape != hidden.shape[:-1] or not self._all_in_range(labels, num_classes):
+            kept = self._check(hidden[..., :1].expand(*hidden.shape[:-1], num_classes), labels).flatten()
+            classes = torch.where(kept, classes, 0)
+            # A compiled graph has one shape whatever is ignored; elsewhere ignored items need not be computed.
+            if not torch.compiler.is_compiling():
+                counted = kept.nonzero().squeeze(-1)
+                items, classes = items.index_select(0, counted), classes.index_select(0, counted)
         if in_float16_on_accelerator(hidden) or not gram_pays(len(items), num_classes, hidden_size):
             return super().of_linear(hidden, weight, bias, labels)
         values = self._gram_values(items, weight, bias, classes)
         if counted is not None:
-            values = values.new_zeros(len(kept)).index_copy(0, counted, values)
-        return torch.where(kept, values, 0.0).view(labels.shape)
+            values = values.new_zeros(labels.numel()).index_copy(0, counted, values)
+        elif kept is not None:
+            values = torch.where(kept, values, 0.0)
+        return values.view(labels.shape)
 
     def _gram_values(self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor) -> Tensor:
         num_classes = len(weight)
