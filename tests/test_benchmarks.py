@@ -81,16 +81,26 @@ def test_one_file_holds_all(tmp_path: Path) -> None:
     assert {name: part["value"] for name, part in there.items()} == {"a": "aa", "b": "bb"}
 
 
-def test_a_killed_run_goes_on(quick: list[str], tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is published before it is whole."""
     benchmark = importlib.import_module("linear_square_loss")
-    whole = benchmark.main(quick)
-    file = tmp_path / "results.json"
-    cut = json.loads(file.read_text())
-    cut["linear_square_loss"]["rows"] = cut["linear_square_loss"]["rows"][:1]
-    file.write_text(json.dumps(cut))
+    measured, calls = benchmark.measured, []
+
+    def killed(*args: object) -> dict[str, object]:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measured(*args)
+
+    monkeypatch.setattr(benchmark, "measured", killed)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(quick)
+    assert not (tmp_path / "results.json").exists()
+    left = json.loads((tmp_path / "results.unfinished.json").read_text())
     resumed = benchmark.main([*quick, "--resume"])
-    assert resumed["rows"][0] == whole["rows"][0] and resumed["choice"] == whole["choice"]
-    assert [row["dtype"] for row in resumed["rows"]] == [row["dtype"] for row in whole["rows"]]
+    assert [row["tokens"] for row in resumed["rows"]][:2] == [512, 2048] and len(calls) == 1 + len(resumed["rows"])
+    assert resumed["rows"][0] == left["rows"][0] and resumed["choice"] == left["choice"]
+    assert not (tmp_path / "results.unfinished.json").exists()
 
 
 def test_quick_figures_are_not_published() -> None:

@@ -8,6 +8,7 @@ form and plain scores, are measured too.
 """
 
 import importlib.util
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import log
@@ -18,7 +19,7 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from measuring import device, parsed, parser, peak_bytes, save, saved, seconds
+from measuring import device, parsed, parser, peak_bytes, save, seconds
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -32,8 +33,9 @@ GRID = (
     (2048, 1000, 256),
     (2048, 30522, 384),
     (4096, 51865, 512),
+    (4096, 128256, 768),
 )
-LARGEST = ((4096, 128256, 768), (8192, 250002, 768))  # in float32 alone: minutes for one step of cross-entropy
+LARGEST = (8192, 250002, 768)  # in float32 alone: minutes for one step of cross-entropy
 MOST_BYTES = 16 * 2**30  # for the three buffers of the scores' size that plain cross-entropy holds
 NAME = "linear_square_loss"
 GROWTH = {"classes": [(1024, c, 256) for c in (4096, 8192, 16384, 32768, 65536)],
@@ -48,28 +50,34 @@ Contenders = dict[str, Callable[[], Any]]
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__, rounds=5)
-    options.add_argument("--resume", action="store_true", help="keep what a killed run has left in the file")
+    options.add_argument("--resume", action="store_true", help="go on where a killed run was")
     args = parsed(options, argv)
-    shapes, largest, growth, choice = GRID, LARGEST, GROWTH, CHOICE
+    grid, largest, growth, choice = GRID, [LARGEST], GROWTH, CHOICE
     if args.quick:
-        shapes, largest, growth, choice = GRID[:2], (), {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
-    found = (saved(args, NAME) if args.resume else None) or {
-        "product_gflops": product_speed(),
-        "growth": {},
-        "rows": [],
-    }
-    found["not_run"] = not_run()
+        grid, largest, growth, choice = GRID[:2], [], {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
+    unfinished = args.output.with_suffix(".unfinished.json")
+    found: dict[str, Any] = {"growth": {}, "rows": []}
+    if args.resume and unfinished.exists():
+        found = json.loads(unfinished.read_text(encoding="utf8"))
+
+    def keep(**parts: Any) -> None:
+        found.update(parts)
+        unfinished.write_text(json.dumps(found), encoding="utf8")
+
+    if "product_gflops" not in found:
+        keep(product_gflops=product_speed())
     if "choice" not in found:
-        found["choice"] = [chosen(n, c, d, args.rounds) for n, c, d in choice]
+        keep(choice=[chosen(n, c, d, args.rounds) for n, c, d in choice])
     for along in growth.keys() - found["growth"].keys():
-        found["growth"][along] = grown(growth[along], along, args.rounds)
-        save(args, NAME, **found)
+        keep(growth=found["growth"] | {along: grown(growth[along], along, args.rounds)})
     types = [torch.float32] + ([torch.bfloat16] if has_bfloat16() else [])
-    wanted = [(*shape, dtype) for dtype in types for shape in shapes] + [(*shape, torch.float32) for shape in largest]
+    wanted = [(*shape, dtype) for dtype in types for shape in grid] + [(*shape, torch.float32) for shape in largest]
     for n, c, d, dtype in wanted[len(found["rows"]) :]:
-        found["rows"].append(measured(n, c, d, dtype, args.rounds, found["product_gflops"]))
-        save(args, NAME, **found)
+        row = measured(n, c, d, dtype, args.rounds, found["product_gflops"])
+        keep(rows=[*found["rows"], row])
+    found["not_run"] = not_run()
     results = save(args, NAME, **found)
+    unfinished.unlink()
     show(results)
     return results
 

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from hf_squareloss.comparison import environment
 
 RESULTS = Path(__file__).with_name("results.json")
-LONG = ((60.0, 1), (12.0, 2))  # seconds of one run from which so many counted rounds must do
 
 
 def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -47,16 +46,11 @@ def seconds(contenders: Mapping[str, Callable[[], Any]], rounds: int, title: str
     A first round warms up and is not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    planned = rounds + 1
-    with tqdm(total=planned, desc=title, leave=False) as progress:
-        while len(times[next(iter(times))]) < planned:
-            for name, compute in contenders.items():
-                start = _now()
-                compute()
-                times[name].append(_now() - start)
-            longest = max(values[-1] for values in times.values())
-            planned = min(planned, *(1 + few for limit, few in LONG if longest > limit), planned)
-            progress.update()
+    for _ in tqdm(range(rounds + 1), desc=title, leave=False):
+        for name, compute in contenders.items():
+            start = _now()
+            compute()
+            times[name].append(_now() - start)
     return {name: median(values[1:]) for name, values in times.items()}
 
 
@@ -76,13 +70,6 @@ def peak_bytes(compute: Callable[[], Any]) -> int:
         live += event.nbytes()
         peak = max(peak, live)
     return peak
-
-
-def saved(args: argparse.Namespace, benchmark: str) -> dict[str, Any] | None:
-    """What the file has of a benchmark, without machine and versions."""
-    there = json.loads(args.output.read_text(encoding="utf8")) if args.output.exists() else {}
-    part = there.get(benchmark, {})
-    return {name: value for name, value in part.items() if name not in ("environment", "threads", "rounds")} or None
 
 
 def save(args: argparse.Namespace, benchmark: str, **results: Any) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
     python examples/benchmarks/run_all.py
 
-All options go to each (--rounds, --threads, --output, --quick). Leave the machine alone meanwhile: half an hour on two
-cores. text_classification.py alone takes files and a model of one's own; here it uses the demo's.
+All options go to each (--rounds, --threads, --output, --quick). Leave the machine alone meanwhile: more than an hour on
+two cores. text_classification.py alone takes files and a model of one's own; here it uses the demo's.
 """
 
 import sys
