@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch._C._nn import mse_loss
 
 from hf_squareloss.losses._base import Loss, at_least_float32
 from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, linear_squares_and_scores_at
@@ -195,39 +195,49 @@ class SquareLoss(Loss):
         return _costs_at(scores, classes, k, M)
 
     def total(self, scores: Tensor, labels: Tensor) -> Tensor:
-        small = self._of_few(scores, labels, "sum")
-        return super().total(scores, labels) if small is None else small / scores.shape[-1]
+        few = self._of_few(scores, labels, per_item=False)
+        return super().total(scores, labels) if few is None else few
 
     def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
-        small = self._of_few(scores, labels, "mean")
-        return super().mean(scores, labels) if small is None else small
+        few = self._of_few(scores, labels, per_item=True)
+        return super().mean(scores, labels) if few is None else few
 
-    def _of_few(self, scores: Tensor, labels: Tensor, reduction: str) -> Tensor | None:
-        """Sum or mean over items and classes by torch's squared error, where its few operations are the time.
+    def _of_few(self, scores: Tensor, labels: Tensor, per_item: bool) -> Tensor | None:
+        """The sum of the values, or their mean, by torch's squared error, where its few operations are the time.
 
         k (f_y - M)^2 + sum_{i != y} f_i^2 = sum_i (r_i f_i - r_i t_i)^2, with r and t rows of small tables.
         None where that is slower, or where the labels need a closer look.
         """
-        plain = self.class_weights is None and not self.label_smoothing and not self.multi_label
-        if not plain or scores.dim() != 2 or not 0 < scores.numel() <= _FEW or not 1 < scores.shape[-1] <= _FEW**0.5:
-            return None
-        if labels.dtype != torch.int64 or labels.shape != scores.shape[:1] or scores.dtype not in _FULL_PRECISION:
-            return None
         if (
-            type(scores) is not Tensor
-            or scores.device.type != "cpu"
+            self.class_weights is not None
+            or self.label_smoothing
+            or self.multi_label
+            or type(scores) is not Tensor
+            or not scores.is_cpu
+            or scores.dim() != 2
+            or scores.dtype not in _FULL_PRECISION
             or torch.compiler.is_compiling()
-            or 0 <= self.ignore_index < scores.shape[-1]
         ):
             return None
-        k, M = self._k_and_M(scores.shape[-1])
-        targets, roots = _tables(scores.shape[-1], k, M, scores.dtype)
+        num_items, num_classes = scores.shape
+        if (
+            not 1 < num_classes <= _FEW**0.5
+            or not 0 < num_items * num_classes <= _FEW
+            or 0 <= self.ignore_index < num_classes
+            or labels.dtype != torch.int64
+            or labels.shape != (num_items,)
+        ):
+            return None
+        divisor = num_classes * num_items if per_item else num_classes
+        roots, targets = _tables(num_classes, self.k, self.M, divisor, scores.dtype)
         try:
             targets = targets.index_select(0, labels)
         except IndexError:  # ignored items, or wrong labels
             return None
-        scores = scores if k == 1.0 else scores * roots.index_select(0, labels)
-        return F.mse_loss(scores, targets, reduction=reduction)
+        if roots.dim():
+            roots = roots.index_select(0, labels)
+        # What F.mse_loss ends in, with 2 for a sum: its look at the shapes takes as long as the operation itself.
+        return mse_loss(scores * roots, targets, 2)  # type: ignore[arg-type]  # the stub is wrong
 
     def of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         """As `linear_square_loss`."""
@@ -301,10 +311,13 @@ class SquareLoss(Loss):
 
 
 @functools.lru_cache(maxsize=16)
-def _tables(num_classes: int, k: float, M: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rows r t and r of `SquareLoss._of_few` for every label."""
-    roots = torch.ones(num_classes, num_classes, dtype=dtype, device="cpu").fill_diagonal_(math.sqrt(k))
-    return torch.eye(num_classes, dtype=dtype, device="cpu") * (math.sqrt(k) * M), roots
+@torch.inference_mode(False)
+def _tables(num_classes: int, k: Scale, M: Scale, divisor: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Rows r (a number where k = 1) and r t of `SquareLoss._of_few` for every label, over the root of `divisor`."""
+    k, M = SquareLoss(k=k, M=M)._k_and_M(num_classes)
+    root, ones = 1.0 / math.sqrt(divisor), torch.ones(num_classes, num_classes, dtype=dtype, device="cpu")
+    roots = ones[0, 0] * root if k == 1.0 else ones.fill_diagonal_(math.sqrt(k)) * root
+    return roots, torch.eye(num_classes, dtype=dtype, device="cpu") * (math.sqrt(k) * M * root)
 
 
 def _link(scores: Tensor, k: float, M: float) -> Tensor:
