@@ -19,12 +19,23 @@ def tables(results: Results) -> dict[str, str]:
         "text_classification": text_classification,
         "ctc_loss": ctc,
     }
-    return {f"benchmark {name}": make(results[name]) for name, make in makers.items()}
+    whole = results | {SQUARE_HEAD: with_largest(results)}
+    return {f"benchmark {name}": make(whole[name]) for name, make in makers.items()}
+
+
+def with_largest(results: Results) -> Results:
+    """The head's results with the rows of the run of the largest one, where there is one."""
+    head, largest = results[SQUARE_HEAD], results.get(f"{SQUARE_HEAD}_largest")
+    if largest is None:
+        return head
+    if where(largest) != where(head):
+        raise ValueError(f"one table cannot hold two machines: {where(head)}; with --largest {where(largest)}")
+    return head | {"rows": head["rows"] + largest["rows"]}
 
 
 def heads(results: Results) -> str:
     rows = []
-    for row in results["rows"]:
+    for row in sorted(results["rows"], key=lambda row: row["dtype"], reverse=True):  # float32 first
         seconds, memory = row["seconds"], row["extra_bytes"]
         others = [name for name in seconds if "cross_entropy" in name or "Liger" in name or "ml-cross" in name]
         fastest, leanest = (min(others, key=lambda name: values[name]) for values in (seconds, memory))

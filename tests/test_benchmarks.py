@@ -49,6 +49,26 @@ def test_growth_and_choice(quick: list[str], tmp_path: Path) -> None:
     assert "slope" in (tmp_path / "growth.svg").read_text()
 
 
+def test_the_largest_head_has_a_run_of_its_own(quick: list[str], tmp_path: Path) -> None:
+    """Its rows stand in the table after the others of their type, and neither run touches the other's results."""
+    benchmark, render = importlib.import_module("linear_square_loss"), importlib.import_module("render_benchmarks")
+    whole = benchmark.main(quick)
+    largest = benchmark.main([*quick, "--largest"])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["linear_square_loss"] == json.loads(json.dumps(whole))
+    lines = render.heads(render.with_largest(results)).splitlines()
+    assert len(lines) == len(render.heads(whole).splitlines()) + len(largest["rows"])
+    assert [line.split(" | ")[:2] for line in lines[2:5]] == [
+        ["| 512, 1,000, 256", "float32"],
+        ["| 2,048, 1,000, 256", "float32"],
+        ["| 512, 1,000, 256", "float32"],
+    ]
+    assert render.with_largest({"linear_square_loss": whole}) == whole
+    results["linear_square_loss_largest"]["threads"] = 2
+    with pytest.raises(ValueError, match="two machines"):
+        render.with_largest(results)
+
+
 def test_contenders_agree() -> None:
     """All of cross-entropy's forms have one value; the square loss has that of its scores."""
     benchmark = importlib.import_module("linear_square_loss")
@@ -96,11 +116,11 @@ def test_a_killed_run_goes_on(quick: list[str], tmp_path: Path, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         benchmark.main(quick)
     assert not (tmp_path / "results.json").exists()
-    left = json.loads((tmp_path / "results.unfinished.json").read_text())
+    left = json.loads((tmp_path / "results.linear_square_loss.unfinished.json").read_text())
     resumed = benchmark.main([*quick, "--resume"])
     assert [row["tokens"] for row in resumed["rows"]][:2] == [512, 2048] and len(calls) == 1 + len(resumed["rows"])
     assert resumed["rows"][0] == left["rows"][0] and resumed["choice"] == left["choice"]
-    assert not (tmp_path / "results.unfinished.json").exists()
+    assert not (tmp_path / "results.linear_square_loss.unfinished.json").exists()
 
 
 def test_quick_figures_are_not_published() -> None:
@@ -110,9 +130,10 @@ def test_quick_figures_are_not_published() -> None:
 
 def test_run_all_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in ("measuring", "run_all")]
-    called = []
+    called: list[tuple[str, list[str]]] = []
     for name in names:
-        monkeypatch.setattr(importlib.import_module(name), "main", lambda argv, name=name: called.append(name))
-    importlib.import_module("run_all").main([])
-    assert sorted(called) == sorted(names)
+        monkeypatch.setattr(importlib.import_module(name), "main", lambda argv, name=name: called.append((name, argv)))
+    importlib.import_module("run_all").main(["--threads", "2"])
+    expected = [(name, ["--threads", "2"]) for name in names]
+    assert sorted(called) == sorted([*expected, ("linear_square_loss", ["--threads", "2", "--largest"])])
     assert "run_all" in sys.modules

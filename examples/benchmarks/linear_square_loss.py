@@ -2,6 +2,9 @@
 
     python examples/benchmarks/linear_square_loss.py
 
+About an hour on two cores; with --largest, the head of the largest vocabulary alone, another hour and a half: steps of
+cross-entropy take minutes there, and only chunks of its float32 scores fit. A killed run goes on with --resume.
+
 Cross-entropy is F.cross_entropy(F.linear(...)) and torch's F.linear_cross_entropy, whole and in chunks; on a GPU also
 Liger-Kernel and ml-cross-entropy where they are installed. The growth with C and N, and the choice between the Gram
 form and plain scores, are measured too.
@@ -35,9 +38,10 @@ GRID = (
     (4096, 51865, 512),
     (4096, 128256, 768),
 )
-LARGEST = (8192, 250002, 768)  # in float32 alone: minutes for one step of cross-entropy
-MOST_BYTES = 16 * 2**30  # for the three buffers of the scores' size that plain cross-entropy holds
-NAME = "linear_square_loss"
+LARGEST = (8192, 250002, 768)
+MOST_BYTES = 16 * 2**30  # for buffers of the scores' size
+BUFFERS = {"cross_entropy": {4: 3, 2: 3}, "square on scores": {4: 3, 2: 5}}  # that each holds, by bytes of a score
+NAME, LARGEST_NAME = "linear_square_loss", "linear_square_loss_largest"
 GROWTH = {"classes": [(1024, c, 256) for c in (4096, 8192, 16384, 32768, 65536)],
           "tokens": [(n, 16384, 256) for n in (256, 512, 1024, 2048, 4096)]}  # fmt: skip
 CHOICE = tuple(
@@ -50,12 +54,15 @@ Contenders = dict[str, Callable[[], Any]]
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__, rounds=5)
+    options.add_argument("--largest", action="store_true", help=f"measure {LARGEST} alone")
     options.add_argument("--resume", action="store_true", help="go on where a killed run was")
     args = parsed(options, argv)
-    grid, largest, growth, choice = GRID, [LARGEST], GROWTH, CHOICE
+    name, grid, growth, choice = NAME, GRID, GROWTH, CHOICE
     if args.quick:
-        grid, largest, growth, choice = GRID[:2], [], {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
-    unfinished = args.output.with_suffix(".unfinished.json")
+        grid, growth, choice = GRID[:2], {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
+    if args.largest:
+        name, grid, growth, choice = LARGEST_NAME, GRID[:1] if args.quick else (LARGEST,), {}, ()
+    unfinished = args.output.with_suffix(f".{name}.unfinished.json")
     found: dict[str, Any] = {"growth": {}, "rows": []}
     if args.resume and unfinished.exists():
         found = json.loads(unfinished.read_text(encoding="utf8"))
@@ -71,12 +78,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for along in growth.keys() - found["growth"].keys():
         keep(growth=found["growth"] | {along: grown(growth[along], along, args.rounds)})
     types = [torch.float32] + ([torch.bfloat16] if has_bfloat16() else [])
-    wanted = [(*shape, dtype) for dtype in types for shape in grid] + [(*shape, torch.float32) for shape in largest]
+    wanted = [(*shape, dtype) for dtype in types for shape in grid]
     for n, c, d, dtype in wanted[len(found["rows"]) :]:
         row = measured(n, c, d, dtype, args.rounds, found["product_gflops"])
         keep(rows=[*found["rows"], row])
     found["not_run"] = not_run()
-    results = save(args, NAME, **found)
+    results = save(args, name, **found)
     unfinished.unlink()
     show(results)
     return results
@@ -117,19 +124,22 @@ def cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(F.linear(hidden, weight), labels)
 
 
-def contenders(head: Head, plain: bool = True) -> Contenders:
+def contenders(head: Head) -> Contenders:
     """Ours first; cross-entropy by torch (F.linear_cross_entropy came with 2.13) and, on a GPU, by other packages.
 
-    Args:
-        plain: whether there is memory for the scores.
+    Those that build the scores take part where there is memory for them.
     """
     found: Contenders = {NAME: head.step(square)}
-    if plain:
-        found |= {"square on scores": head.step(square_on_scores), "cross_entropy": head.step(cross_entropy)}
+    size, bytes_each = len(head.hidden) * len(head.weight), head.hidden.itemsize
+    fits = {name: buffers[bytes_each] * size * bytes_each < MOST_BYTES for name, buffers in BUFFERS.items()}
+    if fits["square on scores"]:
+        found["square on scores"] = head.step(square_on_scores)
+    if fits["cross_entropy"]:
+        found["cross_entropy"] = head.step(cross_entropy)
     fused: Any = getattr(F, "linear_cross_entropy", None)
     if fused is not None:
         options = torch.nn.LinearCrossEntropyOptions()  # type: ignore[attr-defined]
-        if plain:
+        if fits["cross_entropy"]:
             found["linear_cross_entropy"] = head.step(fused)
         found["linear_cross_entropy, chunked"] = head.step(lambda h, w, y: fused(h, w, y, options=options))
     if "liger_kernel" in others():
@@ -177,7 +187,7 @@ def product_speed() -> float:
 
 def measured(n: int, c: int, d: int, dtype: torch.dtype, rounds: int, speed: float) -> dict[str, Any]:
     head = Head(n, c, d, dtype)
-    runs = contenders(head, plain=3 * n * c * dtype.itemsize < MOST_BYTES)
+    runs = contenders(head)
     name = str(dtype).removeprefix("torch.")
     medians = seconds(runs, rounds, f"({n}, {c}, {d}) {name}")
     memory = {}
@@ -267,8 +277,9 @@ def show(results: dict[str, Any]) -> None:
         console.print(
             f"slope against {along}: " + ", ".join(f"{name} {slope:.2f}" for name, slope in growth["slopes"].items())
         )
-    regrets = [row["seconds"][row["chosen"]] / min(row["seconds"].values()) for row in results["choice"]]
-    console.print(f"the choice costs at most {max(regrets):.2f} times the better one")
+    if results["choice"]:
+        regrets = [row["seconds"][row["chosen"]] / min(row["seconds"].values()) for row in results["choice"]]
+        console.print(f"the choice costs at most {max(regrets):.2f} times the better one")
     console.print(results["not_run"])
 
 
