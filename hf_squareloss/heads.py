@@ -22,6 +22,14 @@ def _names(mapping: Mapping[Any, Any]) -> set[str]:
 
 
 _CAUSAL_LM = _names(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+# Those whose forward takes labels as they stand, "not shifted inside the model" (5.24): the caller shifts them.
+_UNSHIFTED_LM = {
+    f"{family}ForCausalLM"
+    for family in (
+        *("Bart", "BigBirdPegasus", "Blenderbot", "BlenderbotSmall", "CpmAnt", "MBart", "Marian", "Mvp", "PLBart"),
+        *("Pegasus", "ProphetNet", "TrOCR", "Whisper"),
+    )
+} | {"XLNetLMHeadModel"}
 _MASKED_LM = _names(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
 _ENCODER_DECODER_LM = _names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES) | _names(
     auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
@@ -92,7 +100,7 @@ class Head:
             encoder_decoder = config.is_encoder_decoder
             return cls(
                 num_classes=config.get_text_config().vocab_size,
-                shifts=not names & _MASKED_LM and not encoder_decoder,
+                shifts=not names & (_MASKED_LM | _UNSHIFTED_LM) and not encoder_decoder,
                 keeps_labels=encoder_decoder,
                 language_model=True,
                 task=task,

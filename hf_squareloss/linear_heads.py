@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from hf_squareloss.heads import Head, base_model
 from hf_squareloss.losses import Loss
+from hf_squareloss.losses._gram import in_float16_on_accelerator
 
 
 class NotLinear(Exception):
@@ -47,18 +48,18 @@ class LinearHead:
             raise NotLinear(
                 "the weight of its output layer is sharded, quantised or of another size than its vocabulary"
             )
-        if "forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks or base._forward_hooks:
+        hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+        if "forward" in layer.__dict__ or any((*hooks, base._forward_hooks, model._forward_hooks)):
             raise NotLinear("it or its output layer has hooks")
         if head.keeps_labels and base.config.model_type == "encoder-decoder":  # EncoderDecoderModel (5.24)
             raise NotLinear("it masks its decoder by the labels")
         peft: Any = None if model is base else model
         if peft is not None and peft.active_peft_config.is_prompt_learning:
-            raise NotLinear("prompt tuning puts tokens before those of the labels")
+            raise NotLinear("prompt and prefix tuning change which tokens there are")
         self.model, self.base, self.head, self.loss, self.layer = model, base, head, loss, layer
         self.values: Tensor | None = None
         self.items: Tensor | None = None
         self._labels: Tensor | None = None
-        self._token: Tensor | None = None
 
     def inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The model's inputs without labels, from which encoder-decoders make their decoder inputs.
@@ -76,7 +77,8 @@ class LinearHead:
         if hasattr(base, "prepare_decoder_input_ids_from_labels"):
             return base.prepare_decoder_input_ids_from_labels(labels=labels)
         # Whisper, Speech2Text, Moonshine (5.24): the function that their forward applies to labels.
-        shift: Any = vars(sys.modules[type(base).__module__]).get("shift_tokens_right")
+        modules = (vars(sys.modules[c.__module__]) for c in type(base).__mro__)
+        shift: Any = next((names["shift_tokens_right"] for names in modules if "shift_tokens_right" in names), None)
         if shift is None:
             raise NotLinear("it makes its decoder inputs from labels inside its forward")
         return shift(labels, base.config.pad_token_id, base.config.decoder_start_token_id)
@@ -84,29 +86,26 @@ class LinearHead:
     @contextmanager
     def computing(self, labels: Tensor) -> Iterator[None]:
         """Within, a forward of the model computes the loss at its output layer; the layer is as before afterwards."""
-        self._labels = labels
-        self.layer.forward = self._forward
+        self._labels = self.head.aligned(labels)
         try:
-            yield
+            with self._layer_doing(self._compute_values):
+                yield
         finally:
-            del self.layer.forward
-            self.values = self.items = self._labels = self._token = None
+            self._forget()
 
-    def _forward(self, input: Tensor) -> Tensor:
-        hidden = input
-        items = hidden[..., :-1, :] if self.head.shifts else hidden
-        labels = None if self._labels is None else self.head.aligned(self._labels)
-        if labels is None or self._token is not None or items.shape[:-1] != labels.shape:
-            self.values = self.items = self._token = self._labels = (
-                None  # other items than the labels', or a second call
-            )
-            return F.linear(hidden, self.layer.weight, self.layer.bias)
+    def _compute_values(self, input: Tensor) -> Tensor:
+        """In place of the layer's forward: its input is (B, T, d)."""
+        items = self._items(input)
+        if self._labels is None or items.shape[:-1] != self._labels.shape:  # a second call, or other items
+            self._forget()
+            return self._scores(input)
+        labels, self._labels = self._labels, None
         self.items = items.detach()
         self.values = self.loss.of_linear(items, self.layer.weight, self.layer.bias, labels)
-        self._token = F.linear(hidden[:1, :1], self.layer.weight, self.layer.bias)
-        if not self.model.training:  # a check: zeros, as of a layer that starts with them, would pass any soft-capping
-            self._token = torch.linspace(1.0, 30.0, self._token.numel(), device=hidden.device).view_as(self._token)
-        return self._token
+        return self._scores(input[:1, :1])
+
+    def _forget(self) -> None:
+        self.values = self.items = self._labels = None
 
     def check(self, inputs: Mapping[str, Any]) -> None:
         """See whether the model hands on the scores of its output layer as they are, by a forward without gradients.
@@ -114,14 +113,43 @@ class LinearHead:
         Raises:
             NotLinear: it changes them (soft-capped, scaled or shifted), or the layer is not what it uses.
         """
+        labels, calls = self.head.aligned(inputs["labels"]), list[bool]()  # whether each is one for these labels
+        # Of both signs and not small: zeros, as of a layer that starts with them, would pass any change.
+        token = torch.linspace(-30.0, 30.0, len(self.layer.weight), device=labels.device).view(1, 1, -1)
+
+        def give_token(input: Tensor) -> Tensor:
+            if in_float16_on_accelerator(input):
+                raise NotLinear("in float16 on an accelerator they are the faster way; bfloat16 does without")
+            calls.append(self._items(input).shape[:-1] == labels.shape)
+            return token.clone() if calls == [True] else self._scores(input)
+
         self.model.eval()  # draws no random numbers; the Trainer (5.24) calls train() before every step
         try:
-            with torch.no_grad(), self.computing(inputs["labels"]):
-                scores = self.model(**self.inputs(inputs))["logits"]
-                token = self._token
+            with torch.no_grad(), self._layer_doing(give_token):
+                outputs = self.model(**self.inputs(inputs))
+        except NotLinear:
+            raise
+        except Exception as error:  # what is wrong with the batch itself, the plain path says
+            raise NotLinear(f"its forward fails when it gets the scores of one token alone ({error})") from error
         finally:
             self.model.train()
-        if token is None:
+        if calls != [True]:
             raise NotLinear("its forward does not call its output layer once, for the items of the labels")
-        if scores.shape != token.shape or not torch.equal(scores.float(), token.float()):
-            raise NotLinear("it changes the scores of its output layer, as by soft-capping or scaling")
+        scores = outputs.get("logits") if isinstance(outputs, Mapping) else None
+        if scores is None or scores.shape != token.shape or not torch.equal(scores.float(), token):
+            raise NotLinear("it changes the scores of its output layer, as by soft-capping, scaling or a bias")
+
+    @contextmanager
+    def _layer_doing(self, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        self.layer.forward = forward
+        try:
+            yield
+        finally:
+            del self.layer.forward
+
+    def _items(self, hidden: Tensor) -> Tensor:
+        """The hidden states that have a label."""
+        return hidden[..., :-1, :] if self.head.shifts else hidden
+
+    def _scores(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.layer.weight, self.layer.bias)

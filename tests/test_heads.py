@@ -6,6 +6,7 @@ from typing import Any
 import ctc_models
 import pytest
 import torch
+import transformers
 from tiny_models import CLASSES, LENGTH, VOCAB, batch_of, make_examples, make_model
 
 from hf_squareloss import CrossEntropy, SquareLoss
@@ -47,6 +48,46 @@ def test_head_of(family: str, config: Any, head: Head) -> None:
     if not head.multi_label and head.num_classes != 1:
         assert scores.shape[:-1] == aligned.shape
         assert head.num_items(CrossEntropy(), labels) == (aligned != -100).sum()
+
+
+SMALL = {
+    **{"vocab_size": VOCAB, "hidden_size": 16, "d_model": 16, "num_hidden_layers": 1, "n_layer": 1, "num_layers": 1},
+    **{"num_attention_heads": 2, "n_head": 2, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2},
+    **{"decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_inner": 32, "ffn_dim": 32},
+    **{"intermediate_size": 32, "max_position_embeddings": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    **{"decoder_start_token_id": 1, "forced_eos_token_id": None, "attention_type": "original_full", "head_dim": 8},
+    **{"num_key_value_heads": 2, "word_embed_proj_dim": 16, "num_mel_bins": 4, "max_target_positions": 32},
+    **{"suppress_tokens": None, "begin_suppress_tokens": None, "decoder_hidden_size": 16, "n_embd": 16},
+    **{"num_decoder_layers": 1, "num_decoder_attention_heads": 2, "num_encoder_layers": 1, "is_decoder": True},
+    **{"num_encoder_attention_heads": 2, "ngram": 1, "disable_ngram_loss": True, "eps": 0.0, "dropout": 0.0},
+    **{"rotary_dim": 4, "layer_types": None, "use_cache": False, "prompt_types": 4, "prompt_length": 1},
+    **{"dim_head": 8, "dim_ff": 32, "decoder_d_model": 16},
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BartForCausalLM", "BertLMHeadModel", "BigBirdPegasusForCausalLM", "BlenderbotForCausalLM"),
+        *("BlenderbotSmallForCausalLM", "BloomForCausalLM", "CpmAntForCausalLM", "GPT2LMHeadModel", "GPTJForCausalLM"),
+        *("GPTNeoXForCausalLM", "LlamaForCausalLM", "MBartForCausalLM", "MarianForCausalLM", "MistralForCausalLM"),
+        *("MvpForCausalLM", "OPTForCausalLM", "PLBartForCausalLM", "PegasusForCausalLM", "PhiForCausalLM"),
+        *("ProphetNetForCausalLM", "Qwen3ForCausalLM", "RobertaForCausalLM", "TrOCRForCausalLM", "WhisperForCausalLM"),
+        *("XGLMForCausalLM", "XLNetLMHeadModel"),
+    ],
+)
+def test_alignment_is_the_familys_own(name: str) -> None:
+    """Cross-entropy over what `Head` aligns is the loss that the model computes from the same labels."""
+    torch.manual_seed(0)
+    model_class = getattr(transformers, name)
+    known = model_class.config_class().to_dict()
+    model = model_class(model_class.config_class(**{k: v for k, v in SMALL.items() if k in known})).eval()
+    ids = torch.randint(5, VOCAB, (2, LENGTH))
+    labels = torch.where(torch.rand(2, LENGTH) < 0.2, -100, torch.randint(5, VOCAB, (2, LENGTH)))
+    with torch.no_grad():
+        outputs = model(input_ids=ids, labels=labels)
+    scores, aligned = Head.of(model).scores_and_labels({"logits": outputs.logits}, labels)
+    torch.testing.assert_close(CrossEntropy().mean(scores, aligned), outputs.loss)
 
 
 def test_shift() -> None:

@@ -251,6 +251,30 @@ class Doubled(tf.GPT2LMHeadModel):
         return outputs
 
 
+class Changed(tf.GPT2LMHeadModel):
+    """Scores that are changed where they lie, and where a change of large positive ones alone would show nothing."""
+
+    change: Any = staticmethod(lambda scores: scores.mul_(2.0))
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = self.change(outputs.logits)
+        return outputs
+
+
+class Clamped(Changed):
+    change = staticmethod(lambda scores: scores.clamp_min(0.0))
+
+
+class Viewed(tf.GPT2LMHeadModel):
+    """Cannot do with the scores of one token."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = outputs.logits.view(*input_ids.shape, -1)
+        return outputs
+
+
 class Shorter(tf.GPT2LMHeadModel):
     """An output layer that sees other items than the labels."""
 
@@ -295,14 +319,29 @@ def adapted_head() -> Any:
     [
         (lambda: tiny(tf.Gemma2ForCausalLM, tf.Gemma2Config(**GEMMA)), "soft-capping"),
         (zero_at_first, "soft-capping"),
-        (lambda: tiny(tf.CohereForCausalLM, tf.CohereConfig(**LLAMA, logit_scale=0.5)), "soft-capping or scaling"),
+        (lambda: tiny(tf.CohereForCausalLM, tf.CohereConfig(**LLAMA, logit_scale=0.5)), "soft-capping, scaling"),
         (lambda: gpt2(Doubled), "scaling"),
+        (lambda: gpt2(Changed), "scaling"),
+        (lambda: gpt2(Clamped), "scaling"),
+        (lambda: gpt2(Viewed), "fails when it gets the scores of one token alone"),
         (lambda: gpt2(Shorter), "does not call its output layer once"),
         (lambda: with_another_head(nn.Sequential(nn.Linear(16, VOCAB))), "container.Sequential"),
         (hooked, "hooks"),
         (adapted_head, "output layer is a peft"),
     ],
-    ids=["gemma2", "zero", "cohere", "doubled", "twice", "sequential", "hooks", "adapter"],
+    ids=[
+        "gemma2",
+        "zero",
+        "cohere",
+        "doubled",
+        "in_place",
+        "clamped",
+        "viewed",
+        "twice",
+        "sequential",
+        "hooks",
+        "adapter",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
 @pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
@@ -319,17 +358,57 @@ def test_the_plain_path_runs_and_says_so_once(
     assert torch.equal(ours, reference)
 
 
-def test_an_encoder_decoder_that_shifts_inside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    class Inside(tf.BartForConditionalGeneration):
-        prepare_decoder_input_ids_from_labels = property()  # type: ignore[assignment]
+def test_float16_on_an_accelerator(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
+    monkeypatch.setattr("hf_squareloss.linear_heads.in_float16_on_accelerator", lambda hidden: True)
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        gradient_of(SquareLossTrainer, gpt2(), make_examples("gpt2_causal"), tmp_path)
+    assert "in float16 on an accelerator" in caplog.text
+
+
+def test_outputs_without_names_are_refused(tmp_path: Path) -> None:
+    class Tuples(tf.GPT2LMHeadModel):
+        def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+            return super().forward(input_ids, attention_mask=attention_mask, **kwargs).to_tuple()
+
+    with pytest.raises(ValueError, match="return_dict"):
+        gradient_of(SquareLossTrainer, gpt2(Tuples), make_examples("gpt2_causal"), tmp_path)
+
+
+def test_a_model_with_a_bias_after_its_layer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> Any:
+        model = tiny(tf.BartForConditionalGeneration, tf.BartConfig(**BART))
+        model.final_logits_bias.fill_(0.5)
+        return model
 
     with caplog.at_level(logging.WARNING, "hf_squareloss"):
-        ours = gradient_of(
-            SquareLossTrainer, tiny(Inside, tf.BartConfig(**BART)), make_examples("bart_seq2seq"), tmp_path
-        )
+        ours = gradient_of(SquareLossTrainer, make(), make_examples("bart_seq2seq"), tmp_path)
+    assert "or a bias" in caplog.text
+    assert torch.equal(ours, gradient_of(OnScores, make(), make_examples("bart_seq2seq"), tmp_path))
+
+
+def test_a_subclass_of_a_family_that_shifts_by_a_function(tmp_path: Path) -> None:
+    class Mine(tf.WhisperForConditionalGeneration):
+        pass
+
+    config = tf.WhisperConfig(**DECODER)
+    ours, reference = (
+        gradient_of(trainer, tiny(Mine, config), audio_examples(), tmp_path) for trainer in (WithoutScores, OnScores)
+    )
+    assert relative_difference(ours, reference) < 1e-5
+
+
+def test_an_encoder_decoder_that_shifts_inside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Inside(tf.T5ForConditionalGeneration):
+        prepare_decoder_input_ids_from_labels = property()  # type: ignore[assignment]
+
+    examples: Any = make_examples("t5_seq2seq")
+    config = make_model("t5_seq2seq").config
+    model, plain = tiny(Inside, config), tiny(tf.T5ForConditionalGeneration, config)
+    plain.load_state_dict(model.state_dict())
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(SquareLossTrainer, model, examples, tmp_path)
     assert "inside its forward" in caplog.text
-    plain = tiny(tf.BartForConditionalGeneration, tf.BartConfig(**BART))
-    assert torch.equal(ours, gradient_of(OnScores, plain, make_examples("bart_seq2seq"), tmp_path))
+    assert torch.equal(ours, gradient_of(OnScores, plain, examples, tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore:Version v4.12.0:FutureWarning")  # of every EncoderDecoderModel with labels
@@ -376,7 +455,7 @@ def test_a_static_graph_keeps_the_scores(tmp_path: Path, caplog: pytest.LogCaptu
 def test_prompt_tuning_is_refused() -> None:
     peft = pytest.importorskip("peft")
     model = peft.get_peft_model(gpt2(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
-    with pytest.raises(NotLinear, match="prompt tuning"):
+    with pytest.raises(NotLinear, match="prompt and prefix tuning"):
         LinearHead(model, Head.of(model), SQUARE)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch._C._nn import mse_loss
 
@@ -255,8 +256,9 @@ class SquareLoss(Loss):
                 counted = kept.nonzero().squeeze(-1)
                 items, classes = items.index_select(0, counted), classes.index_select(0, counted)
         if in_float16_on_accelerator(hidden) or not gram_pays(len(items), num_classes, hidden_size):
-            return super().of_linear(hidden, weight, bias, labels)
-        values = self._gram_values(items, weight, bias, classes)
+            values = self._label_costs(F.linear(items, weight, bias), classes)
+        else:
+            values = self._gram_values(items, weight, bias, classes)
         if counted is not None:
             values = values.new_zeros(labels.numel()).index_copy(0, counted, values)
         elif kept is not None:
