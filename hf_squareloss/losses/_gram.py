@@ -18,8 +18,8 @@ def gram_pays(num_items: int, num_classes: int, hidden_size: int) -> bool:
     """Whether the Gram form is faster than the (N, C) scores.
 
     Operations by count: 4 (C + N) d^2, less what symmetry saves, against 6 N C d. The traffic of each score costs as
-    much as 150 more, and the Gram form's many small steps 3e7: fitted to a processor by
-    examples/benchmarks/linear_square_loss.py.
+    much as 150 more, and the Gram form's many small steps 3e7: what fits the times of a processor in float32, and what
+    examples/benchmarks/linear_square_loss.py checks.
     """
     gram = 3.4 * (num_classes + num_items) * hidden_size**2 + 3e7
     return gram <= num_items * num_classes * (6 * hidden_size + 150)
@@ -46,7 +46,8 @@ def linear_squares_and_scores_at(
         dL/dW = W K + b (H^T g)^T + a h in row y          dL/db = W H^T g + b sum g + a in row y
 
     Products run in autocast's type where it is on, else in that of `hidden`; in float32 instead of float16, whose range
-    a sum over classes leaves. Beside the gradients it holds one d x d matrix in backward and, until then, (N, d).
+    a sum over classes leaves. Beside the gradients it holds one d x d matrix in backward and, until then, (N, d); also
+    a copy of W where the products' type is another.
 
     Args:
         hidden: H (N, d).
@@ -85,24 +86,28 @@ class _LinearSquaresAndScoresAt(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        grad_squares, grad_at = grad_outputs
-        hidden, weight, bias, classes = ctx.saved_tensors
-        h, w, b = hidden.to(ctx.dtype), weight.to(ctx.dtype), None if bias is None else bias.to(ctx.dtype)
-        g, a = (2.0 * grad_squares).to(ctx.dtype), grad_at.to(ctx.dtype)
-        grads: list[Tensor | None] = [None] * 5
-        if ctx.needs_input_grad[0]:
-            products, ctx.products = ctx.products, None  # becomes the gradient; a second backward computes it anew
-            products = _products(h, w, b) if products is None else products
-            for part in _parts(len(h), _ROWS):
-                scaled = products[part].mul_(g[part].unsqueeze(-1))
-                scaled.addcmul_(w.index_select(0, classes[part]), a[part].unsqueeze(-1))
-            grads[0] = products.to(hidden.dtype)
-        if ctx.needs_input_grad[1]:
-            grads[1] = _weight_gradient(h, w, b, classes, g, a, weight.dtype)
-        if bias is not None and b is not None and ctx.needs_input_grad[2]:
-            grad = (w @ (g @ h) + b * g.sum()).to(torch.promote_types(b.dtype, torch.float32))
-            grads[2] = grad.index_add_(0, classes, grad_at).to(bias.dtype)
-        return tuple(grads)
+        with torch.autocast(grad_outputs[0].device.type, enabled=False):
+            return _gradients(ctx, *grad_outputs)
+
+
+def _gradients(ctx: Any, grad_squares: Tensor, grad_at: Tensor) -> tuple[Tensor | None, ...]:
+    hidden, weight, bias, classes = ctx.saved_tensors
+    h, w, b = hidden.to(ctx.dtype), weight.to(ctx.dtype), None if bias is None else bias.to(ctx.dtype)
+    g, a = (2.0 * grad_squares).to(ctx.dtype), grad_at.to(ctx.dtype)
+    grads: list[Tensor | None] = [None] * 5
+    if ctx.needs_input_grad[0]:
+        products, ctx.products = ctx.products, None  # becomes the gradient; a second backward computes it anew
+        products = _products(h, w, b) if products is None else products
+        for part in _parts(len(h), _ROWS):
+            scaled = products[part].mul_(g[part].unsqueeze(-1))
+            scaled.addcmul_(w.index_select(0, classes[part]), a[part].unsqueeze(-1))
+        grads[0] = products.to(hidden.dtype)
+    if ctx.needs_input_grad[1]:
+        grads[1] = _weight_gradient(h, w, b, classes, g, a, weight.dtype)
+    if bias is not None and b is not None and ctx.needs_input_grad[2]:
+        grad = (w @ (g @ h) + b * g.sum()).to(torch.promote_types(b.dtype, torch.float32))
+        grads[2] = grad.index_add_(0, classes, grad_at).to(bias.dtype)
+    return tuple(grads)
 
 
 def _products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:

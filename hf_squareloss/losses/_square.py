@@ -75,11 +75,12 @@ def linear_square_loss(
 
     sum_i f_i^2 = h^T (W^T W) h + 2 h^T W^T b + |b|^2, and f_y needs one row of W: value and gradients are those of
     `square_loss(F.linear(hidden, weight, bias), labels)` up to rounding, for about 4 (C + N) d^2 operations and two
-    d x d matrices instead of 6 N C d and N C. Where that is no gain (few items or classes for the size of d),
-    the scores are built after all.
+    d x d matrices instead of 6 N C d and N C. Where that is no gain (few items or classes for the size of d, or
+    float16 on an accelerator), the scores of the items that count are built after all.
 
     Rounding grows with the square of the scores' cancellation, (|h| |W| / |f|)^2, where plain scores have its first
-    power: hidden states nearly orthogonal to all rows of W want float64.
+    power: hidden states nearly orthogonal to all rows of W want float64. In bfloat16 that begins where W's rows share a
+    direction that is as long as what they differ in, and h is orthogonal to it.
 
     Args:
         hidden: H (..., d).
@@ -283,7 +284,8 @@ class SquareLoss(Loss):
                 root = weights.sqrt()
                 heavier = None if bias is None else bias * root
                 weighted, _ = linear_squares_and_scores_at(items, weight * root.unsqueeze(-1), heavier, classes)
-            total = (items * (weights.unsqueeze(-1) * weight).sum(0)).sum(-1, dtype=values.dtype)
+            heavy = weight if self.class_weights is None else weights.unsqueeze(-1) * weight
+            total = (items * heavy.sum(0)).sum(-1, dtype=values.dtype)
             total = total if bias is None else total + (weights * bias).sum()
             every = weights.sum() * (squares + k * M * M) + (k - 1.0) * weighted - 2.0 * k * M * total
             smoothing = self.label_smoothing
