@@ -33,17 +33,19 @@ class LinearHead:
         loss: the loss, fitted to it.
 
     Raises:
-        NotLinear: the model has no output layer that is a plain `nn.Linear`, or one that others have changed.
+        NotLinear: the model has no output layer that is a plain `nn.Linear`, with PEFT's low-rank adapters or without,
+            or one that others have changed.
     """
 
     def __init__(self, model: nn.Module, head: Head, loss: Loss) -> None:
         base = base_model(model)
         assert isinstance(base, PreTrainedModel) and head.language_model
-        layer = base.get_output_embeddings()
-        if type(layer) is not nn.Linear:
+        layer: Any = base.get_output_embeddings()
+        linear = layer.base_layer if _has_plain_adapters(layer) else layer
+        if type(linear) is not nn.Linear:
             kind = "missing" if layer is None else f"a {type(layer).__module__}.{type(layer).__name__}"
             raise NotLinear(f"its output layer is {kind}")
-        weight = layer.weight
+        weight = linear.weight
         if type(weight.data) is not Tensor or not weight.is_floating_point() or len(weight) != head.num_classes:
             raise NotLinear(
                 "the weight of its output layer is sharded, quantised or of another size than its vocabulary"
@@ -57,6 +59,7 @@ class LinearHead:
         if peft is not None and peft.active_peft_config.is_prompt_learning:
             raise NotLinear("prompt and prefix tuning change which tokens there are")
         self.model, self.base, self.head, self.loss, self.layer = model, base, head, loss, layer
+        self._linear = linear
         self.values: Tensor | None = None
         self.items: Tensor | None = None
         self._labels: Tensor | None = None
@@ -101,7 +104,7 @@ class LinearHead:
             return self._scores(input)
         labels, self._labels = self._labels, None
         self.items = items.detach()
-        self.values = self.loss.of_linear(items, self.layer.weight, self.layer.bias, labels)
+        self.values = self.loss.of_linear(items, self._weight(), self._linear.bias, labels)
         return self._scores(input[:1, :1])
 
     def _forget(self) -> None:
@@ -115,7 +118,7 @@ class LinearHead:
         """
         labels, calls = self.head.aligned(inputs["labels"]), list[bool]()  # whether each is one for these labels
         # Of both signs and not small: zeros, as of a layer that starts with them, would pass any change.
-        token = torch.linspace(-30.0, 30.0, len(self.layer.weight), device=labels.device).view(1, 1, -1)
+        token = torch.linspace(-30.0, 30.0, len(self._linear.weight), device=labels.device).view(1, 1, -1)
 
         def give_token(input: Tensor) -> Tensor:
             if in_float16_on_accelerator(input):
@@ -140,7 +143,7 @@ class LinearHead:
             raise NotLinear("it changes the scores of its output layer, as by soft-capping, scaling or a bias")
 
     @contextmanager
-    def _layer_doing(self, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    def _layer_doing(self, forward: Callable[..., Tensor]) -> Iterator[None]:
         self.layer.forward = forward
         try:
             yield
@@ -152,4 +155,21 @@ class LinearHead:
         return hidden[..., :-1, :] if self.head.shifts else hidden
 
     def _scores(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.layer.weight, self.layer.bias)
+        return F.linear(hidden, self._weight(), self._linear.bias)
+
+    def _weight(self) -> Tensor:
+        """W, or W + s B A where low-rank adapters stand beside it."""
+        layer: Any = self.layer
+        adapters = [] if layer is self._linear else [name for name in layer.active_adapters if name in layer.lora_A]
+        return sum((layer.get_delta_weight(name) for name in adapters), self._linear.weight)
+
+
+def _has_plain_adapters(layer: Any) -> bool:
+    """Whether a layer is PEFT's linear one and its output is that of W + s B A, in training too."""
+    peft: Any = sys.modules.get("peft")
+    if peft is None or type(layer) is not peft.tuners.lora.Linear or layer.merged or layer.disable_adapters:
+        return False
+    return all(
+        type(layer.lora_dropout[name]) is nn.Identity and name not in layer.lora_variant and not layer.lora_bias[name]
+        for name in layer.lora_A
+    )

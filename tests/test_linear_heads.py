@@ -15,6 +15,7 @@ from tiny_models import (
     LLAMA,
     VOCAB,
     GradientRecorder,
+    WithoutScores,
     arguments,
     batch_of,
     flat_weights,
@@ -59,20 +60,6 @@ class OnScores(SquareLossTrainer):
 
     def _linear_head_for(self, *args: Any) -> None:
         return None
-
-
-class WithoutScores(SquareLossTrainer):
-    """Refuses to fall back to scores in training."""
-
-    def _find_linear_head(self, *args: Any) -> LinearHead:
-        found = super()._find_linear_head(*args)
-        assert found is not None
-        return found
-
-    def _loss_from_outputs(self, outputs: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if self.model.training:
-            assert outputs["logits"].shape[:2] == (1, 1)
-        return super()._loss_from_outputs(outputs, *args, **kwargs)
 
 
 def gradient_of(trainer: type[tf.Trainer], model: Any, examples: Any, folder: Path, **changes: Any) -> Tensor:
@@ -148,14 +135,25 @@ def test_bfloat16(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
-def test_torch_compile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["gpt2_causal", "bart_seq2seq"])
+def test_compiled_steps(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps after an evaluation are those of a plain run, and two steps more compile nothing more."""
     compiled = {"torch_compile": True, "torch_compile_backend": "aot_eager"}
-    torch.compiler.reset()
-    ours = step_gradient(
-        "gpt2_causal", tmp_path, batch=8, loss=SQUARE, trainer=WithoutScores, arguments_changes=compiled
-    )
-    reference = step_gradient("gpt2_causal", tmp_path, batch=8, loss=SQUARE, trainer=OnScores)
-    assert relative_difference(ours, reference) < 1e-5
+    examples: Any = make_examples(family)
+
+    def train(trainer_class: type[SquareLossTrainer], steps: int, **changes: Any) -> Any:
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        sizes = {"per_device_train_batch_size": 8, "max_steps": steps, "eval_strategy": "steps", "eval_steps": 1}
+        args = arguments(tmp_path, **sizes, learning_rate=0.01, **changes)
+        model = make_model(family)
+        trainer_class(model, args, train_dataset=examples, eval_dataset=examples, loss=SQUARE).train()
+        return flat_weights(model), torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+    ours, graphs = train(WithoutScores, 4, **compiled)
+    reference, _ = train(OnScores, 4)
+    assert relative_difference(ours, reference) < 1e-6
+    assert 0 < graphs == train(WithoutScores, 2, **compiled)[1]
 
 
 def test_gradient_checkpointing(tmp_path: Path) -> None:
@@ -163,6 +161,31 @@ def test_gradient_checkpointing(tmp_path: Path) -> None:
         step_gradient("gpt2_causal", tmp_path, batch=8, loss=SQUARE, trainer=trainer, arguments_changes=changes)
         for trainer, changes in ((WithoutScores, {"activation_checkpointing": True}), (OnScores, {}))
     )
+    assert relative_difference(ours, reference) < 1e-5
+
+
+def adapted_head(**options: Any) -> Any:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["lm_head"], init_lora_weights=False, **options)
+    torch.manual_seed(0)
+    return peft.get_peft_model(make_model("gpt2_causal"), config)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+@pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+def test_adapters_on_the_head(tmp_path: Path) -> None:
+    """Two of them, of which the gradients come through W + s B A."""
+
+    def adapted() -> Any:
+        model = adapted_head(r=2)
+        model.add_adapter("second", type(model.peft_config["default"])(r=3, target_modules=["lm_head"]))
+        model.base_model.set_adapter(["default", "second"])
+        return model
+
+    ours, reference = (
+        gradient_of(trainer, adapted(), make_examples("gpt2_causal"), tmp_path) for trainer in (WithoutScores, OnScores)
+    )
+    assert reference.norm() > 0
     assert relative_difference(ours, reference) < 1e-5
 
 
@@ -215,6 +238,19 @@ def test_the_model_is_untouched(family: str, tmp_path: Path) -> None:
     gradient_of(WithoutScores, model, make_examples(family), tmp_path)
     assert set(layer.__dict__) == before
     assert "logits" in model(**batch_of(make_examples(family)))
+
+
+@pytest.mark.parametrize("family", ["gpt2_causal", "bart_seq2seq", "t5_seq2seq"])
+def test_generation_is_that_of_the_weights(family: str, tmp_path: Path) -> None:
+    model, other = make_model(family), make_model(family)
+    examples = make_examples(family)
+    gradient_of(WithoutScores, model, examples, tmp_path)
+    other.load_state_dict(model.state_dict())
+    prompt = torch.stack([example["input_ids"][:4] for example in examples])
+    options: dict[str, Any] = {"max_new_tokens": 5, "do_sample": False, "output_scores": True}
+    ours, expected = (m.eval().generate(prompt, return_dict_in_generate=True, **options) for m in (model, other))
+    assert torch.equal(ours.sequences, expected.sequences)
+    assert torch.equal(torch.stack(ours.scores), torch.stack(expected.scores))
 
 
 def test_the_model_is_untouched_after_a_failure() -> None:
@@ -307,13 +343,6 @@ def hooked() -> Any:
     return model
 
 
-def adapted_head() -> Any:
-    peft = pytest.importorskip("peft")
-    config = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["lm_head"], init_lora_weights=False)
-    torch.manual_seed(0)
-    return peft.get_peft_model(make_model("gpt2_causal"), config)
-
-
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -327,7 +356,9 @@ def adapted_head() -> Any:
         (lambda: gpt2(Shorter), "does not call its output layer once"),
         (lambda: with_another_head(nn.Sequential(nn.Linear(16, VOCAB))), "container.Sequential"),
         (hooked, "hooks"),
-        (adapted_head, "output layer is a peft"),
+        (lambda: adapted_head(lora_dropout=0.5), "output layer is a peft"),
+        (lambda: adapted_head(use_dora=True), "output layer is a peft"),
+        (lambda: adapted_head(lora_bias=True), "output layer is a peft"),
     ],
     ids=[
         "gemma2",
@@ -340,11 +371,14 @@ def adapted_head() -> Any:
         "twice",
         "sequential",
         "hooks",
-        "adapter",
+        "dropout",
+        "dora",
+        "adapter_bias",
     ],
 )
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
 @pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+@pytest.mark.filterwarnings("ignore:`lora_bias=True` was passed but")  # PEFT: one that cannot be merged
 def test_the_plain_path_runs_and_says_so_once(
     make: Any, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,14 +11,14 @@ from unittest import mock
 
 import pytest
 import torch
-from tiny_models import CLASSES, relative_difference, step_gradient
+from tiny_models import CLASSES, WithoutScores, relative_difference, step_gradient
 from torch import Tensor
 from transformers import Trainer
 
-from hf_squareloss import CrossEntropy, Loss, SquareLoss, Squentropy
+from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainer, Squentropy
 
 TOLERANCE = 1e-5
-FAMILIES = ("bert", "llama", "bart_seq2seq", "bert_tokens", "gpt2_causal", "vit", "wav2vec2_ctc")
+FAMILIES = ("bert", "llama", "bart_seq2seq", "bert_tokens", "gpt2_causal", "bert_masked", "vit", "wav2vec2_ctc")
 WEIGHTS = tuple(1.0 + 3.0 * c for c in range(CLASSES))
 CASES: dict[str, Loss] = {
     "cross_entropy": CrossEntropy(),
@@ -35,8 +35,10 @@ def case_gradient(family: str, case: str, folder: Any, **sizes: int) -> Tensor |
     """None for the cases that are not tried on this family."""
     if (family, case) not in RUNS:
         return None
-    with mock.patch("hf_squareloss.losses._square.gram_pays", return_value=True):  # language models without scores
-        return step_gradient(family, folder, loss=CASES[case], **sizes)
+    language_model = family.endswith(("_causal", "_masked", "_seq2seq"))
+    trainer = WithoutScores if case == "square" and language_model else SquareLossTrainer
+    with mock.patch("hf_squareloss.losses._square.gram_pays", return_value=True):  # also for sizes so small
+        return step_gradient(family, folder, loss=CASES[case], trainer=trainer, **sizes)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import transformers as tf
 from torch import Tensor
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss.linear_heads import LinearHead
 
 VOCAB, CLASSES, LENGTH = 50, 4, 7
 SHAPE: dict[str, Any] = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -170,6 +171,20 @@ def step_gradient(
         **trainer_arguments,
     ).train()
     return recorder.gradient
+
+
+class WithoutScores(SquareLossTrainer):
+    """Refuses to fall back to scores in training."""
+
+    def _find_linear_head(self, *args: Any) -> LinearHead:
+        found = super()._find_linear_head(*args)
+        assert found is not None
+        return found
+
+    def _loss_from_outputs(self, outputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if self.model.training:
+            assert outputs["logits"].shape[:2] == (1, 1)
+        return super()._loss_from_outputs(outputs, *args, **kwargs)
 
 
 def rounding(family: str) -> float:
