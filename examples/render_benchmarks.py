@@ -11,16 +11,17 @@ STOCK = "Trainer, cross-entropy"
 
 
 def tables(results: Results) -> dict[str, str]:
-    """Name of the place in the README -> its Markdown."""
+    """Name of the place in the README -> its Markdown, for every benchmark with results."""
     makers = {
         "linear_square_loss": heads,
         "given_scores": given_scores,
         "training_step": steps,
         "text_classification": text_classification,
         "ctc_loss": ctc,
+        "run_glue_stages": stages,
     }
     whole = results | {SQUARE_HEAD: with_largest(results)}
-    return {f"benchmark {name}": make(whole[name]) for name, make in makers.items()}
+    return {f"benchmark {name}": make(whole[name]) for name, make in makers.items() if name in whole}
 
 
 def with_largest(results: Results) -> Results:
@@ -115,6 +116,18 @@ def text_classification(results: Results) -> str:
         f"transformers' Trainer. {where(results)}."
     )
     return f"{markdown(['training', 'samples/s', 'relative', 'padding'], rows)}\n\n{note}"
+
+
+def stages(results: Results) -> str:
+    runs = results["seconds"]
+    names = list(runs)
+    sums = {name: sum(runs[name].values()) for name in names}
+    rows = [
+        [stage, *(f"{runs[name][stage]:.1f} ({runs[name][stage] / sums[name]:.0%})" for name in names)]
+        for stage in runs[names[0]]
+    ]
+    note = f"{results['data']}, one epoch of {results['samples']:,} samples. {where(results)}."
+    return f"{markdown(['stage', *(f'{name}, seconds' for name in names)], rows)}\n\n{note}"
 
 
 def ctc(results: Results) -> str:

@@ -272,7 +272,6 @@ def compute_metrics(prediction: EvalPrediction, data: TextData, model: Any) -> d
 
 def predict(trainer: SquareLossTrainer, split: Dataset, name: str, data: TextData) -> dict[str, float]:
     """Predictions into a file, and metrics where the labels are known."""
-    trainer.args.train_sampling_strategy = "random"  # "group_by_length" would order the predictions too (5.24)
     result = trainer.predict(split, metric_key_prefix=name)  # type: ignore[arg-type]
     scores = result.predictions[0] if isinstance(result.predictions, tuple) else result.predictions
     if data.label_names is None:

@@ -369,7 +369,6 @@ def compute_metrics(prediction: EvalPrediction, tokenizer: Any, names: list[str]
 
 def predict(trainer: SquareLossTrainer, rows: Dataset, tokenizer: Any) -> dict[str, float]:
     """Transcripts into a file, and metrics where the texts are known."""
-    trainer.args.train_sampling_strategy = "random"  # "group_by_length" would order the predictions too (5.24)
     result = trainer.predict(rows, metric_key_prefix="test")  # type: ignore[arg-type]
     save_predictions(trainer, "test", transcripts(np.asarray(result.predictions), tokenizer))
     return save(trainer, "test", (result.metrics or {}) | {"test_samples": len(rows)})

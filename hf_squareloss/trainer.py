@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import SchedulerType
+from transformers.trainer_utils import PredictionOutput, SchedulerType
 from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
@@ -186,6 +186,14 @@ class LossSelectionMixin(_Trainer):
             return sampler
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return EpochSeededLengthSampler(sampler.batch_size, sampler.lengths, seed)
+
+    def predict(self, *args: Any, **kwargs: Any) -> PredictionOutput:
+        """As upstream's, in the order of the rows: "group_by_length" would order the predictions too (5.24)."""
+        strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "random"
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self.args.train_sampling_strategy = strategy
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # Resumed at its last step in the middle of an epoch, the Trainer (5.23) takes one step more before it stops.

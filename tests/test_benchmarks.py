@@ -41,6 +41,37 @@ def test_text_classification(quick: list[str], tmp_path: Path, monkeypatch: pyte
     assert "samples/s" in importlib.import_module("render_benchmarks").text_classification(results)
 
 
+def test_stages_of_run_glue(quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs in processes of their own; every stage was met, and nothing was timed twice."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    given = ["--model_name_or_path", str(save_tiny_model(tmp_path / "model"))]
+    for split in ("train", "validation"):
+        rows = [f"word {i} is {'good' if i % 2 else 'bad'}\t{i % 2}" for i in range(80)]
+        (tmp_path / f"{split}.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+        given += [f"--{split}_file", str(tmp_path / f"{split}.tsv")]
+    results = importlib.import_module("run_glue_stages").main([*quick, *given])
+    assert set(results["seconds"]) == {"first run", "again"}
+    for seconds in results["seconds"].values():
+        assert len(seconds) == 9 and all(value > 0 for value in seconds.values())
+    table = importlib.import_module("render_benchmarks").stages(results)
+    assert table.count("%)") == 18 and "64 samples" in table
+
+
+def test_a_failed_run_of_run_glue_is_shown(quick: list[str], tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="give a model"):
+        importlib.import_module("run_glue_stages").main([*quick, "--train_file", str(tmp_path / "train.tsv")])
+
+
+def test_the_clock_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = importlib.import_module("run_glue_stages")
+    ticks = iter([0.0, 2.0, 5.0, 9.0])  # outer begins, inner begins, inner ends, outer ends
+    monkeypatch.setattr(benchmark, "time", lambda: next(ticks))
+    clock = benchmark.Clock({})
+    inner = clock.timing("inner", lambda: None)
+    clock.timing("outer", inner)()
+    assert clock.seconds == {"inner": 3.0, "outer": 6.0}
+
+
 def test_growth_and_choice(quick: list[str], tmp_path: Path) -> None:
     results = importlib.import_module("linear_square_loss").main(quick)
     render = importlib.import_module("render_benchmarks")
@@ -123,9 +154,10 @@ def test_a_killed_run_goes_on(quick: list[str], tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "results.linear_square_loss.unfinished.json").exists()
 
 
-def test_quick_figures_are_not_published() -> None:
+@pytest.mark.parametrize("option", [["--quick"], ["--rounds", "4"]])
+def test_quick_figures_are_not_published(option: list[str]) -> None:
     with pytest.raises(SystemExit):
-        importlib.import_module("given_scores").main(["--quick"])
+        importlib.import_module("given_scores").main(option)
 
 
 def test_run_all_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:

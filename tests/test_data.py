@@ -288,6 +288,25 @@ def test_tokens_of_pairs(load: Callable[..., TextData]) -> None:
     assert list(tokenize(single, make_tokenizer(), max_length=16)["train"]["input_ids"][0]) == [cls, 4, 5, sep]
 
 
+def test_texts_are_tokenized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files loaded and tokenized again, as by another run, come from the cache; with `overwrite` they do not."""
+    calls: list[int] = []
+    tokenizer_class = type(make_tokenizer())
+    call = tokenizer_class.__call__
+
+    def counted(self: Any, texts: Any, *rest: Any, **options: Any) -> Any:
+        calls.append(len(texts))
+        return call(self, texts, *rest, **options)
+
+    monkeypatch.setattr(tokenizer_class, "__call__", counted)
+    file = tmp_path / "train.csv"
+    file.write_text(ROWS["csv"], encoding="utf8")
+    for overwrite, expected in ((False, [2]), (False, [2]), (True, [2, 2])):
+        data = load_files({"train": str(file)}, COLUMNS)
+        encoded = tokenize(data, make_tokenizer(), max_length=16, overwrite=overwrite)["train"]
+        assert [len(ids) for ids in encoded["input_ids"]] == [4, 3] and calls == expected
+
+
 def test_tokens_are_cut_and_padded(load: Callable[..., TextData]) -> None:
     data = load(train="text,label\none two three four five,x\nsix,y\n")
     lengths = {

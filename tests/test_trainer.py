@@ -25,6 +25,7 @@ from tiny_models import (
     step_gradient,
 )
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Seq2SeqTrainer, Trainer, TrainingArguments
 
 from hf_squareloss import (
@@ -537,3 +538,23 @@ def test_scores_that_are_not_finite_in_evaluation(tmp_path: Path) -> None:
     model.classifier.bias.data[0] = float("nan")
     with pytest.raises(FloatingPointError, match="no checkpoint"):
         SquareLossTrainer(model, arguments(tmp_path), eval_dataset=make_examples("bert"), loss=SQUARE).evaluate()
+
+
+def test_predictions_keep_the_order_of_the_rows(tmp_path: Path) -> None:
+    """The stock Trainer sorts them by length; its strategy is as before afterwards."""
+    rows = [{"input_ids": torch.arange(3, 3 + 1 + (5 * i) % 7), "labels": torch.tensor(i % 2)} for i in range(12)]
+    for row in rows:
+        row["attention_mask"] = torch.ones_like(row["input_ids"])
+
+    def pad(batch: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        columns = {name: [row[name] for row in batch] for name in ("input_ids", "attention_mask")}
+        padded = {name: pad_sequence(column, batch_first=True) for name, column in columns.items()}
+        return {**padded, "labels": torch.stack([row["labels"] for row in batch])}
+
+    options: dict[str, Any] = {"train_sampling_strategy": "group_by_length", "per_device_eval_batch_size": 4}
+    labels = {}
+    for trainer_class in (SquareLossTrainer, Trainer):
+        trainer = trainer_class(make_model("bert"), arguments(tmp_path, **options), data_collator=pad)
+        labels[trainer_class] = trainer.predict(rows).label_ids.tolist()  # type: ignore[arg-type]
+        assert trainer.args.train_sampling_strategy == "group_by_length"
+    assert labels[SquareLossTrainer] == [i % 2 for i in range(12)] != labels[Trainer]

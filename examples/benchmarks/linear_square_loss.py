@@ -258,10 +258,8 @@ def show(results: dict[str, Any]) -> None:
         table.add_column(column)
     for row in results["rows"]:
         ours, memory = row["seconds"]["linear_square_loss"], row["extra_bytes"]["linear_square_loss"]
-        times = "\n".join(f"{name} {value / ours:.1f}" for name, value in row["seconds"].items() if value != ours)
-        sizes = "\n".join(
-            f"{name} {value / memory:.0f}" for name, value in row["extra_bytes"].items() if name != "linear_square_loss"
-        )
+        times = "\n".join(f"{name} {value / ours:.1f}" for name, value in row["seconds"].items() if name != NAME)
+        sizes = "\n".join(f"{name} {value / memory:.0f}" for name, value in row["extra_bytes"].items() if name != NAME)
         shape = f"{row['tokens']}, {row['classes']}, {row['hidden_size']}"
         table.add_row(
             shape,
@@ -269,7 +267,7 @@ def show(results: dict[str, Any]) -> None:
             f"{ours:.4f}",
             times,
             sizes,
-            f"{row['fraction_of_product_speed']:.2f}",
+            f"{row['fraction_of_product_speed']:.2f}" if row["dtype"] == "float32" else "",
             end_section=True,
         )
     console.print(table)

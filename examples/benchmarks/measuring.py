@@ -15,6 +15,7 @@ from tqdm import tqdm
 from hf_squareloss.comparison import environment
 
 RESULTS = Path(__file__).with_name("results.json")
+FEWEST = 5  # rounds of a published median
 
 
 def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -30,8 +31,8 @@ def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
 def parsed(options: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
     """The command line; it sets the number of threads."""
     args = options.parse_args(argv)
-    if args.quick and args.output == RESULTS:
-        options.error("--quick measures nothing to be published: give another --output")
+    if (args.quick or args.rounds < FEWEST) and args.output == RESULTS:
+        options.error(f"--quick and fewer than {FEWEST} rounds give nothing to publish: give another --output")
     torch.set_num_threads(args.threads)
     return args
 

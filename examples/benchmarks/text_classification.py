@@ -1,4 +1,4 @@
-"""Where the time of examples/run_glue.py goes, beside a plain transformers Trainer doing the same.
+"""The speed of examples/run_glue.py's training beside a plain transformers Trainer doing the same.
 
     python examples/benchmarks/text_classification.py --train_file train.tsv --model_name_or_path MODEL
 
@@ -48,10 +48,10 @@ QUIET: dict[str, Any] = {
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    options = parser(__doc__, rounds=3)
+    options = parser(__doc__, rounds=5)
     options.add_argument("--train_file", help="texts and labels: csv, tsv or json with the columns text and label")
     options.add_argument("--model_name_or_path", help="default: the encoder of the extra `demo`")
-    options.add_argument("--max_train_samples", type=int, default=100 * BATCH, help="examples in one run")
+    options.add_argument("--max_train_samples", type=int, default=50 * BATCH, help="examples in one run")
     args = parsed(options, argv)
     if args.quick:
         args.max_train_samples = 2 * BATCH
