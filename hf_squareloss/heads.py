@@ -224,7 +224,6 @@ def _task_and_auto_class(names: set[str]) -> tuple[str | None, str]:
 
 def base_model(model: nn.Module) -> nn.Module:
     """The transformers model inside a PEFT wrapper, or `model` itself."""
-    peft: Any = sys.modules.get(
-        "peft"
-    )  # who made a PeftModel has imported it; asking transformers reads files each time
+    # Who made a PeftModel has imported it; asking transformers reads files each time.
+    peft: Any = sys.modules.get("peft")
     return peft.PeftModel.get_base_model(model) if peft and isinstance(model, peft.PeftModel) else model

@@ -103,9 +103,10 @@ class LinearHead:
             self._forget()
             return self._scores(input)
         labels, self._labels = self._labels, None
+        weight, bias = self._weight(), self._linear.bias
         self.items = items.detach()
-        self.values = self.loss.of_linear(items, self._weight(), self._linear.bias, labels)
-        return self._scores(input[:1, :1])
+        self.values = self.loss.of_linear(items, weight, bias, labels)
+        return F.linear(input[:1, :1], weight, bias)
 
     def _forget(self) -> None:
         self.values = self.items = self._labels = None

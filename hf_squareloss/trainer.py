@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -89,7 +89,8 @@ class LossSelectionMixin(_Trainer):
                 'set liger_kernel_config={"fused_linear_cross_entropy": False} or drop use_liger_kernel'
             )
         write_loss(model, self._loss, self._head)
-        self._linear_head: LinearHead | Literal["unknown"] | None = "unknown"
+        self._linear_head: LinearHead | None = None
+        self._looked_for_linear_head = False
 
     # ---- the three places where the Trainer asks ------------------------------------------------------------------
     def compute_loss(
@@ -118,8 +119,8 @@ class LossSelectionMixin(_Trainer):
         """The output layer that can do without scores, if this is a training batch."""
         if self._loss.needs_scores or not (model.training and torch.is_grad_enabled() and "labels" in inputs):
             return None
-        if self._linear_head == "unknown":
-            self._linear_head = self._find_linear_head(inputs)
+        if not self._looked_for_linear_head:
+            self._linear_head, self._looked_for_linear_head = self._find_linear_head(inputs), True
         return self._linear_head
 
     def _find_linear_head(self, inputs: dict[str, Any]) -> LinearHead | None:
@@ -129,9 +130,8 @@ class LossSelectionMixin(_Trainer):
         try:
             if self.is_fsdp_enabled or self.args.n_gpu > 1:
                 raise NotLinear("FSDP and DataParallel hold its output layer elsewhere")
-            if (
-                self.args.ddp_static_graph
-            ):  # there only a loss among the outputs has its gradients averaged (torch 2.13)
+            if self.args.ddp_static_graph:
+                # There only a loss among the outputs has its gradients averaged (torch 2.13).
                 raise NotLinear("ddp_static_graph needs them")
             if super().compute_loss.__func__ is not Trainer.compute_loss:  # type: ignore[attr-defined]
                 raise NotLinear("the Trainer's own compute_loss may look at them")
@@ -151,7 +151,7 @@ class LossSelectionMixin(_Trainer):
             )
         if num_items_in_batch is None:
             num_items_in_batch = self._head.num_items(self._loss, labels)
-        direct = self._linear_head if isinstance(self._linear_head, LinearHead) else None
+        direct = self._linear_head
         if direct is not None and direct.values is not None and direct.items is not None:
             total, seen = direct.values.sum(), direct.items
         else:
