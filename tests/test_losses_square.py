@@ -357,6 +357,7 @@ def test_few_scores_first_seen_in_inference_mode() -> None:
     """What is kept from an evaluation can be saved for the backward pass of a training step."""
     scores, labels = random_scores(4, 5), torch.tensor([0, 1, 2, 3])
     for loss in (SquareLoss(k=1.0, M=1.75), SquareLoss(k=1.25, M=1.75)):  # of no other test
-        with torch.inference_mode():
-            loss.mean(scores, labels)
-        torch.autograd.grad(loss.mean(scores.requires_grad_(), labels), scores)
+        for compute in (loss.mean, loss.total):
+            with torch.inference_mode():
+                compute(scores, labels)
+            torch.autograd.grad(compute(scores.requires_grad_(), labels), scores)

@@ -230,16 +230,15 @@ class SquareLoss(Loss):
             or labels.shape != (num_items,)
         ):
             return None
-        divisor = num_classes * num_items if per_item else num_classes
-        roots, targets = _tables(num_classes, self.k, self.M, divisor, scores.dtype)
+        roots, targets, reduction = _tables(num_classes, self.k, self.M, num_items if per_item else None, scores.dtype)
         try:
             targets = targets.index_select(0, labels)
         except IndexError:  # ignored items, or wrong labels
             return None
-        if roots.dim():
-            roots = roots.index_select(0, labels)
-        # What F.mse_loss ends in, with 2 for a sum: its look at the shapes takes as long as the operation itself.
-        return mse_loss(scores * roots, targets, 2)  # type: ignore[arg-type]  # the stub is wrong
+        if roots is not None:
+            scores = scores * (roots.index_select(0, labels) if roots.dim() else roots)
+        # What F.mse_loss ends in: its look at the shapes takes as long as the operation itself.
+        return mse_loss(scores, targets, reduction)  # type: ignore[arg-type]  # the stub is wrong
 
     def of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         """As `linear_square_loss`."""
@@ -316,12 +315,21 @@ class SquareLoss(Loss):
 
 @functools.lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def _tables(num_classes: int, k: Scale, M: Scale, divisor: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rows r (a number where k = 1) and r t of `SquareLoss._of_few` for every label, over the root of `divisor`."""
+def _tables(
+    num_classes: int, k: Scale, M: Scale, num_items: int | None, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor, int]:
+    """Of `SquareLoss._of_few` for every label: rows r, rows r t, and torch's number for a mean (1) or a sum (2).
+
+    A sum over classes has its 1 / C, and one over `num_items` too, in r^2, which costs less than a division of the sum;
+    where k = 1, r is one number, or None for the mean that torch takes itself.
+    """
     k, M = SquareLoss(k=k, M=M)._k_and_M(num_classes)
-    root, ones = 1.0 / math.sqrt(divisor), torch.ones(num_classes, num_classes, dtype=dtype, device="cpu")
-    roots = ones[0, 0] * root if k == 1.0 else ones.fill_diagonal_(math.sqrt(k)) * root
-    return roots, torch.eye(num_classes, dtype=dtype, device="cpu") * (math.sqrt(k) * M * root)
+    targets = torch.eye(num_classes, dtype=dtype, device="cpu") * (math.sqrt(k) * M)
+    if k == 1.0 and num_items is not None:
+        return None, targets, 1
+    root = 1.0 / math.sqrt(num_classes * (num_items or 1))
+    roots = torch.ones_like(targets).fill_diagonal_(math.sqrt(k)) * root
+    return roots if k != 1.0 else roots[0, 0].clone(), targets * root, 2
 
 
 def _link(scores: Tensor, k: float, M: float) -> Tensor:
