@@ -119,15 +119,14 @@ def text_classification(results: Results) -> str:
 
 
 def stages(results: Results) -> str:
-    runs = results["seconds"]
-    names = list(runs)
-    sums = {name: sum(runs[name].values()) for name in names}
+    runs = {name: results["seconds"][name] for name in ("first run", "again")}
+    sums = {name: sum(seconds.values()) for name, seconds in runs.items()}
     rows = [
-        [stage, *(f"{runs[name][stage]:.1f} ({runs[name][stage] / sums[name]:.0%})" for name in names)]
-        for stage in runs[names[0]]
+        [stage, *(f"{seconds[stage]:.1f} ({seconds[stage] / sums[name]:.0%})" for name, seconds in runs.items())]
+        for stage, _ in largest_first(runs["first run"])
     ]
     note = f"{results['data']}, one epoch of {results['samples']:,} samples. {where(results)}."
-    return f"{markdown(['stage', *(f'{name}, seconds' for name in names)], rows)}\n\n{note}"
+    return f"{markdown(['stage', *(f'{name}, seconds' for name in runs)], rows)}\n\n{note}"
 
 
 def ctc(results: Results) -> str:
