@@ -360,4 +360,5 @@ def test_few_scores_first_seen_in_inference_mode() -> None:
         for compute in (loss.mean, loss.total):
             with torch.inference_mode():
                 compute(scores, labels)
-            torch.autograd.grad(compute(scores.requires_grad_(), labels), scores)
+            (gradient,) = torch.autograd.grad(compute(scores.requires_grad_(), labels), scores)
+            assert gradient.norm() > 0
