@@ -136,7 +136,7 @@ def test_bfloat16(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
 @pytest.mark.parametrize("family", ["gpt2_causal", "bart_seq2seq"])
-def test_compiled_steps(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_steps(family: str, tmp_path: Path) -> None:
     """Steps after an evaluation are those of a plain run, and two steps more compile nothing more."""
     compiled = {"torch_compile": True, "torch_compile_backend": "aot_eager"}
     examples: Any = make_examples(family)
