@@ -16,7 +16,6 @@ The same command again resumes after a kill. `--loss cross_entropy` trains the b
 """
 
 import logging
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_loss
-from hf_squareloss.command_line import HubArguments, parse_arguments, show_table
+from hf_squareloss.command_line import HubArguments, parse_arguments, run_script, show_table
 from hf_squareloss.data import (
     GLUE_TASKS,
     TextData,
@@ -312,7 +311,4 @@ def report(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ModuleNotFoundError as error:
-        sys.exit(f"run_glue.py: {error}")
+    run_script(main)

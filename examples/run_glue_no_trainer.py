@@ -29,7 +29,7 @@ from transformers import (
 
 from hf_squareloss import attach_loss, detach_loss, load_loss, make_loss
 from hf_squareloss.cards import model_card
-from hf_squareloss.command_line import show_table
+from hf_squareloss.command_line import run_script, show_table
 from hf_squareloss.data import GLUE_TASKS, load_files, load_glue, tokenize
 from hf_squareloss.hub import require_push_rights
 from hf_squareloss.losses import LOSSES
@@ -143,7 +143,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if accelerator.is_main_process:
         save(accelerator, args, model, tokenizer, metrics)
         show_table(str(args.task_name or args.train_file), metrics | {"the model": str(args.output_dir)})
-    accelerator.end_training()
     return metrics
 
 
@@ -195,4 +194,4 @@ def save(
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -23,7 +23,6 @@ the mean over utterances, whatever the model's config says.
 """
 
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,7 +46,7 @@ from transformers import (
 import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
 from hf_squareloss.audio import read_audio
-from hf_squareloss.command_line import HubArguments, parse_arguments, show_table
+from hf_squareloss.command_line import HubArguments, parse_arguments, run_script, show_table
 from hf_squareloss.ctc_data import character_tokenizer, ctc_frames, require_frames
 from hf_squareloss.dial_tones import DEMO_TRAINING, demo_model, dial_tones
 from hf_squareloss.metrics import SpeechRecognitionMetric
@@ -397,7 +396,4 @@ def report(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ModuleNotFoundError as error:
-        sys.exit(f"run_speech_recognition_ctc.py: {error}; pip install 'hf_squareloss[audio]' brings what it needs")
+    run_script(main, extra="audio")

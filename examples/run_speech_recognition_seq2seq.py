@@ -21,7 +21,6 @@ In evaluation and prediction tokens are generated, with scores that went through
 
 import io
 import logging
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,7 +46,7 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments
-from hf_squareloss.command_line import HubArguments, parse_arguments, show_table
+from hf_squareloss.command_line import HubArguments, parse_arguments, run_script, show_table
 from hf_squareloss.metrics import SpeechRecognitionMetric
 from hf_squareloss.runs import (
     nothing_chosen,
@@ -394,7 +393,4 @@ def predict(trainer: SquareLossSeq2SeqTrainer, split: Dataset, tokenizer: Any) -
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ModuleNotFoundError as error:
-        sys.exit(f"run_speech_recognition_seq2seq.py: {error}")
+    run_script(main, extra="audio")

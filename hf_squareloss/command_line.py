@@ -1,16 +1,19 @@
-"""What the example scripts share: parsing with the old spellings explained, and a table on the screen."""
+"""What the example scripts share: start and end, parsing with the old spellings explained, a table on the screen."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from transformers import HfArgumentParser
+
+_LAST_TENSORS = 0.2  # seconds
 
 # What transformers 5 removed from TrainingArguments and the version-4 example scripts, and what to write instead.
 OLD_SPELLINGS: dict[str, str] = {
@@ -63,6 +66,27 @@ class HubArguments:
             "token": self.token,
             "trust_remote_code": self.trust_remote_code,
         }
+
+
+def run_script(main: Callable[[], object], *, extra: str | None = None) -> None:
+    """Run a script's `main` as the whole program, in each process that was launched.
+
+    Args:
+        main: takes the command line's arguments.
+        extra: the extra of hf_squareloss that brings what the script needs.
+
+    Exits with a message where a module is missing. At the end the process group is destroyed, and gloo's threads get
+    the interpreter to themselves for a moment: one that is about to drop its last tensor when the interpreter ends
+    aborts the process, and the launcher takes the whole run for failed (torch 2.13, issue 190489).
+    """
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        advice = f"; pip install 'hf_squareloss[{extra}]' brings what it needs" if extra else ""
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}{advice}")
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        time.sleep(_LAST_TENSORS)
 
 
 def parse_arguments(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -12,7 +13,7 @@ import pytest
 from example_scripts import load_example
 
 from hf_squareloss import SquareLossTrainingArguments
-from hf_squareloss.command_line import OLD_SPELLINGS, parse_arguments, show_table
+from hf_squareloss.command_line import OLD_SPELLINGS, parse_arguments, run_script, show_table
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +134,28 @@ def test_a_narrow_screen_cuts_nothing(capsys: pytest.CaptureFixture[str], monkey
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) <= 40
+
+
+@pytest.mark.parametrize(("extra", "advice"), [(None, ""), ("audio", "; pip install 'hf_squareloss[audio]' brings")])
+def test_a_missing_module_is_named_with_what_brings_it(
+    extra: str | None, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["examples/run.py"])
+    with pytest.raises(SystemExit) as exit:
+        run_script(lambda: __import__("missing_module"), extra=extra)
+    assert str(exit.value).startswith(f"run.py: No module named 'missing_module'{advice}")
+    with pytest.raises(ZeroDivisionError):  # a traceback for all else
+        run_script(lambda: 1 / 0, extra=extra)
+
+
+def test_a_script_leaves_no_process_group(tmp_path: Path) -> None:
+    main = f"torch.distributed.init_process_group('gloo', init_method='file://{tmp_path}/group', rank=0, world_size=1)"
+    code = [
+        "import torch",
+        "from hf_squareloss.command_line import run_script",
+        f"run_script(lambda: {main})",
+        "print(torch.distributed.is_initialized())",
+    ]
+    for lines, left in ((code, "False"), ([code[0], main, code[-1]], "True")):
+        output = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, capture_output=True, text=True)
+        assert output.stdout.split()[-1] == left
