@@ -40,29 +40,42 @@ class LinearHead:
     def __init__(self, model: nn.Module, head: Head, loss: Loss) -> None:
         base = base_model(model)
         assert isinstance(base, PreTrainedModel) and head.language_model
-        layer: Any = base.get_output_embeddings()
+        self.model, self.base, self.head, self.loss = model, base, head, loss
+        self.layer, self._linear = self._find_layer()
+        self.values: Tensor | None = None
+        self.items: Tensor | None = None
+        self._labels: Tensor | None = None
+        self._calls = 0
+        self._returned: Tensor | None = None
+
+    def _find_layer(self) -> tuple[Any, nn.Linear]:
+        """The output layer and the linear one in it."""
+        layer: Any = self.base.get_output_embeddings()
         linear = layer.base_layer if _has_plain_adapters(layer) else layer
         if type(linear) is not nn.Linear:
             kind = "missing" if layer is None else f"a {type(layer).__module__}.{type(layer).__name__}"
             raise NotLinear(f"its output layer is {kind}")
         weight = linear.weight
-        if type(weight.data) is not Tensor or not weight.is_floating_point() or len(weight) != head.num_classes:
+        if type(weight.data) is not Tensor or not weight.is_floating_point() or len(weight) != self.head.num_classes:
             raise NotLinear(
                 "the weight of its output layer is sharded, quantised or of another size than its vocabulary"
             )
         hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-        if "forward" in layer.__dict__ or any((*hooks, base._forward_hooks, model._forward_hooks)):
+        if "forward" in layer.__dict__ or any((*hooks, self.base._forward_hooks, self.model._forward_hooks)):
             raise NotLinear("it or its output layer has hooks")
-        if head.keeps_labels and base.config.model_type == "encoder-decoder":  # EncoderDecoderModel (5.24)
+        if self.head.keeps_labels and self.base.config.model_type == "encoder-decoder":  # EncoderDecoderModel (5.24)
             raise NotLinear("it masks its decoder by the labels")
-        peft: Any = None if model is base else model
+        peft: Any = None if self.model is self.base else self.model
         if peft is not None and peft.active_peft_config.is_prompt_learning:
             raise NotLinear("prompt and prefix tuning change which tokens there are")
-        self.model, self.base, self.head, self.loss, self.layer = model, base, head, loss, layer
-        self._linear = linear
-        self.values: Tensor | None = None
-        self.items: Tensor | None = None
-        self._labels: Tensor | None = None
+        return layer, linear
+
+    def is_current(self) -> bool:
+        """Whether the layer still is the one that was found, with nothing put on it since."""
+        try:
+            return self._find_layer() == (self.layer, self._linear)
+        except NotLinear:
+            return False
 
     def inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The model's inputs without labels, from which encoder-decoders make their decoder inputs.
@@ -86,6 +99,10 @@ class LinearHead:
             raise NotLinear("it makes its decoder inputs from labels inside its forward")
         return shift(labels, base.config.pad_token_id, base.config.decoder_start_token_id)
 
+    @property
+    def is_computing(self) -> bool:
+        return self._labels is not None
+
     @contextmanager
     def computing(self, labels: Tensor) -> Iterator[None]:
         """Within, a forward of the model computes the loss at its output layer; the layer is as before afterwards."""
@@ -98,24 +115,38 @@ class LinearHead:
 
     def _compute_values(self, input: Tensor) -> Tensor:
         """In place of the layer's forward: its input is (B, T, d)."""
-        items = self._items(input)
-        if self._labels is None or items.shape[:-1] != self._labels.shape:  # a second call, or other items
-            self._forget()
+        self._calls += 1
+        hidden, weight, bias = self._operands(input)
+        items = self._items(hidden)
+        if self._labels is None or items.shape[:-1] != self._labels.shape or self._calls > 1:
             return self._scores(input)
-        labels, self._labels = self._labels, None
-        weight, bias = self._weight(), self._linear.bias
         self.items = items.detach()
-        self.values = self.loss.of_linear(items, weight, bias, labels)
-        return F.linear(input[:1, :1], weight, bias)
+        self.values = self.loss.of_linear(items, weight, bias, self._labels)
+        self._returned = F.linear(hidden[:1, :1], weight, bias).to(input.dtype)
+        return self._returned
 
-    def _forget(self) -> None:
-        self.values = self.items = self._labels = None
-
-    def check(self, inputs: Mapping[str, Any]) -> None:
-        """See whether the model hands on the scores of its output layer as they are, by a forward without gradients.
+    def require_handed_on(self, outputs: Any) -> None:
+        """See whether a forward within `computing` went as in the one of `check`.
 
         Raises:
-            NotLinear: it changes them (soft-capped, scaled or shifted), or the layer is not what it uses.
+            NotLinear: it did not, and the values mean nothing.
+        """
+        if self._calls != 1 or self._returned is None:
+            raise NotLinear("its forward does not always call its output layer once, for the items of the labels")
+        scores, returned = outputs["logits"].detach().float(), self._returned.detach().float()
+        if scores.shape != returned.shape or not torch.allclose(scores, returned, rtol=0.0, atol=0.0, equal_nan=True):
+            raise NotLinear("it does not always hand on the scores of its output layer as they are")
+
+    def _forget(self) -> None:
+        self.values = self.items = self._labels = self._returned = None
+        self._calls = 0
+
+    def check(self, inputs: Mapping[str, Any]) -> None:
+        """See whether the model hands on the scores of its output layer as they are, by a forward of its own.
+
+        Raises:
+            NotLinear: it changes them (soft-capped, scaled or shifted), would do so once trained, or the layer is not
+                what it uses.
         """
         labels, calls = self.head.aligned(inputs["labels"]), list[bool]()  # whether each is one for these labels
         # Of both signs and not small: zeros, as of a layer that starts with them, would pass any change.
@@ -125,6 +156,7 @@ class LinearHead:
             if in_float16_on_accelerator(input):
                 raise NotLinear("in float16 on an accelerator they are the faster way; bfloat16 does without")
             calls.append(self._items(input).shape[:-1] == labels.shape)
+            torch.set_grad_enabled(True)  # from here on: what is trained after the layer shows in the scores' graph
             return token.clone() if calls == [True] else self._scores(input)
 
         self.model.eval()  # draws no random numbers; the Trainer (5.24) calls train() before every step
@@ -142,6 +174,8 @@ class LinearHead:
         scores = outputs.get("logits") if isinstance(outputs, Mapping) else None
         if scores is None or scores.shape != token.shape or not torch.equal(scores.float(), token):
             raise NotLinear("it changes the scores of its output layer, as by soft-capping, scaling or a bias")
+        if scores.requires_grad:
+            raise NotLinear("parameters that are trained come after its output layer")
 
     @contextmanager
     def _layer_doing(self, forward: Callable[..., Tensor]) -> Iterator[None]:
@@ -156,13 +190,20 @@ class LinearHead:
         return hidden[..., :-1, :] if self.head.shifts else hidden
 
     def _scores(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self._weight(), self._linear.bias)
+        return F.linear(*self._operands(hidden))
 
-    def _weight(self) -> Tensor:
-        """W, or W + s B A where low-rank adapters stand beside it."""
+    def _operands(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The hidden states, W, or W + s B A where low-rank adapters stand beside it, and the bias.
+
+        Adapters may have a wider type than the model; W + s B A, and what goes with it, then has it too.
+        """
         layer: Any = self.layer
         adapters = [] if layer is self._linear else [name for name in layer.active_adapters if name in layer.lora_A]
-        return sum((layer.get_delta_weight(name) for name in adapters), self._linear.weight)
+        weight = sum((layer.get_delta_weight(name) for name in adapters), self._linear.weight)
+        bias = self._linear.bias
+        if weight.dtype == self._linear.weight.dtype:
+            return hidden, weight, bias
+        return hidden.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype)
 
 
 def _has_plain_adapters(layer: Any) -> bool:

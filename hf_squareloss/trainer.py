@@ -99,9 +99,13 @@ class LossSelectionMixin(_Trainer):
         linear_head = None if return_outputs else self._linear_head_for(model, inputs)
         if linear_head is not None:
             labels = inputs["labels"]
-            with linear_head.computing(labels):
-                inputs = {**linear_head.inputs(inputs), "labels": labels}
-                return super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+            try:
+                with linear_head.computing(labels):
+                    given = {**linear_head.inputs(inputs), "labels": labels}
+                    return super().compute_loss(model, given, num_items_in_batch=num_items_in_batch)
+            except NotLinear as reason:  # which the look at the first batch could not see
+                self._linear_head = None
+                self._say_that_scores_are_built(reason)
         # The Trainer takes the labels out of the inputs (5.23, compute_loss); some models build on them.
         if self._head.keeps_labels and "labels" in inputs:
             model = functools.partial(model, labels=inputs["labels"])
@@ -119,6 +123,8 @@ class LossSelectionMixin(_Trainer):
         """The output layer that can do without scores, if this is a training batch."""
         if self._loss.needs_scores or not (model.training and torch.is_grad_enabled() and "labels" in inputs):
             return None
+        if self._linear_head is not None and not self._linear_head.is_current():
+            self._looked_for_linear_head = False
         if not self._looked_for_linear_head:
             self._linear_head, self._looked_for_linear_head = self._find_linear_head(inputs), True
         return self._linear_head
@@ -139,8 +145,12 @@ class LossSelectionMixin(_Trainer):
             found.check(inputs)
             return found
         except NotLinear as reason:
-            logger.warning_once(f"{type(model).__name__} builds the scores of all tokens in training: {reason}")
+            self._say_that_scores_are_built(reason)
             return None
+
+    def _say_that_scores_are_built(self, reason: NotLinear) -> None:
+        name = type(self._plain_model).__name__
+        logger.warning_once(f"{name} builds the scores of all tokens in training: {reason}")
 
     def _loss_from_outputs(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
         """`compute_loss_func`: one micro-batch's share of the step's mean."""
@@ -152,7 +162,9 @@ class LossSelectionMixin(_Trainer):
         if num_items_in_batch is None:
             num_items_in_batch = self._head.num_items(self._loss, labels)
         direct = self._linear_head
-        if direct is not None and direct.values is not None and direct.items is not None:
+        if direct is not None and direct.is_computing:
+            direct.require_handed_on(outputs)
+            assert direct.values is not None and direct.items is not None
             total, seen = direct.values.sum(), direct.items
         else:
             total, seen = self._head.total(self._loss, outputs, labels), outputs["logits"]

@@ -39,6 +39,7 @@ DECODER = {
     **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
     **{"max_source_positions": 20, "max_target_positions": 20, "suppress_tokens": None, "begin_suppress_tokens": None},
 }
+ESM = {"pad_token_id": 0, "mask_token_id": 1, "token_dropout": False}
 FEATURES = {"input_feat_per_channel": 4, "conv_channels": 8}
 GEMMA = {**LLAMA, "head_dim": 8, "final_logit_softcapping": 5.0, "attn_logit_softcapping": None}
 
@@ -302,6 +303,19 @@ class Clamped(Changed):
     change = staticmethod(lambda scores: scores.clamp_min(0.0))
 
 
+class Scaled(tf.GPT2LMHeadModel):
+    """Scores that training alone will change."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = self.scale * outputs.logits
+        return outputs
+
+
 class Viewed(tf.GPT2LMHeadModel):
     """Cannot do with the scores of one token."""
 
@@ -352,6 +366,8 @@ def hooked() -> Any:
         (lambda: gpt2(Doubled), "scaling"),
         (lambda: gpt2(Changed), "scaling"),
         (lambda: gpt2(Clamped), "scaling"),
+        (lambda: gpt2(Scaled), "parameters that are trained"),
+        (lambda: tiny(tf.EsmForMaskedLM, tf.EsmConfig(**BERT, **ESM)), "parameters that are trained"),
         (lambda: gpt2(Viewed), "fails when it gets the scores of one token alone"),
         (lambda: gpt2(Shorter), "does not call its output layer once"),
         (lambda: with_another_head(nn.Sequential(nn.Linear(16, VOCAB))), "container.Sequential"),
@@ -367,6 +383,8 @@ def hooked() -> Any:
         "doubled",
         "in_place",
         "clamped",
+        "scaled",
+        "esm",
         "viewed",
         "twice",
         "sequential",
@@ -390,6 +408,99 @@ def test_the_plain_path_runs_and_says_so_once(
     reference = gradient_of(OnScores, make(), make_examples("gpt2_causal"), tmp_path / "reference")
     assert reference.norm() > 0
     assert torch.equal(ours, reference)
+
+
+class TwiceLater(tf.GPT2LMHeadModel):
+    """Calls its output layer twice from the third forward on; the first is the one that is looked at."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        self.forwards = getattr(self, "forwards", 0) + 1
+        if self.forwards > 2:
+            self.lm_head(torch.zeros(1, 1, self.config.n_embd))
+        return outputs
+
+
+class HalvedInTraining(Changed):
+    """Which the look at the model, in evaluation, does not see."""
+
+    @property
+    def change(self) -> Any:  # type: ignore[override]
+        return lambda scores: 0.5 * scores if self.training else scores
+
+
+class AfterAStep(tf.TrainerCallback):
+    def __init__(self, change: Any) -> None:
+        self.change = change
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 1:
+            self.change(kwargs["model"])
+
+
+def hook_later(model: Any) -> None:
+    model.lm_head.register_forward_hook(lambda module, args, output: 2.0 * output)
+
+
+def disable_adapters_later(model: Any) -> None:
+    model.base_model.disable_adapter_layers()
+
+
+def merge_later(model: Any) -> None:
+    model.merge_adapter()
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "reason"),
+    [
+        (lambda: gpt2(TwiceLater), None, "does not always call its output layer once"),
+        (lambda: gpt2(HalvedInTraining), None, "does not always hand on"),
+        (gpt2, hook_later, "hooks"),
+        (lambda: adapted_head(r=2), disable_adapters_later, "output layer is a peft"),
+        (lambda: adapted_head(r=2), merge_later, "output layer is a peft"),
+    ],
+    ids=["twice", "training", "hook", "disabled", "merged"],
+)
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+@pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+def test_what_changes_later_is_seen(
+    make: Any, change: Any, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def weights(trainer: type[SquareLossTrainer]) -> Tensor:
+        model = make()
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        sizes = {"per_device_train_batch_size": 8, "max_steps": 3, "learning_rate": 0.01}
+        callbacks = [AfterAStep(change)] if change else []
+        examples: Any = make_examples("gpt2_causal")
+        args = arguments(tmp_path, **sizes)
+        trainer(model, args, train_dataset=examples, loss=SQUARE, callbacks=callbacks).train()
+        return flat_weights(model)
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = weights(SquareLossTrainer)
+    assert reason in caplog.text
+    assert relative_difference(ours, weights(OnScores)) < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+@pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+def test_adapters_on_the_head_of_a_model_in_bfloat16(tmp_path: Path) -> None:
+    """PEFT keeps them in float32."""
+
+    def adapted() -> Any:
+        model = adapted_head(r=2)
+        model.base_model.model.to(torch.bfloat16)
+        for name, parameter in model.named_parameters():
+            if "lora" in name:
+                parameter.data = parameter.data.float()
+        return model
+
+    ours, reference = (
+        gradient_of(trainer, adapted(), make_examples("gpt2_causal"), tmp_path) for trainer in (WithoutScores, OnScores)
+    )
+    assert reference.norm() > 0
+    assert relative_difference(ours, reference) < 3e-2
 
 
 def test_float16_on_an_accelerator(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
