@@ -114,6 +114,17 @@ def test_gradcheck(case: str, no_scores: None) -> None:
     assert torch.autograd.gradcheck(compute, tuple(inputs.leaves))
 
 
+@pytest.mark.parametrize("case", ["rescaled", "smoothing", "weights", "smoothing_and_weights"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_second_derivatives(bias: bool, case: str) -> None:
+    inputs = Inputs(n=5, c=C, d=3, bias=bias)
+
+    def compute(*leaves: Tensor) -> Tensor:
+        return linear_square_loss(*(leaves if bias else (*leaves, None)), inputs.labels, **CASES[case])
+
+    assert torch.autograd.gradgradcheck(compute, tuple(inputs.leaves))
+
+
 @pytest.mark.parametrize("d", [128, 130, 257])
 def test_wide_hidden_states_by_blocks(d: int, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = Inputs(n=1100, c=1200, d=d)
@@ -352,6 +363,14 @@ def test_torch_compile(dtype: torch.dtype, tolerance: float) -> None:
     assert_close(inputs.gradients(compiled, k=2.0), inputs.gradients(on_scores, k=2.0), tolerance)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
+def test_torch_compile_of_no_items() -> None:
+    inputs = Inputs(n=0)
+    compiled: Any = torch.compile(linear_square_loss, backend="aot_eager", fullgraph=True)
+    values, *gradients = inputs.gradients(compiled)
+    assert values.shape == (0,) and not any(gradient.any() for gradient in gradients)
+
+
 def test_no_grad_and_modules() -> None:
     head = nn.Linear(D, C, dtype=torch.float64)
     inputs = Inputs()
@@ -361,22 +380,27 @@ def test_no_grad_and_modules() -> None:
 
 
 # ---- memory and the choice -------------------------------------------------------------------------------------------
-def peak_beyond_gradients(compute: Callable[..., Tensor], inputs: Inputs) -> int:
+def peak_beyond_gradients(compute: Callable[..., Tensor], inputs: Inputs, **options: Any) -> int:
     """Bytes that forward and backward hold at most, less the gradients that they return."""
 
     def step() -> None:
-        compute(inputs.hidden, inputs.weight, inputs.bias, inputs.labels).mean().backward()
+        compute(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, **options).mean().backward()
 
     return peak_bytes(step) - sum(leaf.nbytes for leaf in inputs.leaves)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"label_smoothing": 0.1}, {"class_weights": (1.0, 2.0) * 2500}],
+    ids=["plain", "smoothing", "weights"],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_memory_is_that_of_the_gram_matrices(dtype: torch.dtype) -> None:
+def test_memory_is_that_of_the_gram_matrices(dtype: torch.dtype, options: dict[str, Any]) -> None:
     n, c, d = 1000, 5000, 256
-    peak = peak_beyond_gradients(linear_square_loss, Inputs(n, c, d, dtype))
+    peak = peak_beyond_gradients(linear_square_loss, Inputs(n, c, d, dtype), **options)
     scores, rows = n * c * dtype.itemsize, 512 if dtype == torch.float32 else 2 * n
     assert peak < dtype.itemsize * (2 * d + rows) * d < scores / 7
-    assert peak_beyond_gradients(on_scores, Inputs(n, c, d, dtype)) > scores
+    assert peak_beyond_gradients(on_scores, Inputs(n, c, d, dtype), **options) > scores
 
 
 def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:

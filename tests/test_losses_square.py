@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedConfig
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
@@ -362,3 +363,17 @@ def test_few_scores_first_seen_in_inference_mode() -> None:
                 compute(scores, labels)
             (gradient,) = torch.autograd.grad(compute(scores.requires_grad_(), labels), scores)
             assert gradient.norm() > 0
+
+
+def test_few_scores_first_seen_under_a_mode_or_transform() -> None:
+    """What these make of a table does not outlive them."""
+    scores, labels = random_scores(5, 7), torch.tensor([0, 6, 2, 3, 1])
+    loss = SquareLoss(k=1.5, M=2.5)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert isinstance(loss.mean(scores, labels), FakeTensor)
+    gradient = torch.func.grad(lambda f: loss.mean(f, labels))(scores)
+    found = loss.mean(scores.requires_grad_(), labels)
+    assert type(found) is Tensor
+    assert found.item() == pytest.approx(naive.values(loss, scores, labels).mean().item())
+    found.backward()
+    torch.testing.assert_close(scores.grad, gradient)

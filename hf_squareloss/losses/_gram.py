@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 _BLOCKS = 4  # of a symmetric product: more save operations, fewer are faster ones
 _NARROW = 64
@@ -84,10 +84,11 @@ class _LinearSquaresAndScoresAt(torch.autograd.Function):
         return squares, at
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        # Gradients that will be differentiated again are those of scores: autograd knows their derivatives.
+        again = torch.is_grad_enabled() and not torch.compiler.is_compiling()
         with torch.autocast(grad_outputs[0].device.type, enabled=False):
-            return _gradients(ctx, *grad_outputs)
+            return (_gradients_by_scores if again else _gradients)(ctx, *grad_outputs)
 
 
 def _gradients(ctx: Any, grad_squares: Tensor, grad_at: Tensor) -> tuple[Tensor | None, ...]:
@@ -108,6 +109,22 @@ def _gradients(ctx: Any, grad_squares: Tensor, grad_at: Tensor) -> tuple[Tensor 
         grad = (w @ (g @ h) + b * g.sum()).to(torch.promote_types(b.dtype, torch.float32))
         grads[2] = grad.index_add_(0, classes, grad_at).to(bias.dtype)
     return tuple(grads)
+
+
+def _gradients_by_scores(ctx: Any, grad_squares: Tensor, grad_at: Tensor) -> tuple[Tensor | None, ...]:
+    hidden, weight, bias, classes = ctx.saved_tensors
+    h, w = hidden.to(ctx.dtype), weight.to(ctx.dtype)
+    scores = F.linear(h, w, None if bias is None else bias.to(ctx.dtype))
+    grads = 2.0 * grad_squares.unsqueeze(-1) * scores
+    grads = grads.scatter_add(-1, classes.unsqueeze(-1), grad_at.unsqueeze(-1).to(grads.dtype))
+    narrow = grads.to(ctx.dtype)
+    return (
+        (narrow @ w).to(hidden.dtype),
+        (narrow.T @ h).to(weight.dtype),
+        None if bias is None else grads.sum(0).to(bias.dtype),
+        None,
+        None,
+    )
 
 
 def _products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -144,7 +161,7 @@ def _add_rows_of_16_bits(grad: Tensor, classes: Tensor, h: Tensor, a: Tensor) ->
 
 def _parts(size: int, step: int) -> list[slice]:
     step = size if torch.compiler.is_compiling() else step
-    return [slice(start, start + step) for start in range(0, size, step)]
+    return [slice(start, start + step) for start in range(0, size, step or 1)]
 
 
 def symmetric_product(left: Tensor, right: Tensor) -> Tensor:

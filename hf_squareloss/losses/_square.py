@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 from torch._C._nn import mse_loss
 
 from hf_squareloss.losses._base import Loss, at_least_float32
@@ -77,6 +78,8 @@ def linear_square_loss(
     `square_loss(F.linear(hidden, weight, bias), labels)` up to rounding, for about 4 (C + N) d^2 operations and two
     d x d matrices instead of 6 N C d and N C. Where that is no gain (few items or classes for the size of d, or
     float16 on an accelerator), the scores of the items that count are built after all.
+
+    With `label_smoothing` and `class_weights` together it also holds copies of W.
 
     Rounding grows with the square of the scores' cancellation, (|h| |W| / |f|)^2, where plain scores have its first
     power: hidden states nearly orthogonal to all rows of W want float64. In bfloat16 that begins where W's rows share a
@@ -230,7 +233,9 @@ class SquareLoss(Loss):
             or labels.shape != (num_items,)
         ):
             return None
-        roots, targets, reduction = _tables(num_classes, self.k, self.M, num_items if per_item else None, scores.dtype)
+        # What a mode or a transform of the moment makes of a table must not outlive it.
+        tables = _tables.__wrapped__ if _transformed() else _tables
+        roots, targets, reduction = tables(num_classes, self.k, self.M, num_items if per_item else None, scores.dtype)
         try:
             targets = targets.index_select(0, labels)
         except IndexError:  # ignored items, or wrong labels
@@ -266,30 +271,34 @@ class SquareLoss(Loss):
         return values.view(labels.shape)
 
     def _gram_values(self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor) -> Tensor:
+        if self.label_smoothing and self.class_weights is not None:
+            return self._smoothed_and_weighted_gram_values(items, weight, bias, classes)
         num_classes = len(weight)
+        shift, factor, k, M, least = _without_smoothing(num_classes, *self._k_and_M(num_classes), self.label_smoothing)
+        if shift:
+            bias = (weight.new_zeros(num_classes) if bias is None else bias) - shift
+        squares, at = linear_squares_and_scores_at(items, weight, bias, classes)
+        values = factor * (_of_wrong_classes(squares, at) + k * (at - M).square()) + least
+        if self.class_weights is not None:
+            values = self._weights(values.device, values.dtype, num_classes)[classes] * values
+        return values
+
+    def _smoothed_and_weighted_gram_values(
+        self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor
+    ) -> Tensor:
+        """sum_c w_c costs(f)_c needs sum_c w_c f_c^2, the squares of other scores, and sum_c w_c f_c, a score."""
+        num_classes, smoothing = len(weight), self.label_smoothing
         k, M = self._k_and_M(num_classes)
         squares, at = linear_squares_and_scores_at(items, weight, bias, classes)
-        wrong = squares - at.square()
-        # A difference of two roundings can fall below zero, a sum of squares cannot; the gradient is the difference's.
-        wrong = wrong + (wrong.clamp_min(0.0) - wrong).detach()
-        values = (wrong + k * (at - M).square()) / num_classes
+        values = (_of_wrong_classes(squares, at) + k * (at - M).square()) / num_classes
         weights = self._weights(values.device, values.dtype, num_classes)
-        if self.class_weights is not None:
-            values = weights[classes] * values
-        if self.label_smoothing:
-            # sum_c w_c costs(f)_c needs sum_c w_c f_c^2, the squares of other scores, and sum_c w_c f_c, a score.
-            weighted = squares
-            if self.class_weights is not None:
-                root = weights.sqrt()
-                heavier = None if bias is None else bias * root
-                weighted, _ = linear_squares_and_scores_at(items, weight * root.unsqueeze(-1), heavier, classes)
-            heavy = weight if self.class_weights is None else weights.unsqueeze(-1) * weight
-            total = (items * heavy.sum(0)).sum(-1, dtype=values.dtype)
-            total = total if bias is None else total + (weights * bias).sum()
-            every = weights.sum() * (squares + k * M * M) + (k - 1.0) * weighted - 2.0 * k * M * total
-            smoothing = self.label_smoothing
-            values = (1.0 - smoothing) * values + smoothing / num_classes**2 * every
-        return values
+        root = weights.sqrt()
+        heavier = None if bias is None else bias * root
+        weighted, _ = linear_squares_and_scores_at(items, weight * root.unsqueeze(-1), heavier, classes)
+        total = (items * (weights.unsqueeze(-1) * weight).sum(0)).sum(-1, dtype=values.dtype)
+        total = total if bias is None else total + (weights * bias).sum()
+        every = weights.sum() * (squares + k * M * M) + (k - 1.0) * weighted - 2.0 * k * M * total
+        return (1.0 - smoothing) * weights[classes] * values + smoothing / num_classes**2 * every
 
     def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """f_c^2 + y_c ((k - 1) f_c^2 - 2 k M f_c + k M^2): k (f_c - M)^2 where y_c = 1, f_c^2 where y_c = 0."""
@@ -313,6 +322,32 @@ class SquareLoss(Loss):
         return _link(scores.gather(-1, classes), *self._k_and_M(scores.shape[-1]))
 
 
+def _of_wrong_classes(squares: Tensor, at: Tensor) -> Tensor:
+    """sum_{i != y} f_i^2; a difference of two roundings can fall below zero, its gradient is the difference's."""
+    wrong = squares - at.square()
+    return wrong + (wrong.clamp_min(0.0) - wrong).detach()
+
+
+def _without_smoothing(
+    num_classes: int, k: float, M: float, smoothing: float
+) -> tuple[float, float, float, float, float]:
+    """Shift s, factor a, k', M' and least value r of the smoothed loss as a plain one on shifted scores.
+
+    (1 - eps) costs(f)_y + eps / C sum_c costs(f)_c = a [sum_{i != y} (f_i - s)^2 + k' (f_y - s - M')^2] + r
+
+    Both sides are quadratic in f, with one coefficient for all classes but y; comparing them gives the five.
+    """
+    if not smoothing:
+        return 0.0, 1.0 / num_classes, k, M, 0.0
+    factor = (1.0 - smoothing) / num_classes + smoothing * (num_classes + k - 1.0) / num_classes**2
+    linear = smoothing * k * M / num_classes**2  # -1/2 of the coefficient of f_i
+    shift = linear / factor
+    at_square = factor + (1.0 - smoothing) * (k - 1.0) / num_classes
+    at_linear = linear + (1.0 - smoothing) * k * M / num_classes
+    least = k * M * M / num_classes - (num_classes - 1.0) * factor * shift**2 - at_linear**2 / at_square
+    return shift, factor, at_square / factor, at_linear / at_square - shift, least
+
+
 @functools.lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def _tables(
@@ -330,6 +365,11 @@ def _tables(
     root = 1.0 / math.sqrt(num_classes * (num_items or 1))
     roots = torch.ones_like(targets).fill_diagonal_(math.sqrt(k)) * root
     return roots if k != 1.0 else roots[0, 0].clone(), targets * root, 2
+
+
+def _transformed() -> bool:
+    """Whether torch.func or a mode such as FakeTensorMode changes what operations return."""
+    return torch._C._len_torch_dispatch_stack() > 0 or peek_interpreter_stack() is not None
 
 
 def _link(scores: Tensor, k: float, M: float) -> Tensor:
