@@ -1,18 +1,19 @@
 """The README's tables and picture of examples/benchmarks/results.json, for render_results.py."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from math import ceil
+from typing import Any, BinaryIO
 
 from hf_squareloss.losses import LOSSES
 
 Results = dict[str, Any]
-SQUARE_HEAD = "linear_square_loss"
+SQUARE_HEAD, ON_SCORES = "linear_square_loss", "square on scores"
 STOCK = "Trainer, cross-entropy"
 
 
 def tables(results: Results) -> dict[str, str]:
     """Name of the place in the README -> its Markdown, for every benchmark with results."""
-    makers = {
+    makers: dict[str, Callable[[Results], str]] = {
         "linear_square_loss": heads,
         "given_scores": given_scores,
         "training_step": steps,
@@ -21,7 +22,8 @@ def tables(results: Results) -> dict[str, str]:
         "run_glue_stages": stages,
     }
     whole = results | {SQUARE_HEAD: with_largest(results)}
-    return {f"benchmark {name}": make(whole[name]) for name, make in makers.items() if name in whole}
+    places = {f"benchmark {name}": make(whole[name]) for name, make in makers.items() if name in whole}
+    return places | {"growth": growth_sentences(results)}
 
 
 def with_largest(results: Results) -> Results:
@@ -29,16 +31,17 @@ def with_largest(results: Results) -> Results:
     head, largest = results[SQUARE_HEAD], results.get(f"{SQUARE_HEAD}_largest")
     if largest is None:
         return head
-    if where(largest) != where(head):
-        raise ValueError(f"one table cannot hold two machines: {where(head)}; with --largest {where(largest)}")
-    return head | {"rows": head["rows"] + largest["rows"]}
+    if machine(largest) != machine(head):
+        raise ValueError(f"one table cannot hold two machines: {machine(head)}; the largest head {machine(largest)}")
+    rows = [*head["rows"], *largest["rows"]]
+    return head | {"rows": rows, "commit_of_largest": largest["environment"]["commit"]}
 
 
 def heads(results: Results) -> str:
     rows = []
     for row in sorted(results["rows"], key=lambda row: row["dtype"], reverse=True):  # float32 first
         seconds, memory = row["seconds"], row["extra_bytes"]
-        others = [name for name in seconds if "cross_entropy" in name or "Liger" in name or "ml-cross" in name]
+        others = [name for name in seconds if name not in (SQUARE_HEAD, ON_SCORES)]
         fastest, leanest = (min(others, key=lambda name: values[name]) for values in (seconds, memory))
         rows.append(
             [
@@ -46,30 +49,42 @@ def heads(results: Results) -> str:
                 row["dtype"],
                 f"{seconds[SQUARE_HEAD] * 1e3:.1f}",
                 f"{seconds[fastest] / seconds[SQUARE_HEAD]:.1f} ({fastest})",
+                f"{seconds[ON_SCORES] / seconds[SQUARE_HEAD]:.1f}" if ON_SCORES in seconds else "does not fit",
                 f"{memory[SQUARE_HEAD] / 2**20:.1f}",
                 f"{memory[leanest] / memory[SQUARE_HEAD]:.0f} ({leanest})",
                 f"{row['fraction_of_product_speed']:.2f}" if row["dtype"] == "float32" else "",
             ]
         )
-    header = ["N, C, d", "type", "ms", "fastest other, times ours", "extra MB", "leanest other, times ours", "speed"]
+    header = ["N, C, d", "type", "ms", "fastest cross-entropy, times ours", "square loss on scores, times ours"]
+    header += ["extra MB", "leanest cross-entropy, times ours", "speed"]
     note = (
         "Speed: 4 (C + N) d² operations a second as a fraction of a large float32 product's; symmetry saves some of "
-        f"them. {results['not_run']}. {where(results)}."
+        f"them. {results['not_run']}. {where(results)}"
     )
-    return f"{markdown(header, rows)}\n\n{note}"
+    if "commit_of_largest" in results:
+        note += f", the largest head {results['commit_of_largest'][:7]}"
+    return f"{markdown(header, rows)}\n\n{note}."
 
 
-def growth_sentence(results: Results) -> str:
-    """The fitted slopes of the picture, in words."""
-    parts = [
-        f"against {along} {' and '.join(f'{slope:.2f} ({name})' for name, slope in growth['slopes'].items())}"
-        for along, growth in results["growth"].items()
+def growth_sentences(results: Results) -> str:
+    """The fitted slopes of the picture, and what the choice costs, in words."""
+    growth, choice = results[f"{SQUARE_HEAD}_growth"], results[f"{SQUARE_HEAD}_choice"]
+    slopes = [
+        f"against {along} {' and '.join(f'{slope:.2f} ({name})' for name, slope in growth[along]['slopes'].items())}"
+        for along in grown_along(growth)
     ]
-    worst = max(row["seconds"][row["chosen"]] / min(row["seconds"].values()) for row in results["choice"])
+    costs = [row["seconds"][row["chosen"]] / min(row["seconds"].values()) for row in choice["rows"]]
+    types = " and ".join(dict.fromkeys(row["dtype"] for row in choice["rows"]))
+    cost = ceil(max(costs) * 100) / 100
+    measured = "; ".join(dict.fromkeys((where(growth), where(choice))))
     return (
-        f"Slopes of log time {', '.join(parts)}. Where the sizes make scores the faster way it takes that: over "
-        f"{len(results['choice'])} sizes the choice cost at most {worst:.2f} times the better one."
+        f"Slopes of log time {', '.join(slopes)}. Where the sizes make scores the faster way it takes that: over "
+        f"{len(costs)} sizes in {types} the choice cost at most {cost:.2f} times the better one. {measured}."
     )
+
+
+def grown_along(growth: Results) -> list[str]:
+    return [name for name, part in growth.items() if isinstance(part, dict) and "slopes" in part]
 
 
 def given_scores(results: Results) -> str:
@@ -138,7 +153,7 @@ def ctc(results: Results) -> str:
     return f"{markdown(['classes', *LOSSES], rows)}\n\n{note}"
 
 
-def draw_growth(results: Results, path: Path) -> None:
+def draw_growth(results: Results, file: BinaryIO) -> None:
     """Seconds against classes and against tokens, both logarithmic, with the fitted slopes."""
     import matplotlib
 
@@ -146,8 +161,10 @@ def draw_growth(results: Results, path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "hf_squareloss"  # the same file for the same numbers
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(results["growth"]), figsize=(4.5 * len(results["growth"]), 3), squeeze=False)
-    for axis, (along, growth) in zip(axes.flat, results["growth"].items(), strict=True):
+    parts = grown_along(results)
+    figure, axes = plt.subplots(1, len(parts), figsize=(4.5 * len(parts), 3), squeeze=False)
+    for axis, along in zip(axes.flat, parts, strict=True):
+        growth = results[along]
         for name, seconds in growth["seconds"].items():
             axis.loglog(growth["points"], seconds, "o-", label=f"{name}, slope {growth['slopes'][name]:.2f}")
         fixed = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in growth["fixed"].items())
@@ -156,7 +173,7 @@ def draw_growth(results: Results, path: Path) -> None:
         axis.set_ylabel("seconds")
         axis.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(file, format="svg", metadata={"Date": None})
     plt.close(figure)
 
 
@@ -170,6 +187,10 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def where(results: Results) -> str:
+    return f"{machine(results)}, commit {results['environment']['commit'][:7]}"
+
+
+def machine(results: Results) -> str:
     environment, threads = results["environment"], results["threads"]
     return (
         f"{environment['machine']}, {threads} thread{'s' * (threads > 1)}, torch {environment['torch']}, "

@@ -9,10 +9,12 @@ A comparison is published by putting its results.json into model_cards/NAME/; th
 import argparse
 import re
 import sys
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from render_benchmarks import draw_growth, growth_sentence, tables
+from render_benchmarks import draw_growth, tables
 
 from hf_squareloss.comparison import METRICS, markdown_table, read_results, summary
 
@@ -26,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args(argv).check
     all_results = {path.parent: read_results(path) for path in sorted(CARDS.glob("*/results.json"))}
-    rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
+    rendered = {folder / "README.md": card(results).encode() for folder, results in all_results.items()}
     readme = ROOT / "README.md"
     comparisons = "\n\n".join(section(results, heading="**") for results in all_results.values())
     comparisons = comparisons or "No comparison has been published yet."
@@ -34,15 +36,21 @@ def main(argv: list[str] | None = None) -> None:
     benchmarks = read_results(BENCHMARKS / "results.json")
     for place, table in tables(benchmarks).items():
         text = between_marks(text, place, table)
-    rendered[readme] = between_marks(text, "growth", growth_sentence(benchmarks["linear_square_loss"]))
-    stale = [path for path, text in rendered.items() if not path.exists() or path.read_text(encoding="utf8") != text]
+    rendered[readme] = text.encode()
+    if all_results:
+        rendered[CARDS / "comparisons.svg"] = drawn(draw, list(all_results.values()))
+    rendered[BENCHMARKS / "growth.svg"] = drawn(draw_growth, benchmarks["linear_square_loss_growth"])
+    stale = [path for path, content in rendered.items() if not path.exists() or path.read_bytes() != content]
     if check:
         sys.exit(f"out of date: {', '.join(str(p.relative_to(ROOT)) for p in stale)}: run make docs" if stale else 0)
-    for path, text in rendered.items():
-        path.write_text(text, encoding="utf8")
-    if all_results:
-        draw(list(all_results.values()), CARDS / "comparisons.svg")
-    draw_growth(benchmarks["linear_square_loss"], BENCHMARKS / "growth.svg")
+    for path, content in rendered.items():
+        path.write_bytes(content)
+
+
+def drawn(draw: Callable[[Any, BinaryIO], None], results: Any) -> bytes:
+    picture = BytesIO()
+    draw(results, picture)
+    return picture.getvalue()
 
 
 def section(results: dict[str, Any], heading: str) -> str:
@@ -113,7 +121,7 @@ def between_marks(text: str, name: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
-def draw(comparisons: list[dict[str, Any]], path: Path) -> None:
+def draw(comparisons: list[dict[str, Any]], file: BinaryIO) -> None:
     """One panel per comparison: a dot per seed and a bar for the mean."""
     import matplotlib
 
@@ -138,7 +146,8 @@ def draw(comparisons: list[dict[str, Any]], path: Path) -> None:
         axis.set_ylabel(metric)
         axis.set_title(results["title"], fontsize=10)
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The benchmarks run and are rendered; what they measure on a test machine means nothing."""
 
 import importlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def quick(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["linear_square_loss", "given_scores", "training_step", "ctc_loss"])
 def test_a_benchmark_is_measured_and_rendered(name: str, quick: list[str], tmp_path: Path) -> None:
     results = importlib.import_module(name).main(quick)
+    results = results["heads"] if name == "linear_square_loss" else results
     assert json.loads((tmp_path / "results.json").read_text())[name] == json.loads(json.dumps(results))
     assert results["threads"] == 1 and results["environment"]["torch"] == torch.__version__
     maker = {"linear_square_loss": "heads", "training_step": "steps", "ctc_loss": "ctc"}.get(name, name)
@@ -73,28 +75,34 @@ def test_the_clock_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_growth_and_choice(quick: list[str], tmp_path: Path) -> None:
-    results = importlib.import_module("linear_square_loss").main(quick)
-    render = importlib.import_module("render_benchmarks")
-    assert "against classes" in render.growth_sentence(results)
-    render.draw_growth(results, tmp_path / "growth.svg")
-    assert "slope" in (tmp_path / "growth.svg").read_text()
+    importlib.import_module("linear_square_loss").main([*quick, "--parts", "growth", "choice"])
+    results, render = json.loads((tmp_path / "results.json").read_text()), importlib.import_module("render_benchmarks")
+    assert set(results) == {"linear_square_loss_growth", "linear_square_loss_choice"}
+    for row in results["linear_square_loss_choice"]["rows"]:
+        row["seconds"] = {"gram": 1.0, "scores": 1.0}
+    results["linear_square_loss_choice"]["rows"][0] |= {"chosen": "gram", "seconds": {"gram": 1.0041, "scores": 1.0}}
+    said = render.growth_sentences(results)
+    assert "against classes" in said and "float32" in said and "at most 1.01 times" in said
+    picture = io.BytesIO()
+    render.draw_growth(results["linear_square_loss_growth"], picture)
+    assert b"slope" in picture.getvalue()
 
 
-def test_the_largest_head_has_a_run_of_its_own(quick: list[str], tmp_path: Path) -> None:
-    """Its rows stand in the table after the others of their type, and neither run touches the other's results."""
+def test_the_largest_head_is_a_part_of_its_own(quick: list[str], tmp_path: Path) -> None:
+    """Its rows stand in the table after the others of their type, and neither part touches the other's results."""
     benchmark, render = importlib.import_module("linear_square_loss"), importlib.import_module("render_benchmarks")
-    whole = benchmark.main(quick)
-    largest = benchmark.main([*quick, "--largest"])
+    heads = benchmark.main([*quick, "--parts", "heads"])["heads"]
+    largest = benchmark.main([*quick, "--parts", "largest"])["largest"]
     results = json.loads((tmp_path / "results.json").read_text())
-    assert results["linear_square_loss"] == json.loads(json.dumps(whole))
+    assert results["linear_square_loss"] == json.loads(json.dumps(heads))
     lines = render.heads(render.with_largest(results)).splitlines()
-    assert len(lines) == len(render.heads(whole).splitlines()) + len(largest["rows"])
+    assert len(lines) == len(render.heads(heads).splitlines()) + len(largest["rows"])
     assert [line.split(" | ")[:2] for line in lines[2:5]] == [
         ["| 512, 1,000, 256", "float32"],
         ["| 2,048, 1,000, 256", "float32"],
         ["| 512, 1,000, 256", "float32"],
     ]
-    assert render.with_largest({"linear_square_loss": whole}) == whole
+    assert render.with_largest({"linear_square_loss": heads}) == heads
     results["linear_square_loss_largest"]["threads"] = 2
     with pytest.raises(ValueError, match="two machines"):
         render.with_largest(results)
@@ -144,13 +152,16 @@ def test_a_killed_run_goes_on(quick: list[str], tmp_path: Path, monkeypatch: pyt
         return measured(*args)
 
     monkeypatch.setattr(benchmark, "measured", killed)
+    heads = [*quick, "--parts", "heads"]
     with pytest.raises(KeyboardInterrupt):
-        benchmark.main(quick)
+        benchmark.main(heads)
     assert not (tmp_path / "results.json").exists()
     left = json.loads((tmp_path / "results.linear_square_loss.unfinished.json").read_text())
-    resumed = benchmark.main([*quick, "--resume"])
+    with pytest.raises(SystemExit, match="measured otherwise"):
+        benchmark.main([*heads, "--resume", "--rounds", "2"])
+    resumed = benchmark.main([*heads, "--resume"])["heads"]
     assert [row["tokens"] for row in resumed["rows"]][:2] == [512, 2048] and len(calls) == 1 + len(resumed["rows"])
-    assert resumed["rows"][0] == left["rows"][0] and resumed["choice"] == left["choice"]
+    assert resumed["rows"][0] == left["rows"][0]
     assert not (tmp_path / "results.linear_square_loss.unfinished.json").exists()
 
 
@@ -165,7 +176,10 @@ def test_run_all_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, list[str]]] = []
     for name in names:
         monkeypatch.setattr(importlib.import_module(name), "main", lambda argv, name=name: called.append((name, argv)))
-    importlib.import_module("run_all").main(["--threads", "2"])
-    expected = [(name, ["--threads", "2"]) for name in names]
-    assert sorted(called) == sorted([*expected, ("linear_square_loss", ["--threads", "2", "--largest"])])
+    importlib.import_module("run_all").main(["--threads", "2", "--train_file", "a.tsv", "--validation_file=b.tsv"])
+    data = {"text_classification": ["--train_file=a.tsv"]}
+    data["run_glue_stages"] = ["--train_file=a.tsv", "--validation_file=b.tsv"]
+    expected = [(name, ["--threads", "2", *data.get(name, [])]) for name in names]
+    expected.append(("linear_square_loss", ["--threads", "2", "--parts", "largest"]))
+    assert sorted(called) == sorted(expected)
     assert "run_all" in sys.modules

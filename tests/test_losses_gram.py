@@ -407,6 +407,8 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the Gram form where it has less to do, by scores where it has more."""
     assert gram_pays(4096, 51865, 512) and gram_pays(512, 1000, 256)
     assert not gram_pays(16, 50000, 512) and not gram_pays(4096, 2, 512)
+    assert gram_pays(128, 1000, 128) and not gram_pays(128, 1000, 128, torch.bfloat16)
+    assert gram_pays(512, 1000, 256, torch.bfloat16)
     monkeypatch.undo()
     few = Inputs(n=2, c=C, d=D)
     assert not gram_pays(2, C, D)

@@ -112,10 +112,20 @@ def test_figures_are_rendered_from_results_files() -> None:
 
 def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render = example("render_results")
-    places = render.tables(render.read_results(render.BENCHMARKS / "results.json"))
-    marks = [f"<!-- {name} -->\nold\n<!-- end {name} -->\n" for name in ("results", "growth", *places)]
+    benchmarks = render.BENCHMARKS / "results.json"
+    places = render.tables(render.read_results(benchmarks))
+    marks = [f"<!-- {name} -->\nold\n<!-- end {name} -->\n" for name in ("results", *places)]
     (tmp_path / "README.md").write_text("".join(marks))
+    (tmp_path / "results.json").write_bytes(benchmarks.read_bytes())
     monkeypatch.setattr(render, "ROOT", tmp_path)
     monkeypatch.setattr(render, "CARDS", tmp_path / "model_cards")
-    with pytest.raises(SystemExit, match="make docs"):
+    monkeypatch.setattr(render, "BENCHMARKS", tmp_path)
+    with pytest.raises(SystemExit, match=r"README.md, growth.svg: run make docs"):
+        render.main(["--check"])
+    render.main([])
+    with pytest.raises(SystemExit) as stop:
+        render.main(["--check"])
+    assert stop.value.code == 0
+    (tmp_path / "growth.svg").write_text("<svg/>")
+    with pytest.raises(SystemExit, match=r"out of date: growth.svg"):
         render.main(["--check"])

@@ -2,14 +2,16 @@
 
     python examples/benchmarks/linear_square_loss.py
 
-About an hour on two cores; with --largest, the head of the largest vocabulary alone, another hour and a half: steps of
-cross-entropy take minutes there, and only chunks of its float32 scores fit. A killed run goes on with --resume.
+About an hour on two cores. `--parts largest` measures the head of the largest vocabulary alone, another hour and a
+half: steps of cross-entropy take minutes there, and only chunks of its float32 scores fit. A killed run of heads goes
+on with --resume.
 
 Cross-entropy is F.cross_entropy(F.linear(...)) and torch's F.linear_cross_entropy, whole and in chunks; on a GPU also
 Liger-Kernel and ml-cross-entropy where they are installed. The growth with C and N, and the choice between the Gram
-form and plain scores, are measured too.
+form and plain scores, are parts of their own.
 """
 
+import argparse
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
@@ -28,6 +30,7 @@ from rich.table import Table
 from torch import Tensor
 
 from hf_squareloss import SquareLoss, linear_square_loss
+from hf_squareloss.comparison import environment
 from hf_squareloss.losses._gram import gram_pays
 
 # N tokens, C classes, d
@@ -41,52 +44,58 @@ GRID = (
 LARGEST = (8192, 250002, 768)
 MOST_BYTES = 16 * 2**30  # for buffers of the scores' size
 BUFFERS = {"cross_entropy": {4: 3, 2: 3}, "square on scores": {4: 3, 2: 5}}  # that each holds, by bytes of a score
-NAME, LARGEST_NAME = "linear_square_loss", "linear_square_loss_largest"
+NAME = "linear_square_loss"
+PARTS = {"heads": NAME, **{part: f"{NAME}_{part}" for part in ("growth", "choice", "largest")}}  # names of results
 GROWTH = {"classes": [(1024, c, 256) for c in (4096, 8192, 16384, 32768, 65536)],
           "tokens": [(n, 16384, 256) for n in (256, 512, 1024, 2048, 4096)]}  # fmt: skip
 CHOICE = tuple(
     (n, c, d)
-    for n, c in ((64, 1000), (64, 30000), (256, 1000), (256, 30000), (1024, 4000))
+    for c, items in ((1000, (64, 128, 256, 512)), (4000, (1024,)), (8000, (192,)), (30000, (64, 256)))
+    for n in items
     for d in (64, 128, 256, 512)
 )
 Contenders = dict[str, Callable[[], Any]]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """The results of each part."""
     options = parser(__doc__, rounds=5)
-    options.add_argument("--largest", action="store_true", help=f"measure {LARGEST} alone")
-    options.add_argument("--resume", action="store_true", help="go on where a killed run was")
+    options.add_argument("--parts", nargs="+", choices=PARTS, default=[part for part in PARTS if part != "largest"])
+    options.add_argument("--resume", action="store_true", help="go on where a killed run of heads was")
     args = parsed(options, argv)
-    name, grid, growth, choice = NAME, GRID, GROWTH, CHOICE
-    if args.quick:
-        grid, growth, choice = GRID[:2], {"classes": [(64, 100, 16), (64, 200, 16)]}, CHOICE[:1]
-    if args.largest:
-        name, grid, growth, choice = LARGEST_NAME, GRID[:1] if args.quick else (LARGEST,), {}, ()
-    unfinished = args.output.with_suffix(f".{name}.unfinished.json")
-    found: dict[str, Any] = {"growth": {}, "rows": []}
-    if args.resume and unfinished.exists():
-        found = json.loads(unfinished.read_text(encoding="utf8"))
-
-    def keep(**parts: Any) -> None:
-        found.update(parts)
-        unfinished.write_text(json.dumps(found), encoding="utf8")
-
-    if "product_gflops" not in found:
-        keep(product_gflops=product_speed())
-    if "choice" not in found:
-        keep(choice=[chosen(n, c, d, args.rounds) for n, c, d in choice])
-    for along in growth.keys() - found["growth"].keys():
-        keep(growth=found["growth"] | {along: grown(growth[along], along, args.rounds)})
     types = [torch.float32] + ([torch.bfloat16] if has_bfloat16() else [])
-    wanted = [(*shape, dtype) for dtype in types for shape in grid]
-    for n, c, d, dtype in wanted[len(found["rows"]) :]:
-        row = measured(n, c, d, dtype, args.rounds, found["product_gflops"])
-        keep(rows=[*found["rows"], row])
-    found["not_run"] = not_run()
-    results = save(args, name, **found)
-    unfinished.unlink()
+    results: dict[str, Any] = {}
+    for part in args.parts:
+        if part == "choice":
+            sizes = CHOICE[:1] if args.quick else CHOICE
+            found = {"rows": [chosen(*size, dtype, args.rounds) for dtype in types for size in sizes]}
+        elif part == "growth":
+            growth = {"classes": [(64, 100, 16), (64, 200, 16)]} if args.quick else GROWTH
+            found = {along: grown(shapes, along, args.rounds) for along, shapes in growth.items()}
+        else:
+            grid = GRID[:2] if args.quick else (LARGEST,) if part == "largest" else GRID
+            found = heads([(n, c, d, dtype) for dtype in types for n, c, d in grid], PARTS[part], args)
+        results[part] = save(args, PARTS[part], **found)
     show(results)
     return results
+
+
+def heads(wanted: list[tuple[int, int, int, torch.dtype]], name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """A row for each head; what a killed run had is kept beside the results, and taken up where nothing has changed."""
+    unfinished = args.output.with_suffix(f".{name}.unfinished.json")
+    run = {"environment": environment(), "rounds": args.rounds, "heads": [str(head) for head in wanted]}
+    rows: list[dict[str, Any]] = []
+    if args.resume and unfinished.exists():
+        left = json.loads(unfinished.read_text(encoding="utf8"))
+        if left["run"] != run:
+            raise SystemExit(f"{unfinished} was measured otherwise: start again without --resume, or as {left['run']}")
+        rows = left["rows"]
+    speed = product_speed()
+    for n, c, d, dtype in wanted[len(rows) :]:
+        rows.append(measured(n, c, d, dtype, args.rounds, speed))
+        unfinished.write_text(json.dumps({"run": run, "rows": rows}), encoding="utf8")
+    unfinished.unlink(missing_ok=True)
+    return {"rows": rows, "not_run": not_run()}
 
 
 class Head:
@@ -196,16 +205,16 @@ def measured(n: int, c: int, d: int, dtype: torch.dtype, rounds: int, speed: flo
         memory[label] = peak_bytes(compute) - head.gradients
     row = {"tokens": n, "classes": c, "hidden_size": d, "dtype": name, "seconds": medians, "extra_bytes": memory}
     # The operations of 4 (C + N) d^2, of which symmetry saves about a quarter: a fraction above one is possible.
-    return row | {"fraction_of_product_speed": 4 * (c + n) * d**2 / medians["linear_square_loss"] / 1e9 / speed}
+    return row | {"fraction_of_product_speed": 4 * (c + n) * d**2 / medians[NAME] / 1e9 / speed}
 
 
 def grown(shapes: list[tuple[int, int, int]], along: str, rounds: int) -> dict[str, Any]:
     """Seconds against classes or tokens, and the slope of a line through their logarithms."""
     points: list[int] = []
-    times: dict[str, list[float]] = {"linear_square_loss": [], "cross_entropy": []}
+    times: dict[str, list[float]] = {NAME: [], "cross_entropy": []}
     for n, c, d in shapes:
         head = Head(n, c, d)
-        runs = {"linear_square_loss": head.step(square), "cross_entropy": head.step(cross_entropy)}
+        runs = {NAME: head.step(square), "cross_entropy": head.step(cross_entropy)}
         for label, value in seconds(runs, rounds, f"growth ({n}, {c}, {d})").items():
             times[label].append(value)
         points.append(c if along == "classes" else n)
@@ -220,22 +229,19 @@ def grown(shapes: list[tuple[int, int, int]], along: str, rounds: int) -> dict[s
     return {"fixed": fixed, "points": points, "seconds": times, "slopes": slopes}
 
 
-def chosen(n: int, c: int, d: int, rounds: int) -> dict[str, Any]:
+def chosen(n: int, c: int, d: int, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
     """Seconds of the Gram form and of scores, and what `linear_square_loss` chooses."""
-    head = Head(n, c, d)
+    head = Head(n, c, d, dtype)
 
     def gram() -> None:
         with always_gram():
             head.step(square)()
 
-    medians = seconds({"gram": gram, "scores": head.step(square_on_scores)}, max(rounds, 7), f"choice ({n}, {c}, {d})")
-    return {
-        "tokens": n,
-        "classes": c,
-        "hidden_size": d,
-        "seconds": medians,
-        "chosen": "gram" if gram_pays(n, c, d) else "scores",
-    }
+    name = str(dtype).removeprefix("torch.")
+    runs = {"gram": gram, "scores": head.step(square_on_scores)}
+    medians = seconds(runs, max(rounds, 9), f"choice ({n}, {c}, {d}) {name}")
+    choice = "gram" if gram_pays(n, c, d, dtype) else "scores"
+    return {"tokens": n, "classes": c, "hidden_size": d, "dtype": name, "seconds": medians, "chosen": choice}
 
 
 @contextmanager
@@ -246,6 +252,21 @@ def always_gram() -> Iterator[None]:
 
 def show(results: dict[str, Any]) -> None:
     console = Console()
+    for part in ("heads", "largest"):
+        if part in results:
+            console.print(head_table(results[part]["rows"]), results[part]["not_run"])
+    for along, growth in results.get("growth", {}).items():
+        if along in GROWTH:
+            slopes = ", ".join(f"{name} {slope:.2f}" for name, slope in growth["slopes"].items())
+            console.print(f"slope against {along}: {slopes}")
+    if "choice" in results:
+        for row in results["choice"]["rows"]:
+            cost = row["seconds"][row["chosen"]] / min(row["seconds"].values())
+            size = f"({row['tokens']}, {row['classes']}, {row['hidden_size']}) {row['dtype']}"
+            console.print(f"{size}: {row['chosen']} takes {cost:.3f} times the better one")
+
+
+def head_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="linear_square_loss: how many times the others take", title_justify="left")
     for column in (
         "N, C, d",
@@ -256,29 +277,14 @@ def show(results: dict[str, Any]) -> None:
         "of product speed",
     ):
         table.add_column(column)
-    for row in results["rows"]:
-        ours, memory = row["seconds"]["linear_square_loss"], row["extra_bytes"]["linear_square_loss"]
+    for row in rows:
+        ours, memory = row["seconds"][NAME], row["extra_bytes"][NAME]
         times = "\n".join(f"{name} {value / ours:.1f}" for name, value in row["seconds"].items() if name != NAME)
         sizes = "\n".join(f"{name} {value / memory:.0f}" for name, value in row["extra_bytes"].items() if name != NAME)
         shape = f"{row['tokens']}, {row['classes']}, {row['hidden_size']}"
-        table.add_row(
-            shape,
-            row["dtype"],
-            f"{ours:.4f}",
-            times,
-            sizes,
-            f"{row['fraction_of_product_speed']:.2f}" if row["dtype"] == "float32" else "",
-            end_section=True,
-        )
-    console.print(table)
-    for along, growth in results["growth"].items():
-        console.print(
-            f"slope against {along}: " + ", ".join(f"{name} {slope:.2f}" for name, slope in growth["slopes"].items())
-        )
-    if results["choice"]:
-        regrets = [row["seconds"][row["chosen"]] / min(row["seconds"].values()) for row in results["choice"]]
-        console.print(f"the choice costs at most {max(regrets):.2f} times the better one")
-    console.print(results["not_run"])
+        speed = f"{row['fraction_of_product_speed']:.2f}" if row["dtype"] == "float32" else ""
+        table.add_row(shape, row["dtype"], f"{ours:.4f}", times, sizes, speed, end_section=True)
+    return table
 
 
 if __name__ == "__main__":

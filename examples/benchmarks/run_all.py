@@ -2,11 +2,12 @@
 
     python examples/benchmarks/run_all.py
 
-All options go to each (--rounds, --threads, --output, --quick). Leave the machine alone meanwhile: almost three hours
-on two cores, half of it the largest head. text_classification.py and run_glue_stages.py alone take files and a model
-of one's own; here they use the demo's.
+Options go to each (--rounds, --threads, --output, --quick). The two about texts use the docstrings and the encoder of
+the demo, or --train_file, --validation_file and --model_name_or_path. Leave the machine alone meanwhile: almost three
+hours on two cores, half of it the largest head.
 """
 
+import argparse
 import sys
 
 import ctc_loss
@@ -18,9 +19,21 @@ import training_step
 
 
 def main(argv: list[str] | None = None) -> None:
-    for benchmark in (given_scores, ctc_loss, training_step, linear_square_loss, text_classification, run_glue_stages):
-        benchmark.main(argv)
-    linear_square_loss.main([*(sys.argv[1:] if argv is None else argv), "--largest"])
+    texts = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in run_glue_stages.OPTIONS:
+        texts.add_argument(f"--{name}")
+    given, shared = texts.parse_known_args(argv)
+    data = {name: value for name, value in vars(given).items() if value is not None}
+    for benchmark in (given_scores, ctc_loss, training_step, linear_square_loss):
+        benchmark.main(shared)
+    linear_square_loss.main([*shared, "--parts", "largest"])
+    run_glue_stages.main([*shared, *options(data)])
+    data.pop("validation_file", None)
+    text_classification.main([*shared, *options(data)])
+
+
+def options(values: dict[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
 
 
 if __name__ == "__main__":

@@ -14,23 +14,25 @@ _WORTH_BLOCKS = 2**24  # multiplications below which one product is faster
 _ROWS, _COLUMNS = 256, 64  # of H computed with at a time where a copy would be as large as H
 
 
-def gram_pays(num_items: int, num_classes: int, hidden_size: int) -> bool:
-    """Whether the Gram form is faster than the (N, C) scores.
+def gram_pays(num_items: int, num_classes: int, hidden_size: int, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether the Gram form is faster than the (N, C) scores, with products in `dtype`.
 
     Operations by count: 4 (C + N) d^2, less what symmetry saves, against 6 N C d. The traffic of each score costs as
     much as 150 more, and the Gram form's many small steps 3e7: what fits the times of a processor in float32, and what
-    examples/benchmarks/linear_square_loss.py checks.
+    examples/benchmarks/linear_square_loss.py checks. Bfloat16 makes products cheaper, and so all else dearer in them.
     """
-    gram = 3.4 * (num_classes + num_items) * hidden_size**2 + 3e7
-    return gram <= num_items * num_classes * (6 * hidden_size + 150)
+    rate, steps, traffic = (5.0, 1.6e8, 600) if dtype == torch.bfloat16 else (3.4, 3e7, 150)
+    gram = rate * (num_classes + num_items) * hidden_size**2 + steps
+    return gram <= num_items * num_classes * (6 * hidden_size + traffic)
 
 
 def in_float16_on_accelerator(hidden: Tensor) -> bool:
     """Whether scores would be products in float16 on hardware made for it, which float32 cannot keep up with."""
-    return hidden.device.type != "cpu" and _product_type(hidden) == torch.float16
+    return hidden.device.type != "cpu" and product_type(hidden) == torch.float16
 
 
-def _product_type(hidden: Tensor) -> torch.dtype:
+def product_type(hidden: Tensor) -> torch.dtype:
+    """Autocast's type where it is on, else that of `hidden`."""
     device = hidden.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
@@ -57,7 +59,7 @@ def linear_squares_and_scores_at(
 
     Source: Vincent, de Brebisson & Bouthillier, NeurIPS 2015 (arXiv 1412.7091).
     """
-    dtype = _product_type(hidden)
+    dtype = product_type(hidden)
     dtype = torch.float32 if dtype == torch.float16 else dtype
     with torch.autocast(hidden.device.type, enabled=False):
         return _LinearSquaresAndScoresAt.apply(hidden, weight, bias, classes, dtype)  # type: ignore[return-value]

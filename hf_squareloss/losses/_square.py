@@ -12,7 +12,12 @@ from torch._C._functorch import peek_interpreter_stack
 from torch._C._nn import mse_loss
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, linear_squares_and_scores_at
+from hf_squareloss.losses._gram import (
+    gram_pays,
+    in_float16_on_accelerator,
+    linear_squares_and_scores_at,
+    product_type,
+)
 from hf_squareloss.losses._squares import squares_and_scores_at
 
 Scale = float | Literal["auto", "paper"]
@@ -36,6 +41,9 @@ def square_loss(scores: Tensor, labels: Tensor, *, k: float = 1.0, M: float = 1.
     l(f, y) = (1/C) [k (f_y - M)^2 + sum_{i != y} f_i^2]
 
     Conventions where sources differ: mean over the C classes, no factor 1/2, k outside the square, no softmax.
+
+    The sum over the wrong classes is computed as |f|^2 - f_y^2: in float32 what is below 1e-7 f_y^2 of it is lost to
+    rounding. Gradients have no such difference.
 
     Args:
         scores: raw scores (..., C), any floating type; reduced in float32 or better.
@@ -260,7 +268,8 @@ class SquareLoss(Loss):
             if not torch.compiler.is_compiling():
                 counted = kept.nonzero().squeeze(-1)
                 items, classes = items.index_select(0, counted), classes.index_select(0, counted)
-        if in_float16_on_accelerator(hidden) or not gram_pays(len(items), num_classes, hidden_size):
+        pays = gram_pays(len(items), num_classes, hidden_size, product_type(hidden))
+        if in_float16_on_accelerator(hidden) or not pays:
             values = self._label_costs(F.linear(items, weight, bias), classes)
         else:
             values = self._gram_values(items, weight, bias, classes)
