@@ -1,6 +1,9 @@
 """`linear_square_loss`: value and gradients of the square loss on scores, which it does not build."""
 
+import mmap
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import naive_losses as naive
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hf_squareloss import CrossEntropy, SquareLoss, linear_square_loss, square_loss
-from hf_squareloss.losses import _square
+from hf_squareloss.losses import _gram, _square
 from hf_squareloss.losses._gram import gram_pays, symmetric_product
 
 N, C, D = 12, 15, 4
@@ -131,6 +134,40 @@ def test_wide_hidden_states_by_blocks(d: int, no_scores: None, monkeypatch: pyte
     ours = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
     monkeypatch.undo()
     assert_close(ours, inputs.gradients(on_scores, k=3.0, M=2.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_gradient_in_huge_pages(dtype: torch.dtype, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = Inputs(n=300, c=5000, d=130, dtype=dtype)  # some hundred pages, the first and last not its own alone
+    plain = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
+    monkeypatch.setattr(_gram, "_LARGE", 0)
+    ours = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
+    for mine, reference in zip(ours, plain, strict=True):
+        assert torch.equal(mine, reference)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no such advice on this system")
+def test_large_products_ask_for_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's flags of the memory that holds them: hg is MADV_HUGEPAGE."""
+
+    def flags(product: Tensor) -> list[str]:
+        found: list[str] = []
+        here = False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+                here = int(match[1], 16) <= product.data_ptr() + product.nbytes // 2 < int(match[2], 16)
+            elif here and line.startswith("VmFlags:"):
+                found = line.split()[1:]
+        return found
+
+    left, right = torch.ones(70_000, 128), torch.eye(128)
+    large = _gram._large_product(left, right)
+    assert large.nbytes >= _gram._LARGE and torch.equal(large, left)
+    monkeypatch.setattr(_gram, "_LARGE", 2**60)
+    plain = _gram._large_product(left, right)
+    assert flags(plain) and "hg" not in flags(plain)
+    if Path("/sys/kernel/mm/transparent_hugepage").exists():
+        assert "hg" in flags(large)
 
 
 @pytest.mark.parametrize(("n", "d"), [(50, 3), (50, 128), (1100, 128), (1100, 129), (1100, 131), (600, 202)])

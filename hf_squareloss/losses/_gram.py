@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ _BLOCKS = 4  # of a symmetric product: more save operations, fewer are faster on
 _NARROW = 64
 _WORTH_BLOCKS = 2**24  # multiplications below which one product is faster
 _ROWS, _COLUMNS = 256, 64  # of H computed with at a time where a copy would be as large as H
+_LARGE = 2**25  # bytes, above which glibc takes every allocation from the kernel anew, page by page
 
 
 def gram_pays(num_items: int, num_classes: int, hidden_size: int, dtype: torch.dtype = torch.float32) -> bool:
@@ -138,7 +141,7 @@ def _products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
 def _weight_gradient(
     h: Tensor, w: Tensor, b: Tensor | None, classes: Tensor, g: Tensor, a: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    grad = w @ symmetric_product(h, h * g.unsqueeze(-1))
+    grad = _large_product(w, symmetric_product(h, h * g.unsqueeze(-1)))
     if b is not None:
         grad.addr_(b, g @ h)
     if dtype.itemsize == 2 and len(w) > len(h):
@@ -159,6 +162,20 @@ def _add_rows_of_16_bits(grad: Tensor, classes: Tensor, h: Tensor, a: Tensor) ->
         sums = torch.zeros_like(h[:, part], dtype=torch.float32)
         sums.index_add_(0, place, h[:, part].float() * a.unsqueeze(-1))
         grad[classes, part] = (sums.index_select(0, place) + grad[classes, part]).to(grad.dtype)
+
+
+def _large_product(left: Tensor, right: Tensor) -> Tensor:
+    """left right, where it is large written to huge pages if Linux has them: touching small ones takes up to an eighth
+    of a product's time."""
+    large = len(left) * right.shape[-1] * left.itemsize >= _LARGE
+    if not large or left.device.type != "cpu" or torch.compiler.is_compiling() or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return left @ right
+    product = left.new_empty(len(left), right.shape[-1])
+    # Where the kernel has none, the advice is refused and nothing else happens.
+    start = -(-product.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = product.data_ptr() + product.nbytes - start
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
+    return torch.mm(left, right, out=product)
 
 
 def _parts(size: int, step: int) -> list[slice]:
