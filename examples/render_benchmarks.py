@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from math import ceil
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 from hf_squareloss.losses import LOSSES
 
@@ -12,7 +13,7 @@ STOCK = "Trainer, cross-entropy"
 
 
 def tables(results: Results) -> dict[str, str]:
-    """Name of the place in the README -> its Markdown, for every benchmark with results."""
+    """Name of the place in the README -> its Markdown; the parts of the head must be there."""
     makers: dict[str, Callable[[Results], str]] = {
         "linear_square_loss": heads,
         "given_scores": given_scores,
@@ -62,7 +63,7 @@ def heads(results: Results) -> str:
         f"them. {results['not_run']}. {where(results)}"
     )
     if "commit_of_largest" in results:
-        note += f", the largest head {results['commit_of_largest'][:7]}"
+        note += f"; the largest head{at_commit(results['commit_of_largest'])}"
     return f"{markdown(header, rows)}\n\n{note}."
 
 
@@ -75,11 +76,12 @@ def growth_sentences(results: Results) -> str:
     ]
     costs = [row["seconds"][row["chosen"]] / min(row["seconds"].values()) for row in choice["rows"]]
     types = " and ".join(dict.fromkeys(row["dtype"] for row in choice["rows"]))
+    sizes = {(row["tokens"], row["classes"], row["hidden_size"]) for row in choice["rows"]}
     cost = ceil(max(costs) * 100) / 100
     measured = "; ".join(dict.fromkeys((where(growth), where(choice))))
     return (
         f"Slopes of log time {', '.join(slopes)}. Where the sizes make scores the faster way it takes that: over "
-        f"{len(costs)} sizes in {types} the choice cost at most {cost:.2f} times the better one. {measured}."
+        f"{len(sizes)} sizes in {types} the choice cost at most {cost:.2f} times the better one. {measured}."
     )
 
 
@@ -153,7 +155,7 @@ def ctc(results: Results) -> str:
     return f"{markdown(['classes', *LOSSES], rows)}\n\n{note}"
 
 
-def draw_growth(results: Results, file: BinaryIO) -> None:
+def draw_growth(results: Results, path: Path, description: str) -> None:
     """Seconds against classes and against tokens, both logarithmic, with the fitted slopes."""
     import matplotlib
 
@@ -173,7 +175,7 @@ def draw_growth(results: Results, file: BinaryIO) -> None:
         axis.set_ylabel("seconds")
         axis.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None, "Description": description})
     plt.close(figure)
 
 
@@ -187,7 +189,11 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def where(results: Results) -> str:
-    return f"{machine(results)}, commit {results['environment']['commit'][:7]}"
+    return machine(results) + at_commit(results["environment"]["commit"])
+
+
+def at_commit(commit: str | None) -> str:
+    return "" if commit is None else f", commit {commit[:7]}" + "-dirty" * commit.endswith("-dirty")
 
 
 def machine(results: Results) -> str:

@@ -7,12 +7,13 @@ A comparison is published by putting its results.json into model_cards/NAME/; th
 """
 
 import argparse
+import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from render_benchmarks import draw_growth, tables
 
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args(argv).check
     all_results = {path.parent: read_results(path) for path in sorted(CARDS.glob("*/results.json"))}
-    rendered = {folder / "README.md": card(results).encode() for folder, results in all_results.items()}
+    rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
     readme = ROOT / "README.md"
     comparisons = "\n\n".join(section(results, heading="**") for results in all_results.values())
     comparisons = comparisons or "No comparison has been published yet."
@@ -36,21 +37,25 @@ def main(argv: list[str] | None = None) -> None:
     benchmarks = read_results(BENCHMARKS / "results.json")
     for place, table in tables(benchmarks).items():
         text = between_marks(text, place, table)
-    rendered[readme] = text.encode()
+    rendered[readme] = text
+    pictures: dict[Path, tuple[Callable[[Any, Path, str], None], Any]] = {
+        BENCHMARKS / "growth.svg": (draw_growth, benchmarks["linear_square_loss_growth"])
+    }
     if all_results:
-        rendered[CARDS / "comparisons.svg"] = drawn(draw, list(all_results.values()))
-    rendered[BENCHMARKS / "growth.svg"] = drawn(draw_growth, benchmarks["linear_square_loss_growth"])
-    stale = [path for path, content in rendered.items() if not path.exists() or path.read_bytes() != content]
+        pictures[CARDS / "comparisons.svg"] = draw, list(all_results.values())
+    stale = [path for path, text in rendered.items() if not path.exists() or path.read_text(encoding="utf8") != text]
+    # Pictures of the same numbers differ between releases of matplotlib: what was drawn is written into them.
+    stale += [p for p, (_, drawn) in pictures.items() if not p.exists() or digest(drawn) not in p.read_text("utf8")]
     if check:
         sys.exit(f"out of date: {', '.join(str(p.relative_to(ROOT)) for p in stale)}: run make docs" if stale else 0)
-    for path, content in rendered.items():
-        path.write_bytes(content)
+    for path, text in rendered.items():
+        path.write_text(text, encoding="utf8")
+    for path, (draw_picture, drawn) in pictures.items():
+        draw_picture(drawn, path, digest(drawn))
 
 
-def drawn(draw: Callable[[Any, BinaryIO], None], results: Any) -> bytes:
-    picture = BytesIO()
-    draw(results, picture)
-    return picture.getvalue()
+def digest(results: Any) -> str:
+    return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()
 
 
 def section(results: dict[str, Any], heading: str) -> str:
@@ -121,7 +126,7 @@ def between_marks(text: str, name: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
-def draw(comparisons: list[dict[str, Any]], file: BinaryIO) -> None:
+def draw(comparisons: list[dict[str, Any]], path: Path, description: str) -> None:
     """One panel per comparison: a dot per seed and a bar for the mean."""
     import matplotlib
 
@@ -146,7 +151,7 @@ def draw(comparisons: list[dict[str, Any]], file: BinaryIO) -> None:
         axis.set_ylabel(metric)
         axis.set_title(results["title"], fontsize=10)
     figure.tight_layout()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None, "Description": description})
     plt.close(figure)
 
 

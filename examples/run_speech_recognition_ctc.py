@@ -396,4 +396,4 @@ def report(
 
 
 if __name__ == "__main__":
-    run_script(main, extra="audio")
+    run_script(main)

@@ -393,4 +393,4 @@ def predict(trainer: SquareLossSeq2SeqTrainer, split: Dataset, tokenizer: Any) -
 
 
 if __name__ == "__main__":
-    run_script(main, extra="audio")
+    run_script(main)

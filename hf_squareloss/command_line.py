@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 from transformers import HfArgumentParser
 
+_EXTRAS = {"jiwer": "audio", "soundfile": "audio"}  # module -> the extra of hf_squareloss that brings it
 _LAST_TENSORS = 0.2  # seconds
 
 # What transformers 5 removed from TrainingArguments and the version-4 example scripts, and what to write instead.
@@ -68,21 +69,18 @@ class HubArguments:
         }
 
 
-def run_script(main: Callable[[], object], *, extra: str | None = None) -> None:
-    """Run a script's `main` as the whole program, in each process that was launched.
+def run_script(main: Callable[[], object]) -> None:
+    """Run a script's `main`, which takes the command line's arguments, as the program of each process launched.
 
-    Args:
-        main: takes the command line's arguments.
-        extra: the extra of hf_squareloss that brings what the script needs.
-
-    Exits with a message where a module is missing. At the end the process group is destroyed, and gloo's threads get
+    Exits with a message where a module is missing. After `main` the process group is destroyed, and gloo's threads get
     the interpreter to themselves for a moment: one that is about to drop its last tensor when the interpreter ends
     aborts the process, and the launcher takes the whole run for failed (torch 2.13, issue 190489).
     """
     try:
         main()
     except ModuleNotFoundError as error:
-        advice = f"; pip install 'hf_squareloss[{extra}]' brings what it needs" if extra else ""
+        extra = _EXTRAS.get(error.name or "")
+        advice = f"; pip install 'hf_squareloss[{extra}]' brings it" if extra else ""
         sys.exit(f"{Path(sys.argv[0]).name}: {error}{advice}")
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -42,14 +42,22 @@ class LinearHead:
         assert isinstance(base, PreTrainedModel) and head.language_model
         self.model, self.base, self.head, self.loss = model, base, head, loss
         self.layer, self._linear = self._find_layer()
+        self._trained = self._trained_now()
         self.values: Tensor | None = None
         self.items: Tensor | None = None
         self._labels: Tensor | None = None
         self._calls = 0
         self._returned: Tensor | None = None
 
+    def _trained_now(self) -> list[bool]:
+        return [parameter.requires_grad for parameter in self.model.parameters()]
+
     def _find_layer(self) -> tuple[Any, nn.Linear]:
-        """The output layer and the linear one in it."""
+        """The output layer and the linear one in it.
+
+        Raises:
+            NotLinear: as of the class.
+        """
         layer: Any = self.base.get_output_embeddings()
         linear = layer.base_layer if _has_plain_adapters(layer) else layer
         if type(linear) is not nn.Linear:
@@ -71,9 +79,9 @@ class LinearHead:
         return layer, linear
 
     def is_current(self) -> bool:
-        """Whether the layer still is the one that was found, with nothing put on it since."""
+        """Whether the layer still is the one that was found, nothing was put on it, and the same is trained."""
         try:
-            return self._find_layer() == (self.layer, self._linear)
+            return self._find_layer() == (self.layer, self._linear) and self._trained_now() == self._trained
         except NotLinear:
             return False
 
@@ -101,6 +109,7 @@ class LinearHead:
 
     @property
     def is_computing(self) -> bool:
+        """Whether this is within `computing`."""
         return self._labels is not None
 
     @contextmanager
@@ -122,20 +131,19 @@ class LinearHead:
             return self._scores(input)
         self.items = items.detach()
         self.values = self.loss.of_linear(items, weight, bias, self._labels)
-        self._returned = F.linear(hidden[:1, :1], weight, bias).to(input.dtype)
-        return self._returned
+        scores = F.linear(hidden[:1, :1], weight, bias)
+        scores = scores if hidden.dtype == input.dtype else scores.to(input.dtype)
+        self._returned = scores.detach().clone()  # the model might change its own in place
+        return scores
 
-    def require_handed_on(self, outputs: Any) -> None:
-        """See whether a forward within `computing` went as in the one of `check`.
-
-        Raises:
-            NotLinear: it did not, and the values mean nothing.
-        """
+    def fault(self, outputs: Any) -> str | None:
+        """Why the values of a forward within `computing` mean nothing, if it did not go as the one of `check`."""
         if self._calls != 1 or self._returned is None:
-            raise NotLinear("its forward does not always call its output layer once, for the items of the labels")
-        scores, returned = outputs["logits"].detach().float(), self._returned.detach().float()
+            return "its forward does not always call its output layer once, for the items of the labels"
+        scores, returned = outputs["logits"].detach().float(), self._returned.float()
         if scores.shape != returned.shape or not torch.allclose(scores, returned, rtol=0.0, atol=0.0, equal_nan=True):
-            raise NotLinear("it does not always hand on the scores of its output layer as they are")
+            return "it does not always hand on the scores of its output layer as they are"
+        return None
 
     def _forget(self) -> None:
         self.values = self.items = self._labels = self._returned = None
@@ -189,8 +197,10 @@ class LinearHead:
         """The hidden states that have a label."""
         return hidden[..., :-1, :] if self.head.shifts else hidden
 
-    def _scores(self, hidden: Tensor) -> Tensor:
-        return F.linear(*self._operands(hidden))
+    def _scores(self, input: Tensor) -> Tensor:
+        hidden, weight, bias = self._operands(input)
+        scores = F.linear(hidden, weight, bias)
+        return scores if hidden.dtype == input.dtype else scores.to(input.dtype)
 
     def _operands(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """The hidden states, W, or W + s B A where low-rank adapters stand beside it, and the bias.

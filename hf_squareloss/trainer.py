@@ -126,7 +126,9 @@ class LossSelectionMixin(_Trainer):
         if self._linear_head is not None and not self._linear_head.is_current():
             self._looked_for_linear_head = False
         if not self._looked_for_linear_head:
-            self._linear_head, self._looked_for_linear_head = self._find_linear_head(inputs), True
+            found = self._find_linear_head(inputs)
+            everywhere = self._in_all_processes(found is not None)
+            self._linear_head, self._looked_for_linear_head = found if everywhere else None, True
         return self._linear_head
 
     def _find_linear_head(self, inputs: dict[str, Any]) -> LinearHead | None:
@@ -148,6 +150,14 @@ class LossSelectionMixin(_Trainer):
             self._say_that_scores_are_built(reason)
             return None
 
+    def _in_all_processes(self, here: bool) -> bool:
+        """Whether it is so in each: one that ran another forward than the rest would wait in it for their buffers."""
+        if self.args.world_size == 1:
+            return here
+        flags = self.accelerator.gather(torch.tensor([here], dtype=torch.int, device=self.args.device))
+        assert isinstance(flags, Tensor)
+        return bool(flags.all())
+
     def _say_that_scores_are_built(self, reason: NotLinear) -> None:
         name = type(self._plain_model).__name__
         logger.warning_once(f"{name} builds the scores of all tokens in training: {reason}")
@@ -163,7 +173,9 @@ class LossSelectionMixin(_Trainer):
             num_items_in_batch = self._head.num_items(self._loss, labels)
         direct = self._linear_head
         if direct is not None and direct.is_computing:
-            direct.require_handed_on(outputs)
+            fault = direct.fault(outputs)
+            if not self._in_all_processes(fault is None):
+                raise NotLinear(fault or "its forward went otherwise in another process")
             assert direct.values is not None and direct.items is not None
             total, seen = direct.values.sum(), direct.items
         else:

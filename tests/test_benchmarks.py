@@ -1,7 +1,6 @@
 """The benchmarks run and are rendered; what they measure on a test machine means nothing."""
 
 import importlib
-import io
 import json
 import sys
 from pathlib import Path
@@ -83,9 +82,14 @@ def test_growth_and_choice(quick: list[str], tmp_path: Path) -> None:
     results["linear_square_loss_choice"]["rows"][0] |= {"chosen": "gram", "seconds": {"gram": 1.0041, "scores": 1.0}}
     said = render.growth_sentences(results)
     assert "against classes" in said and "float32" in said and "at most 1.01 times" in said
-    picture = io.BytesIO()
-    render.draw_growth(results["linear_square_loss_growth"], picture)
-    assert b"slope" in picture.getvalue()
+    render.draw_growth(results["linear_square_loss_growth"], tmp_path / "growth.svg", "what it shows")
+    picture = (tmp_path / "growth.svg").read_text()
+    assert "slope" in picture and "what it shows" in picture
+    assert [render.at_commit(c) for c in (None, "0123456789", "0123456789-dirty")] == [
+        "",
+        ", commit 0123456",
+        ", commit 0123456-dirty",
+    ]
 
 
 def test_the_largest_head_is_a_part_of_its_own(quick: list[str], tmp_path: Path) -> None:

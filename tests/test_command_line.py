@@ -136,16 +136,21 @@ def test_a_narrow_screen_cuts_nothing(capsys: pytest.CaptureFixture[str], monkey
     assert max(map(len, shown.splitlines())) <= 40
 
 
-@pytest.mark.parametrize(("extra", "advice"), [(None, ""), ("audio", "; pip install 'hf_squareloss[audio]' brings")])
+@pytest.mark.parametrize(
+    ("module", "advice"), [("missing_module", ""), ("soundfile", "; pip install 'hf_squareloss[audio]' brings it")]
+)
 def test_a_missing_module_is_named_with_what_brings_it(
-    extra: str | None, advice: str, monkeypatch: pytest.MonkeyPatch
+    module: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def main() -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
     monkeypatch.setattr(sys, "argv", ["examples/run.py"])
     with pytest.raises(SystemExit) as exit:
-        run_script(lambda: __import__("missing_module"), extra=extra)
-    assert str(exit.value).startswith(f"run.py: No module named 'missing_module'{advice}")
+        run_script(main)
+    assert str(exit.value) == f"run.py: No module named {module!r}{advice}"
     with pytest.raises(ZeroDivisionError):  # a traceback for all else
-        run_script(lambda: 1 / 0, extra=extra)
+        run_script(lambda: 1 / 0)
 
 
 def test_a_script_leaves_no_process_group(tmp_path: Path) -> None:

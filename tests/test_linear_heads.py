@@ -429,6 +429,12 @@ class HalvedInTraining(Changed):
         return lambda scores: 0.5 * scores if self.training else scores
 
 
+class HalvedInPlaceInTraining(Changed):
+    @property
+    def change(self) -> Any:  # type: ignore[override]
+        return lambda scores: scores.mul_(0.5) if self.training else scores
+
+
 class AfterAStep(tf.TrainerCallback):
     def __init__(self, change: Any) -> None:
         self.change = change
@@ -450,16 +456,28 @@ def merge_later(model: Any) -> None:
     model.merge_adapter()
 
 
+def with_a_frozen_scale() -> Any:
+    model = gpt2(Scaled)
+    model.scale.requires_grad_(False)
+    return model
+
+
+def unfreeze_later(model: Any) -> None:
+    model.requires_grad_(True)
+
+
 @pytest.mark.parametrize(
     ("make", "change", "reason"),
     [
         (lambda: gpt2(TwiceLater), None, "does not always call its output layer once"),
         (lambda: gpt2(HalvedInTraining), None, "does not always hand on"),
+        (lambda: gpt2(HalvedInPlaceInTraining), None, "does not always hand on"),
         (gpt2, hook_later, "hooks"),
-        (lambda: adapted_head(r=2), disable_adapters_later, "output layer is a peft"),
-        (lambda: adapted_head(r=2), merge_later, "output layer is a peft"),
+        (with_a_frozen_scale, unfreeze_later, "parameters that are trained"),
+        (lambda: adapted_head(r=2).requires_grad_(True), disable_adapters_later, "output layer is a peft"),
+        (lambda: adapted_head(r=2).requires_grad_(True), merge_later, "output layer is a peft"),
     ],
-    ids=["twice", "training", "hook", "disabled", "merged"],
+    ids=["twice", "training", "in_place", "hook", "unfrozen", "disabled", "merged"],
 )
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
 @pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
@@ -468,8 +486,6 @@ def test_what_changes_later_is_seen(
 ) -> None:
     def weights(trainer: type[SquareLossTrainer]) -> Tensor:
         model = make()
-        for parameter in model.parameters():
-            parameter.requires_grad_(True)
         sizes = {"per_device_train_batch_size": 8, "max_steps": 3, "learning_rate": 0.01}
         callbacks = [AfterAStep(change)] if change else []
         examples: Any = make_examples("gpt2_causal")

@@ -1,9 +1,6 @@
 """`linear_square_loss`: value and gradients of the square loss on scores, which it does not build."""
 
-import mmap
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import naive_losses as naive
@@ -15,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hf_squareloss import CrossEntropy, SquareLoss, linear_square_loss, square_loss
-from hf_squareloss.losses import _gram, _square
+from hf_squareloss.losses import _square
 from hf_squareloss.losses._gram import gram_pays, symmetric_product
 
 N, C, D = 12, 15, 4
@@ -128,46 +125,61 @@ def test_second_derivatives(bias: bool, case: str) -> None:
     assert torch.autograd.gradgradcheck(compute, tuple(inputs.leaves))
 
 
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("frozen", [None, "hidden", "weight", "bias"])
+def test_gradients_that_can_be_differentiated_again(frozen: str | None, case: str) -> None:
+    """They and their derivative along a direction are those on scores."""
+
+    def gradients(compute: Callable[..., Tensor]) -> list[Tensor]:
+        inputs = Inputs()
+        if frozen:
+            getattr(inputs, frozen).requires_grad_(False)
+        values = compute(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, **CASES[case])
+        first = torch.autograd.grad((values * inputs.upstream).sum(), inputs.leaves, create_graph=True)
+        square = sum(gradient.square().sum() for gradient in first)
+        return [*(gradient.detach() for gradient in first), *torch.autograd.grad(square, inputs.leaves)]
+
+    assert_close(gradients(linear_square_loss), gradients(on_scores))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_that_can_be_differentiated_again_under_autocast(dtype: torch.dtype) -> None:
+    def gradients(create_graph: bool) -> list[Tensor]:
+        inputs = Inputs(dtype=dtype)
+        with torch.autocast("cpu", torch.bfloat16):
+            values = linear_square_loss(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, k=3.0)
+        return list(torch.autograd.grad(values.sum(), inputs.leaves, create_graph=create_graph))
+
+    assert_close(gradients(True), gradients(False), 2e-2)
+
+
+def test_autocast_leaves_float64_alone(no_scores: None) -> None:
+    inputs = Inputs()
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = inputs.gradients(linear_square_loss, k=3.0)
+    assert_close(ours, inputs.gradients(linear_square_loss, k=3.0))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 5e-3)])
+def test_smoothing_in_low_precision(
+    dtype: torch.dtype, tolerance: float, bias: bool, no_scores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"k": "auto", "M": "auto", "label_smoothing": 0.1}
+    inputs, exact = (Inputs(n=300, c=200, d=32, dtype=t, bias=bias) for t in (dtype, torch.float64))
+    for mine, wide in zip(inputs.leaves, exact.leaves, strict=True):
+        wide.data = mine.detach().double()
+    ours = inputs.gradients(linear_square_loss, **options)
+    monkeypatch.undo()
+    assert_close(ours, exact.gradients(on_scores, **options), tolerance)
+
+
 @pytest.mark.parametrize("d", [128, 130, 257])
 def test_wide_hidden_states_by_blocks(d: int, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = Inputs(n=1100, c=1200, d=d)
     ours = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
     monkeypatch.undo()
     assert_close(ours, inputs.gradients(on_scores, k=3.0, M=2.0))
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_gradient_in_huge_pages(dtype: torch.dtype, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = Inputs(n=300, c=5000, d=130, dtype=dtype)  # some hundred pages, the first and last not its own alone
-    plain = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
-    monkeypatch.setattr(_gram, "_LARGE", 0)
-    ours = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
-    for mine, reference in zip(ours, plain, strict=True):
-        assert torch.equal(mine, reference)
-
-
-@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no such advice on this system")
-def test_large_products_ask_for_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel's flags of the memory that holds them: hg is MADV_HUGEPAGE."""
-
-    def flags(product: Tensor) -> list[str]:
-        found: list[str] = []
-        here = False
-        for line in Path("/proc/self/smaps").read_text().splitlines():
-            if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
-                here = int(match[1], 16) <= product.data_ptr() + product.nbytes // 2 < int(match[2], 16)
-            elif here and line.startswith("VmFlags:"):
-                found = line.split()[1:]
-        return found
-
-    left, right = torch.ones(70_000, 128), torch.eye(128)
-    large = _gram._large_product(left, right)
-    assert large.nbytes >= _gram._LARGE and torch.equal(large, left)
-    monkeypatch.setattr(_gram, "_LARGE", 2**60)
-    plain = _gram._large_product(left, right)
-    assert flags(plain) and "hg" not in flags(plain)
-    if Path("/sys/kernel/mm/transparent_hugepage").exists():
-        assert "hg" in flags(large)
 
 
 @pytest.mark.parametrize(("n", "d"), [(50, 3), (50, 128), (1100, 128), (1100, 129), (1100, 131), (600, 202)])
@@ -442,12 +454,12 @@ def test_memory_is_that_of_the_gram_matrices(dtype: torch.dtype, options: dict[s
 
 def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the Gram form where it has less to do, by scores where it has more."""
-    assert gram_pays(4096, 51865, 512) and gram_pays(512, 1000, 256)
-    assert not gram_pays(16, 50000, 512) and not gram_pays(4096, 2, 512)
-    assert gram_pays(128, 1000, 128) and not gram_pays(128, 1000, 128, torch.bfloat16)
-    assert gram_pays(512, 1000, 256, torch.bfloat16)
+    for dtype in (torch.float32, torch.bfloat16):
+        assert gram_pays(4096, 51865, 512, dtype) and gram_pays(512, 1000, 256, dtype)
+        assert not gram_pays(16, 50000, 512, dtype) and not gram_pays(4096, 2, 512, dtype)
+    assert gram_pays(128, 1000, 128, torch.float32) and not gram_pays(128, 1000, 128, torch.bfloat16)
     monkeypatch.undo()
     few = Inputs(n=2, c=C, d=D)
-    assert not gram_pays(2, C, D)
+    assert not gram_pays(2, C, D, torch.float32)
     monkeypatch.setattr(_square, "linear_squares_and_scores_at", None)  # not called
     assert_close(few.gradients(linear_square_loss), few.gradients(on_scores))

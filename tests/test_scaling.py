@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_models import CLASSES, WithoutScores, relative_difference, step_gradient
 from torch import Tensor
-from transformers import Trainer
+from transformers import GPT2LMHeadModel, Trainer
 
 from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainer, Squentropy
 
@@ -39,6 +39,22 @@ def case_gradient(family: str, case: str, folder: Any, **sizes: int) -> Tensor |
     trainer = WithoutScores if case == "square" and language_model else SquareLossTrainer
     with mock.patch("hf_squareloss.losses._square.gram_pays", return_value=True):  # also for sizes so small
         return step_gradient(family, folder, loss=CASES[case], trainer=trainer, **sizes)
+
+
+class TwiceInOneProcess(GPT2LMHeadModel):
+    """Calls its output layer twice, in training in the second process: that one alone cannot do without scores."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        if self.training and torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
+            self.lm_head(torch.zeros(1, 1, self.config.n_embd))
+        return outputs
+
+
+def twice_in_one_process(model: Any, *args: Any, **kwargs: Any) -> SquareLossTrainer:
+    model.__class__ = TwiceInOneProcess
+    model.register_buffer("buffer", torch.zeros(1))  # which every forward in several processes sends around
+    return SquareLossTrainer(model, *args, **kwargs)
 
 
 @functools.cache
@@ -87,6 +103,10 @@ def test_ragged_last_window(family: str, case: str, folder: Path) -> None:
 @pytest.mark.parametrize(("family", "case"), RUNS)
 def test_two_processes(family: str, case: str, accumulate: int, folder: Path, two_processes: dict[Any, Tensor]) -> None:
     assert relative_difference(two_processes[family, case, accumulate], whole(family, case, folder)) < TOLERANCE
+
+
+def test_a_batch_that_needs_scores_in_one_process(folder: Path, two_processes: dict[Any, Tensor]) -> None:
+    assert relative_difference(two_processes["twice"], whole("gpt2_causal", "square", folder)) < TOLERANCE
 
 
 def test_stock_trainer_fails_the_same_tests(folder: Path, two_processes: dict[Any, Tensor]) -> None:

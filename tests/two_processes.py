@@ -1,14 +1,16 @@
 """Run by test_scaling.py under torchrun: the gradients of every case on two processes, written by the first."""
 
-import os
 import sys
 
 import torch
-from test_scaling import CASES, FAMILIES, case_gradient
+from test_scaling import CASES, FAMILIES, case_gradient, twice_in_one_process
 from tiny_models import step_gradient
 from transformers import Trainer
 
-if __name__ == "__main__":
+from hf_squareloss.command_line import run_script
+
+
+def main() -> None:
     torch.set_num_threads(1)
     folder, out = sys.argv[1:]
     gradients = {
@@ -17,10 +19,13 @@ if __name__ == "__main__":
         for case in CASES
         for accumulate in (1, 2)
     }
+    square = CASES["square"]
+    gradients["twice"] = step_gradient("gpt2_causal", folder, batch=4, loss=square, trainer=twice_in_one_process)
     gradients["stock"] = step_gradient("bert", folder, batch=4, trainer=Trainer)
-    world_size = torch.distributed.get_world_size()
     if torch.distributed.get_rank() == 0:
-        torch.save({"world_size": world_size, "gradients": gradients}, out)
+        torch.save({"world_size": torch.distributed.get_world_size(), "gradients": gradients}, out)
     torch.distributed.barrier()
-    # Torn down in the usual way, a process now and then aborts in gloo's threads after its work is done (torch 2.13).
-    os._exit(0)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import log
+from pathlib import Path
 from statistics import linear_regression, median
 from time import perf_counter
 from typing import Any
@@ -30,7 +31,6 @@ from rich.table import Table
 from torch import Tensor
 
 from hf_squareloss import SquareLoss, linear_square_loss
-from hf_squareloss.comparison import environment
 from hf_squareloss.losses._gram import gram_pays
 
 # N tokens, C classes, d
@@ -48,12 +48,8 @@ NAME = "linear_square_loss"
 PARTS = {"heads": NAME, **{part: f"{NAME}_{part}" for part in ("growth", "choice", "largest")}}  # names of results
 GROWTH = {"classes": [(1024, c, 256) for c in (4096, 8192, 16384, 32768, 65536)],
           "tokens": [(n, 16384, 256) for n in (256, 512, 1024, 2048, 4096)]}  # fmt: skip
-CHOICE = tuple(
-    (n, c, d)
-    for c, items in ((1000, (64, 128, 256, 512)), (4000, (1024,)), (8000, (192,)), (30000, (64, 256)))
-    for n in items
-    for d in (64, 128, 256, 512)
-)
+FEW_ITEMS = {1000: (64, 128, 256, 512), 4000: (1024,), 8000: (192,), 16000: (96,), 30000: (64, 256), 50000: (128,)}
+CHOICE = tuple((n, c, d) for c, items in FEW_ITEMS.items() for n in items for d in (64, 128, 256, 512))
 Contenders = dict[str, Callable[[], Any]]
 
 
@@ -76,26 +72,30 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             grid = GRID[:2] if args.quick else (LARGEST,) if part == "largest" else GRID
             found = heads([(n, c, d, dtype) for dtype in types for n, c, d in grid], PARTS[part], args)
         results[part] = save(args, PARTS[part], **found)
+        unfinished(args, PARTS[part]).unlink(missing_ok=True)
     show(results)
     return results
 
 
 def heads(wanted: list[tuple[int, int, int, torch.dtype]], name: str, args: argparse.Namespace) -> dict[str, Any]:
     """A row for each head; what a killed run had is kept beside the results, and taken up where nothing has changed."""
-    unfinished = args.output.with_suffix(f".{name}.unfinished.json")
-    run = {"environment": environment(), "rounds": args.rounds, "heads": [str(head) for head in wanted]}
+    kept = unfinished(args, name)
+    run = {"environment": args.environment, "rounds": args.rounds, "heads": [str(head) for head in wanted]}
     rows: list[dict[str, Any]] = []
-    if args.resume and unfinished.exists():
-        left = json.loads(unfinished.read_text(encoding="utf8"))
+    if args.resume and kept.exists():
+        left = json.loads(kept.read_text(encoding="utf8"))
         if left["run"] != run:
-            raise SystemExit(f"{unfinished} was measured otherwise: start again without --resume, or as {left['run']}")
+            raise SystemExit(f"{kept} was measured otherwise: start again without --resume, or as {left['run']}")
         rows = left["rows"]
     speed = product_speed()
     for n, c, d, dtype in wanted[len(rows) :]:
         rows.append(measured(n, c, d, dtype, args.rounds, speed))
-        unfinished.write_text(json.dumps({"run": run, "rows": rows}), encoding="utf8")
-    unfinished.unlink(missing_ok=True)
+        kept.write_text(json.dumps({"run": run, "rows": rows}), encoding="utf8")
     return {"rows": rows, "not_run": not_run()}
+
+
+def unfinished(args: argparse.Namespace, name: str) -> Path:
+    return args.output.with_suffix(f".{name}.unfinished.json")
 
 
 class Head:

@@ -29,11 +29,12 @@ def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
 
 
 def parsed(options: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
-    """The command line; it sets the number of threads."""
+    """The command line, with the environment that the run begins in; it sets the number of threads."""
     args = options.parse_args(argv)
     if (args.quick or args.rounds < FEWEST) and args.output == RESULTS:
         options.error(f"--quick and fewer than {FEWEST} rounds give nothing to publish: give another --output")
     torch.set_num_threads(args.threads)
+    args.environment = environment()
     return args
 
 
@@ -76,7 +77,7 @@ def peak_bytes(compute: Callable[[], Any]) -> int:
 def save(args: argparse.Namespace, benchmark: str, **results: Any) -> dict[str, Any]:
     """Put `results` with the machine and versions into the file, under the benchmark's name."""
     there = json.loads(args.output.read_text(encoding="utf8")) if args.output.exists() else {}
-    there[benchmark] = {"environment": environment(), "threads": args.threads, "rounds": args.rounds, **results}
+    there[benchmark] = {"environment": args.environment, "threads": args.threads, "rounds": args.rounds, **results}
     args.output.write_text(json.dumps(there, indent=1, sort_keys=True) + "\n", encoding="utf8")
     return there[benchmark]
 

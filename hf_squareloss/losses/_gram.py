@@ -1,9 +1,7 @@
-"""sum_i f_i^2 and f_y of linear scores f = W h + b through the Gram matrix of W: the scores are never built."""
+"""sum_i f_i^2 and f_y of linear scores f = W h + b through the Gram matrix of W, without building the scores."""
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 from typing import Any
 
 import torch
@@ -14,18 +12,17 @@ _BLOCKS = 4  # of a symmetric product: more save operations, fewer are faster on
 _NARROW = 64
 _WORTH_BLOCKS = 2**24  # multiplications below which one product is faster
 _ROWS, _COLUMNS = 256, 64  # of H computed with at a time where a copy would be as large as H
-_LARGE = 2**25  # bytes, above which glibc takes every allocation from the kernel anew, page by page
 
 
-def gram_pays(num_items: int, num_classes: int, hidden_size: int, dtype: torch.dtype = torch.float32) -> bool:
+def gram_pays(num_items: int, num_classes: int, hidden_size: int, dtype: torch.dtype) -> bool:
     """Whether the Gram form is faster than the (N, C) scores, with products in `dtype`.
 
-    Operations by count: 4 (C + N) d^2, less what symmetry saves, against 6 N C d. The traffic of each score costs as
-    much as 150 more, and the Gram form's many small steps 3e7: what fits the times of a processor in float32, and what
-    examples/benchmarks/linear_square_loss.py checks. Bfloat16 makes products cheaper, and so all else dearer in them.
+    Operations by count: 4 (C + N) d^2, of which symmetry saves some, against 6 N C d. The Gram form's many small steps
+    and the traffic of each score cost as much as operations more; bfloat16 makes products cheaper and so these dearer.
+    The numbers fit the times of a processor; examples/benchmarks/linear_square_loss.py --parts choice checks them.
     """
-    rate, steps, traffic = (5.0, 1.6e8, 600) if dtype == torch.bfloat16 else (3.4, 3e7, 150)
-    gram = rate * (num_classes + num_items) * hidden_size**2 + steps
+    steps, traffic = (1.8e6, 500) if dtype == torch.bfloat16 else (3e5, 50)
+    gram = 3.2 * (num_classes + num_items) * hidden_size**2 + steps * hidden_size
     return gram <= num_items * num_classes * (6 * hidden_size + traffic)
 
 
@@ -35,8 +32,10 @@ def in_float16_on_accelerator(hidden: Tensor) -> bool:
 
 
 def product_type(hidden: Tensor) -> torch.dtype:
-    """Autocast's type where it is on, else that of `hidden`."""
+    """Autocast's type where it is on, else that of `hidden`; autocast leaves float64 alone."""
     device = hidden.device.type
+    if hidden.dtype == torch.float64:
+        return hidden.dtype
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
 
@@ -52,7 +51,7 @@ def linear_squares_and_scores_at(
 
     Products run in autocast's type where it is on, else in that of `hidden`; in float32 instead of float16, whose range
     a sum over classes leaves. Beside the gradients it holds one d x d matrix in backward and, until then, (N, d); also
-    a copy of W where the products' type is another.
+    a copy of W where the products' type is another. Gradients with `create_graph=True` build the scores.
 
     Args:
         hidden: H (N, d).
@@ -120,16 +119,16 @@ def _gradients_by_scores(ctx: Any, grad_squares: Tensor, grad_at: Tensor) -> tup
     hidden, weight, bias, classes = ctx.saved_tensors
     h, w = hidden.to(ctx.dtype), weight.to(ctx.dtype)
     scores = F.linear(h, w, None if bias is None else bias.to(ctx.dtype))
-    grads = 2.0 * grad_squares.unsqueeze(-1) * scores
-    grads = grads.scatter_add(-1, classes.unsqueeze(-1), grad_at.unsqueeze(-1).to(grads.dtype))
-    narrow = grads.to(ctx.dtype)
-    return (
-        (narrow @ w).to(hidden.dtype),
-        (narrow.T @ h).to(weight.dtype),
-        None if bias is None else grads.sum(0).to(bias.dtype),
-        None,
-        None,
-    )
+    of_scores = 2.0 * grad_squares.unsqueeze(-1) * scores
+    of_scores = of_scores.scatter_add(-1, classes.unsqueeze(-1), grad_at.unsqueeze(-1).to(of_scores.dtype))
+    narrow, grads = of_scores.to(ctx.dtype), list[Tensor | None]([None] * 5)
+    if ctx.needs_input_grad[0]:
+        grads[0] = (narrow @ w).to(hidden.dtype)
+    if ctx.needs_input_grad[1]:
+        grads[1] = (narrow.T @ h).to(weight.dtype)
+    if bias is not None and ctx.needs_input_grad[2]:
+        grads[2] = of_scores.sum(0).to(bias.dtype)
+    return tuple(grads)
 
 
 def _products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -141,7 +140,7 @@ def _products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
 def _weight_gradient(
     h: Tensor, w: Tensor, b: Tensor | None, classes: Tensor, g: Tensor, a: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    grad = _large_product(w, symmetric_product(h, h * g.unsqueeze(-1)))
+    grad = w @ symmetric_product(h, h * g.unsqueeze(-1))
     if b is not None:
         grad.addr_(b, g @ h)
     if dtype.itemsize == 2 and len(w) > len(h):
@@ -162,20 +161,6 @@ def _add_rows_of_16_bits(grad: Tensor, classes: Tensor, h: Tensor, a: Tensor) ->
         sums = torch.zeros_like(h[:, part], dtype=torch.float32)
         sums.index_add_(0, place, h[:, part].float() * a.unsqueeze(-1))
         grad[classes, part] = (sums.index_select(0, place) + grad[classes, part]).to(grad.dtype)
-
-
-def _large_product(left: Tensor, right: Tensor) -> Tensor:
-    """left right, where it is large written to huge pages if Linux has them: touching small ones takes up to an eighth
-    of a product's time."""
-    large = len(left) * right.shape[-1] * left.itemsize >= _LARGE
-    if not large or left.device.type != "cpu" or torch.compiler.is_compiling() or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return left @ right
-    product = left.new_empty(len(left), right.shape[-1])
-    # Where the kernel has none, the advice is refused and nothing else happens.
-    start = -(-product.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    size = product.data_ptr() + product.nbytes - start
-    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
-    return torch.mm(left, right, out=product)
 
 
 def _parts(size: int, step: int) -> list[slice]:

@@ -87,7 +87,8 @@ def linear_square_loss(
     d x d matrices instead of 6 N C d and N C. Where that is no gain (few items or classes for the size of d, or
     float16 on an accelerator), the scores of the items that count are built after all.
 
-    With `label_smoothing` and `class_weights` together it also holds copies of W.
+    With `label_smoothing` and `class_weights` together it also holds copies of W. Gradients that can be differentiated
+    again (`create_graph=True`) build the scores.
 
     Rounding grows with the square of the scores' cancellation, (|h| |W| / |f|)^2, where plain scores have its first
     power: hidden states nearly orthogonal to all rows of W want float64. In bfloat16 that begins where W's rows share a
@@ -285,7 +286,7 @@ class SquareLoss(Loss):
         num_classes = len(weight)
         shift, factor, k, M, least = _without_smoothing(num_classes, *self._k_and_M(num_classes), self.label_smoothing)
         if shift:
-            bias = (weight.new_zeros(num_classes) if bias is None else bias) - shift
+            bias = -shift + (weight.new_zeros(num_classes) if bias is None else at_least_float32(bias))
         squares, at = linear_squares_and_scores_at(items, weight, bias, classes)
         values = factor * (_of_wrong_classes(squares, at) + k * (at - M).square()) + least
         if self.class_weights is not None:
@@ -377,7 +378,7 @@ def _tables(
 
 
 def _transformed() -> bool:
-    """Whether torch.func or a mode such as FakeTensorMode changes what operations return."""
+    """Whether torch.func or a mode such as FakeTensorMode changes what operations return (names of torch 2.13)."""
     return torch._C._len_torch_dispatch_stack() > 0 or peek_interpreter_stack() is not None
 
 
