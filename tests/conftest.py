@@ -12,6 +12,21 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path += [str(EXAMPLES), str(EXAMPLES / "benchmarks")]  # scripts import their neighbours by name
 
+import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def always_gram(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scores, also for sizes that are faster by them, as tiny ones are."""
+    monkeypatch.setattr("hf_squareloss.losses._square.gram_pays", lambda *_: True)
+
+
+@pytest.fixture
+def nothing_said() -> None:
+    """What another test was warned of is said again."""
+    from transformers.utils import logging
+
+    logging.warning_once.cache_clear()  # type: ignore[attr-defined]

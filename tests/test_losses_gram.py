@@ -15,6 +15,7 @@ from hf_squareloss import CrossEntropy, SquareLoss, linear_square_loss, square_l
 from hf_squareloss.losses import _square
 from hf_squareloss.losses._gram import gram_pays, symmetric_product
 
+pytestmark = pytest.mark.usefixtures("always_gram")
 N, C, D = 12, 15, 4
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -59,12 +60,6 @@ class Inputs:
 
 def on_scores(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, **options: Any) -> Tensor:
     return SquareLoss(**{"k": 1.0, "M": 1.0, **options})(F.linear(hidden, weight, bias), labels)
-
-
-@pytest.fixture(autouse=True)
-def always_gram(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also for sizes that are faster by scores."""
-    monkeypatch.setattr(_square, "gram_pays", lambda *_: True)
 
 
 @pytest.fixture

@@ -48,8 +48,9 @@ NAME = "linear_square_loss"
 PARTS = {"heads": NAME, **{part: f"{NAME}_{part}" for part in ("growth", "choice", "largest")}}  # names of results
 GROWTH = {"classes": [(1024, c, 256) for c in (4096, 8192, 16384, 32768, 65536)],
           "tokens": [(n, 16384, 256) for n in (256, 512, 1024, 2048, 4096)]}  # fmt: skip
-FEW_ITEMS = {1000: (64, 128, 256, 512), 4000: (1024,), 8000: (192,), 16000: (96,), 30000: (64, 256), 50000: (128,)}
-CHOICE = tuple((n, c, d) for c, items in FEW_ITEMS.items() for n in items for d in (64, 128, 256, 512))
+# Sizes about which either form is the faster: classes, and numbers of items.
+NEAR = {1000: (64, 128, 256, 512), 4000: (1024,), 8000: (192,), 16000: (96,), 30000: (64, 256), 50000: (128,)}
+CHOICE = tuple((n, c, d) for c, items in NEAR.items() for n in items for d in (64, 128, 256, 512))
 Contenders = dict[str, Callable[[], Any]]
 
 
