@@ -15,7 +15,7 @@ test: .venv/dev check
 
 # SpeechBrain needs torchaudio, which loads only beside the build of torch that pip chooses for it: an environment apart.
 test-speechbrain: .venv-speechbrain/installed
-	OMP_NUM_THREADS=1 .venv-speechbrain/bin/pytest tests_speechbrain
+	OMP_NUM_THREADS=1 .venv-speechbrain/bin/pytest tests/speechbrain
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -23,7 +23,7 @@ check: .venv/dev
 	$(BIN)/pyright
 
 docs: .venv/dev
-	$(BIN)/python examples/render_results.py
+	$(BIN)/python benchmarks/render_results.py
 
 .venv/%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -33,22 +33,10 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_loss
-from hf_squareloss.command_line import HubArguments, parse_arguments, run_script, show_table
-from hf_squareloss.data import (
-    GLUE_TASKS,
-    TextData,
-    balanced_class_weights,
-    from_dataset_dict,
-    load_files,
-    load_glue,
-    load_named,
-    tokenize,
-    with_label_order,
-)
-from hf_squareloss.demos import DEMO_TRAINING, demo_encoder, docstring_topics, tfidf_baseline
-from hf_squareloss.metrics import TextClassificationMetric
-from hf_squareloss.probabilities import calibration_metrics
-from hf_squareloss.runs import (
+from hf_squareloss.inference import calibration_metrics
+from hf_squareloss.recipes.cli import HubArguments, parse_arguments, run_script, show_table
+from hf_squareloss.recipes.metrics import TextClassificationMetric
+from hf_squareloss.recipes.stages import (
     limited,
     nothing_chosen,
     publish,
@@ -60,6 +48,18 @@ from hf_squareloss.runs import (
     trained_loss,
     wanted,
 )
+from hf_squareloss.recipes.text_data import (
+    GLUE_TASKS,
+    TextData,
+    balanced_class_weights,
+    from_dataset_dict,
+    load_files,
+    load_glue,
+    load_named,
+    tokenize,
+    with_label_order,
+)
+from hf_squareloss.recipes.text_demo import DEMO_TRAINING, demo_encoder, docstring_topics, tfidf_baseline
 
 
 @dataclass

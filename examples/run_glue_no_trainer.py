@@ -28,13 +28,12 @@ from transformers import (
 )
 
 from hf_squareloss import attach_loss, detach_loss, load_loss, make_loss
-from hf_squareloss.cards import model_card
-from hf_squareloss.command_line import run_script, show_table
-from hf_squareloss.data import GLUE_TASKS, load_files, load_glue, tokenize
-from hf_squareloss.hub import require_push_rights
+from hf_squareloss.inference import calibration_metrics
 from hf_squareloss.losses import LOSSES
-from hf_squareloss.metrics import TextClassificationMetric
-from hf_squareloss.probabilities import calibration_metrics
+from hf_squareloss.recipes.cli import run_script, show_table
+from hf_squareloss.recipes.metrics import TextClassificationMetric
+from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, tokenize
+from hf_squareloss.training import model_card, require_push_rights
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

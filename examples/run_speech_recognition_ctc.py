@@ -45,12 +45,20 @@ from transformers import (
 
 import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
-from hf_squareloss.audio import read_audio
-from hf_squareloss.command_line import HubArguments, parse_arguments, run_script, show_table
-from hf_squareloss.ctc_data import character_tokenizer, ctc_frames, require_frames
-from hf_squareloss.dial_tones import DEMO_TRAINING, demo_model, dial_tones
-from hf_squareloss.metrics import SpeechRecognitionMetric
-from hf_squareloss.runs import (
+from hf_squareloss.heads import ctc_frames
+from hf_squareloss.recipes.audio import read_audio
+from hf_squareloss.recipes.cli import HubArguments, parse_arguments, run_script, show_table
+from hf_squareloss.recipes.ctc_data import character_tokenizer, require_frames
+from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
+from hf_squareloss.recipes.speech_arguments import SpeechDataArguments
+from hf_squareloss.recipes.speech_demo import DEMO_TRAINING, demo_model, dial_tones
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder
+from hf_squareloss.recipes.speech_files import (
+    case_of,
+    encode_text,
+    normalize_texts,
+)
+from hf_squareloss.recipes.stages import (
     nothing_chosen,
     publish,
     same_demo_with_another_loss,
@@ -60,14 +68,6 @@ from hf_squareloss.runs import (
     train_or_resume,
     trained_loss,
     wanted,
-)
-from hf_squareloss.speech_arguments import SpeechDataArguments
-from hf_squareloss.speech_data import (
-    SpeechCollator,
-    SpeechEncoder,
-    case_of,
-    encode_text,
-    normalize_texts,
 )
 
 

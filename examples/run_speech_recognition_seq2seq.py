@@ -46,9 +46,16 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments
-from hf_squareloss.command_line import HubArguments, parse_arguments, run_script, show_table
-from hf_squareloss.metrics import SpeechRecognitionMetric
-from hf_squareloss.runs import (
+from hf_squareloss.recipes.cli import HubArguments, parse_arguments, run_script, show_table
+from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
+from hf_squareloss.recipes.speech_arguments import SpeechDataArguments
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder
+from hf_squareloss.recipes.speech_files import (
+    encode_text,
+    normalize_texts,
+    utterance_name,
+)
+from hf_squareloss.recipes.stages import (
     nothing_chosen,
     publish,
     save,
@@ -57,14 +64,6 @@ from hf_squareloss.runs import (
     train_or_resume,
     trained_loss,
     wanted,
-)
-from hf_squareloss.speech_arguments import SpeechDataArguments
-from hf_squareloss.speech_data import (
-    SpeechCollator,
-    SpeechEncoder,
-    encode_text,
-    normalize_texts,
-    utterance_name,
 )
 
 

@@ -12,7 +12,7 @@ from accelerate.commands.launch import launch_command_parser
 
 import hf_squareloss
 from hf_squareloss import SquareLossTrainingArguments
-from hf_squareloss.command_line import parse_arguments
+from hf_squareloss.recipes.cli import parse_arguments
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -28,7 +28,8 @@ def commands() -> list[list[str]]:
 
 
 def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    folder = "benchmarks" if name.startswith("render") else "examples"
+    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -3,6 +3,7 @@
 from hf_squareloss.losses._base import Loss, scale
 from hf_squareloss.losses._cross_entropy import CrossEntropy
 from hf_squareloss.losses._ctc import ctc_loss
+from hf_squareloss.losses._gram import in_float16_on_accelerator
 from hf_squareloss.losses._registry import LOSSES, make_loss
 from hf_squareloss.losses._square import SquareLoss, linear_square_loss, square_costs, square_loss
 from hf_squareloss.losses._squentropy import Squentropy
@@ -14,6 +15,7 @@ __all__ = [
     "SquareLoss",
     "Squentropy",
     "ctc_loss",
+    "in_float16_on_accelerator",
     "linear_square_loss",
     "make_loss",
     "scale",

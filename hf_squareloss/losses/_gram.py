@@ -19,7 +19,7 @@ def gram_pays(num_items: int, num_classes: int, hidden_size: int, dtype: torch.d
 
     Operations by count: 4 (C + N) d^2, of which symmetry saves some, against 6 N C d. The Gram form's many small steps
     and the traffic of each score cost as much as operations more; bfloat16 makes products cheaper and so these dearer.
-    The numbers fit the times of a processor; examples/benchmarks/linear_square_loss.py --parts choice checks them.
+    The numbers fit the times of a processor; benchmarks/linear_square_loss.py --parts choice checks them.
     """
     steps, traffic = (1.8e6, 500) if dtype == torch.bfloat16 else (3e5, 50)
     gram = 3.2 * (num_classes + num_items) * hidden_size**2 + steps * hidden_size

@@ -12,13 +12,13 @@ from torch._C._functorch import peek_interpreter_stack
 from torch._C._nn import mse_loss
 
 from hf_squareloss.losses._base import Loss, at_least_float32
+from hf_squareloss.losses._fused_squares import squares_and_scores_at
 from hf_squareloss.losses._gram import (
     gram_pays,
     in_float16_on_accelerator,
     linear_squares_and_scores_at,
     product_type,
 )
-from hf_squareloss.losses._squares import squares_and_scores_at
 
 Scale = float | Literal["auto", "paper"]
 _FEW = 2**15  # scores, about as many as one step over them costs as much as starting an operation

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._squares import squares_and_scores_at
+from hf_squareloss.losses._fused_squares import squares_and_scores_at
 
 
 @final

@@ -1,0 +1,13 @@
+"""The comparison of losses: what results.json holds, its statistics, and tables of it."""
+
+from hf_squareloss.comparison._statistics import (
+    METRICS,
+    Row,
+    environment,
+    markdown_table,
+    read_results,
+    spread,
+    summary,
+)
+
+__all__ = ["METRICS", "Row", "environment", "markdown_table", "read_results", "spread", "summary"]

@@ -1,0 +1,45 @@
+"""The loss of a CTC model: in the place where every family hands over frames and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hf_squareloss.losses import Loss, ctc_loss
+
+
+@contextmanager
+def utterance_loss(model: PreTrainedModel, loss: Loss) -> Iterator[None]:
+    """Within, a CTC model's forward with labels gives `loss` per utterance, (B,), as its own loss.
+
+    Each family finds the frames of an utterance in its own way and hands them to `loss_function` (transformers 5.23,
+    all *ForCTC), so that is where the loss must be.
+    """
+    before = model.__dict__.get("_loss_function")
+    model.loss_function = _UtteranceLoss(loss)
+    try:
+        yield
+    finally:
+        if before is None:
+            del model._loss_function
+        else:
+            model.loss_function = before
+
+
+@dataclass(frozen=True)
+class _UtteranceLoss:
+    """What stands in for a CTC model's `loss_function`; equal for equal losses, so that compiled code is kept.
+
+    One convention for every family, whatever the config's ctc_loss_reduction and ctc_zero_infinity say: a value per
+    utterance, not divided by any length, and zero where no alignment exists.
+    """
+
+    loss: Loss
+
+    def __call__(self, logits: Tensor, labels: Tensor, logit_lengths: Tensor, blank_token_id: int, **_: Any) -> Tensor:
+        return ctc_loss(logits, labels, logit_lengths, loss=self.loss, blank=blank_token_id, zero_infinity=True)

@@ -1,0 +1,155 @@
+"""What a model's head expects: which scores belong to which labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hf_squareloss.config import KEY, base_model, write_loss
+from hf_squareloss.heads._ctc import utterance_loss
+from hf_squareloss.heads._families import (
+    blank_of,
+    class_names,
+    is_ctc,
+    is_language_model,
+    is_multiple_choice,
+    shifts_labels,
+    task_and_auto_class,
+)
+from hf_squareloss.losses import Loss, ctc_loss
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a loss must know of a model's head.
+
+    Attributes:
+        num_classes: C where the config fixes it; None for multiple choice and for modules without a config.
+        multi_label: the targets are one yes or no per class.
+        shifts: score t belongs to label t + 1 (causal language models).
+        keeps_labels: the model needs the labels itself, to build its decoder inputs.
+        language_model: the classes are a vocabulary.
+        blank: CTC's blank, in a model whose labels are not aligned with its scores: its loss is one per utterance.
+        task: the pipeline that this head has, as transformers and the Hub call it.
+        auto_class: the transformers class that loads such a model.
+    """
+
+    num_classes: int | None = None
+    multi_label: bool = False
+    shifts: bool = False
+    keeps_labels: bool = False
+    language_model: bool = False
+    blank: int | None = None
+    task: str | None = None
+    auto_class: str = "AutoModel"
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Head:
+        """The head of `model` (a PEFT wrapper is looked through)."""
+        model = base_model(model)
+        if not isinstance(model, PreTrainedModel):
+            return cls()
+        names, config = class_names(type(model)), model.config
+        task, auto_class = task_and_auto_class(names)
+        if is_ctc(type(model)):
+            return cls(
+                num_classes=config.vocab_size,
+                keeps_labels=True,
+                blank=blank_of(config),
+                task=task or "automatic-speech-recognition",
+                auto_class="AutoModelForCTC",
+            )
+        if is_language_model(names):
+            return cls(
+                num_classes=config.get_text_config().vocab_size,
+                shifts=shifts_labels(names, config),
+                keeps_labels=config.is_encoder_decoder,
+                language_model=True,
+                task=task,
+                auto_class=auto_class,
+            )
+        if is_multiple_choice(names):
+            return cls()
+        saved = config.to_dict().get(KEY) or {}
+        multi_label = config.problem_type == "multi_label_classification" or bool(saved.get("multi_label"))
+        return cls(num_classes=config.num_labels, multi_label=multi_label, task=task, auto_class=auto_class)
+
+    def fit(self, loss: Loss) -> Loss:
+        """`loss` for this head: multi-label where the head is, parameters as numbers where C is known.
+
+        Raises:
+            ValueError: the loss cannot do this head's task.
+        """
+        if self.multi_label and not loss.multi_label:
+            loss = replace(loss, multi_label=True)
+        if loss.ctc_tau != "auto" and self.blank is None:
+            raise ValueError(f"ctc_tau={loss.ctc_tau} would be ignored: this model has no CTC head")
+        if self.num_classes is None:
+            return loss
+        if self.blank is not None:
+            loss, one = loss.for_ctc(self.num_classes, self.blank), torch.ones(1, dtype=torch.long)
+            ctc_loss(torch.zeros(1, 1, self.num_classes), one.new_zeros(1, 0), one, loss=loss, blank=self.blank)
+            return loss
+        loss = loss.resolve(self.num_classes)
+        # One item of the right shape: a loss that cannot do this task says so now and not after the first batch.
+        example = torch.zeros(1, self.num_classes)
+        if loss.multi_label:
+            loss(example, torch.zeros(1, self.num_classes))
+        else:
+            loss(example, torch.zeros(1, dtype=torch.float if self.num_classes == 1 else torch.long))
+        return loss
+
+    def write(self, loss: Loss, model: nn.Module) -> None:
+        """Write `loss` into the model's config, where it has one."""
+        model = base_model(model)
+        if isinstance(model, PreTrainedModel):
+            plain = not self.language_model and self.blank is None
+            write_loss(model.config, loss, num_classes=self.num_classes if plain else None)
+
+    def computing(self, loss: Loss, model: nn.Module) -> AbstractContextManager[None]:
+        """Within, a CTC model's forward with labels gives `loss` per utterance, (B,); others are as ever."""
+        model = base_model(model)
+        if self.blank is None or not isinstance(model, PreTrainedModel):
+            return nullcontext()
+        return utterance_loss(model, loss)
+
+    def total(self, loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
+        """The sum of `loss` over the items, scalar, from the outputs of a forward within `computing`."""
+        scores, labels = self.scores_and_labels(outputs, labels)
+        return loss.total(scores, labels) if self.blank is None else outputs["loss"].sum()
+
+    def scores_and_labels(self, outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (..., C) of a model's outputs and the labels that belong to them."""
+        if not isinstance(outputs, Mapping) or "logits" not in outputs:
+            raise ValueError(
+                "the model must return a dict-like output with `logits`: use return_dict=True "
+                f"(got {type(outputs).__name__})"
+            )
+        scores = outputs["logits"]
+        if self.num_classes not in (None, scores.shape[-1]):
+            raise ValueError(
+                f"the model's config says {self.num_classes} classes but its scores are {tuple(scores.shape)}: "
+                "this kind of head is not supported"
+            )
+        return (scores[..., :-1, :], self.aligned(labels)) if self.shifts else (scores, labels)
+
+    def aligned(self, labels: Tensor) -> Tensor:
+        """The labels that have a score."""
+        return labels[..., 1:] if self.shifts else labels
+
+    def num_items(self, loss: Loss, labels: Tensor) -> Tensor:
+        """The denominator that `labels` contribute to the mean: scalar."""
+        if self.blank is not None:
+            return torch.tensor(float(len(labels)), device=labels.device)
+        return loss.total_weight(self.aligned(labels), self.num_classes)
+
+    def check_labels(self, loss: Loss, labels: Tensor) -> None:
+        """ValueError for labels out of range, on any device."""
+        if self.num_classes not in (None, 1):
+            loss.check_labels(self.aligned(labels), self.num_classes)

@@ -1,0 +1,47 @@
+"""From scores to probabilities: how good they are, decoding and generation with them, pipelines that show them."""
+
+from typing import TYPE_CHECKING
+
+from hf_squareloss._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from hf_squareloss.inference._calibration import (
+        ReliabilityCurve,
+        brier_score,
+        calibration_metrics,
+        expected_calibration_error,
+        negative_log_likelihood,
+        reliability_curve,
+    )
+    from hf_squareloss.inference._ctc_decoding import Transcript, ctc_beam_search, ctc_greedy
+    from hf_squareloss.inference._generation import log_probabilities, probability_generation
+    from hf_squareloss.inference._pipelines import probability_pipeline
+
+__all__ = [
+    "ReliabilityCurve",
+    "Transcript",
+    "brier_score",
+    "calibration_metrics",
+    "ctc_beam_search",
+    "ctc_greedy",
+    "expected_calibration_error",
+    "log_probabilities",
+    "negative_log_likelihood",
+    "probability_generation",
+    "probability_pipeline",
+    "reliability_curve",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "_calibration": (
+            *("ReliabilityCurve", "brier_score", "calibration_metrics", "expected_calibration_error"),
+            *("negative_log_likelihood", "reliability_curve"),
+        ),
+        "_ctc_decoding": ("Transcript", "ctc_beam_search", "ctc_greedy"),
+        "_generation": ("log_probabilities", "probability_generation"),
+        "_pipelines": ("probability_pipeline",),
+    },
+    __all__,
+)

@@ -1,0 +1,49 @@
+"""Training with a loss of one's choice: trainers, their arguments, a loss on a bare model, checkpoints, the Hub."""
+
+from typing import TYPE_CHECKING
+
+from hf_squareloss._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from hf_squareloss.training._arguments import SquareLossTrainingArguments
+    from hf_squareloss.training._attach import attach_loss, detach_loss
+    from hf_squareloss.training._checkpoints import (
+        last_complete_checkpoint,
+        record_run,
+        refuse_other_loss,
+        refuse_other_run,
+    )
+    from hf_squareloss.training._hub import require_push_rights
+    from hf_squareloss.training._model_card import model_card
+    from hf_squareloss.training._trainer import LossSelectionMixin, SquareLossSeq2SeqTrainer, SquareLossTrainer
+    from hf_squareloss.training._upstream import EpochSeededLengthSampler
+
+__all__ = [
+    "EpochSeededLengthSampler",
+    "LossSelectionMixin",
+    "SquareLossSeq2SeqTrainer",
+    "SquareLossTrainer",
+    "SquareLossTrainingArguments",
+    "attach_loss",
+    "detach_loss",
+    "last_complete_checkpoint",
+    "model_card",
+    "record_run",
+    "refuse_other_loss",
+    "refuse_other_run",
+    "require_push_rights",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "_arguments": ("SquareLossTrainingArguments",),
+        "_attach": ("attach_loss", "detach_loss"),
+        "_checkpoints": ("last_complete_checkpoint", "record_run", "refuse_other_loss", "refuse_other_run"),
+        "_hub": ("require_push_rights",),
+        "_model_card": ("model_card",),
+        "_trainer": ("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer"),
+        "_upstream": ("EpochSeededLengthSampler",),
+    },
+    __all__,
+)

@@ -1,0 +1,118 @@
+"""A loss on a bare model, for code without our Trainer: Accelerate loops, hand-written loops, the stock Trainer."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, TypeVar
+
+from transformers import PreTrainedModel
+
+from hf_squareloss.config import KEY
+from hf_squareloss.heads import Head, is_ctc
+from hf_squareloss.losses import Loss, make_loss, scale
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
+    """Make `model(..., labels=labels).loss` the mean of `loss` over the batch; `detach_loss` undoes it.
+
+    The loss is a plain mean over the micro-batch, sum_i w_i loss(f_i, y_i) / sum_i w_i, as an Accelerate loop expects
+    (which divides by its accumulation steps); with a `num_items_in_batch` argument, as the stock Trainer gives it, it
+    is the sum over that number of label entries.
+    The loss is written to the config, so `save_pretrained` keeps it. The class keeps its name; deepcopy, pickle,
+    torch.save, torch.compile and save_pretrained keep working.
+
+    Args:
+        model: any transformers model with a classification or language-model head. Changed in place.
+        loss: a name or a `Loss`.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: a loss is attached already, or this loss cannot do the model's task.
+    """
+    if _is_attached(model):
+        raise ValueError("this model has a loss attached already: call detach_loss first")
+    head = Head.of(model)
+    fitted = head.fit(make_loss(loss) if isinstance(loss, str) else loss)
+    before = (model.config.problem_type, model.config.to_dict().get(KEY))
+    head.write(fitted, model)
+    model.__dict__["_attached"] = (fitted, head, before)
+    model.__class__ = _attached_class(type(model))  # type: ignore[assignment]
+    return model
+
+
+def detach_loss(model: Model) -> Model:
+    """Undo `attach_loss`: the model's own class, loss and config come back.
+
+    Raises:
+        ValueError: no loss is attached.
+    """
+    if not _is_attached(model):
+        raise ValueError("this model has no loss attached")
+    _, _, (problem_type, saved) = model.__dict__.pop("_attached")
+    model.__class__ = type(model).__bases__[0]
+    model.config.problem_type = problem_type
+    if saved is None:
+        delattr(model.config, KEY)
+    else:
+        setattr(model.config, KEY, saved)
+    return model
+
+
+def _is_attached(model: PreTrainedModel) -> bool:
+    return "_attached" in model.__dict__
+
+
+@functools.cache
+def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    """A subclass of `base` with its name: the name reaches config.json, and another would break reloading."""
+    names = list(inspect.signature(base.forward).parameters)
+    place_of_labels = names.index("labels") - names.index("self") if "labels" in names else len(names)
+
+    @functools.wraps(base.forward)  # Trainers and pipelines read the signature
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(args) >= place_of_labels:
+            raise ValueError("give `labels` by name: the attached loss would not see them")
+        loss, head, _ = self.__dict__["_attached"]
+        labels = kwargs.get("labels") if head.keeps_labels else kwargs.pop("labels", None)
+        num_items = kwargs.pop("num_items_in_batch", None)
+        if labels is None:
+            return base.forward(self, *args, **kwargs)
+        return_dict = kwargs.pop("return_dict", None)
+        with head.computing(loss, self):
+            outputs = base.forward(self, *args, **kwargs, return_dict=True)
+        total = head.total(loss, outputs, labels)
+        if num_items is None:
+            num_items = head.num_items(loss, labels)
+        else:  # the stock Trainer counts label entries: C for each item with soft or multi-label targets
+            scores, aligned = head.scores_and_labels(outputs, labels)
+            items = len(labels) if head.blank is not None else scores[..., 0].numel()
+            num_items = num_items * items / aligned.numel()
+        fields = {**outputs, "loss": scale(total, num_items)}
+        outputs = type(outputs)(**fields)
+        use_dict = self.config.return_dict if return_dict is None else return_dict
+        return outputs if use_dict else outputs.to_tuple()
+
+    def reduce_ex(self: Any, protocol: Any) -> tuple[Any, ...]:
+        # The class cannot be found by name when unpickling: build it again from its base.
+        _, _, state, *_ = object.__reduce_ex__(self, 2)
+        return _new_attached, (base,), state
+
+    body = {
+        "forward": forward,
+        "__reduce_ex__": reduce_ex,
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        "accepts_loss_kwargs": not is_ctc(base),  # the stock Trainer would count label tokens, not utterances
+    }
+    return type(base.__name__, (base,), body)
+
+
+def _new_attached(base: type[PreTrainedModel]) -> PreTrainedModel:
+    attached = _attached_class(base)
+    return attached.__new__(attached)

@@ -1,0 +1,342 @@
+"""Where a language model cannot do without its scores, the plain path runs and says so once."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as tf
+from language_models import SQUARE, OnScores, adapted_head, gpt2, gradient_of, tiny
+from tiny_models import (
+    BART,
+    BERT,
+    LLAMA,
+    VOCAB,
+    arguments,
+    flat_weights,
+    make_examples,
+    make_model,
+    relative_difference,
+)
+from torch import Tensor, nn
+
+from hf_squareloss import LossSelectionMixin, SquareLossTrainer
+from hf_squareloss.heads import Head, LinearHead, NotLinear
+
+pytestmark = pytest.mark.usefixtures("always_gram", "nothing_said")
+ESM = {"pad_token_id": 0, "mask_token_id": 1, "token_dropout": False}
+GEMMA = {**LLAMA, "head_dim": 8, "final_logit_softcapping": 5.0, "attn_logit_softcapping": None}
+
+
+class Doubled(tf.GPT2LMHeadModel):
+    """Scores that are not those of its output layer."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = 2.0 * outputs.logits
+        return outputs
+
+
+class Changed(tf.GPT2LMHeadModel):
+    """Scores that are changed where they lie, and where a change of large positive ones alone would show nothing."""
+
+    change: Any = staticmethod(lambda scores: scores.mul_(2.0))
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = self.change(outputs.logits)
+        return outputs
+
+
+class Clamped(Changed):
+    change = staticmethod(lambda scores: scores.clamp_min(0.0))
+
+
+class Scaled(tf.GPT2LMHeadModel):
+    """Scores that training alone will change."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = self.scale * outputs.logits
+        return outputs
+
+
+class Viewed(tf.GPT2LMHeadModel):
+    """Cannot do with the scores of one token."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = outputs.logits.view(*input_ids.shape, -1)
+        return outputs
+
+
+class Shorter(tf.GPT2LMHeadModel):
+    """An output layer that sees other items than the labels."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        self.lm_head(torch.zeros(2, 3, self.config.n_embd))
+        return outputs
+
+
+def with_another_head(head: nn.Module) -> Any:
+    model = gpt2()
+    model.lm_head = head
+    return model
+
+
+def zero_at_first() -> Any:
+    """Soft-capped scores that cannot be told from others while they are zero."""
+    model = tiny(tf.Gemma2ForCausalLM, tf.Gemma2Config(**{**GEMMA, "tie_word_embeddings": False}))
+    nn.init.zeros_(model.lm_head.weight)
+    return model
+
+
+def hooked() -> Any:
+    model = gpt2()
+    model.lm_head.register_forward_hook(lambda module, args, output: output + 1.0)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: tiny(tf.Gemma2ForCausalLM, tf.Gemma2Config(**GEMMA)), "soft-capping"),
+        (zero_at_first, "soft-capping"),
+        (lambda: tiny(tf.CohereForCausalLM, tf.CohereConfig(**LLAMA, logit_scale=0.5)), "soft-capping, scaling"),
+        (lambda: gpt2(Doubled), "scaling"),
+        (lambda: gpt2(Changed), "scaling"),
+        (lambda: gpt2(Clamped), "scaling"),
+        (lambda: gpt2(Scaled), "parameters that are trained"),
+        (lambda: tiny(tf.EsmForMaskedLM, tf.EsmConfig(**BERT, **ESM)), "parameters that are trained"),
+        (lambda: gpt2(Viewed), "fails when it gets the scores of one token alone"),
+        (lambda: gpt2(Shorter), "does not call its output layer once"),
+        (lambda: with_another_head(nn.Sequential(nn.Linear(16, VOCAB))), "container.Sequential"),
+        (hooked, "hooks"),
+        (lambda: adapted_head(lora_dropout=0.5), "output layer is a peft"),
+        (lambda: adapted_head(use_dora=True), "output layer is a peft"),
+        (lambda: adapted_head(lora_bias=True), "output layer is a peft"),
+    ],
+    ids=[
+        "gemma2",
+        "zero",
+        "cohere",
+        "doubled",
+        "in_place",
+        "clamped",
+        "scaled",
+        "esm",
+        "viewed",
+        "twice",
+        "sequential",
+        "hooks",
+        "dropout",
+        "dora",
+        "adapter_bias",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+@pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+@pytest.mark.filterwarnings("ignore:`lora_bias=True` was passed but")  # PEFT: one that cannot be merged
+def test_the_plain_path_runs_and_says_so_once(
+    make: Any, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(SquareLossTrainer, make(), make_examples("gpt2_causal"), tmp_path / "ours")
+        gradient_of(SquareLossTrainer, make(), make_examples("gpt2_causal"), tmp_path / "again")
+    said = [record.getMessage() for record in caplog.records if "builds the scores" in record.getMessage()]
+    assert len(said) == 1 and reason in said[0]
+    reference = gradient_of(OnScores, make(), make_examples("gpt2_causal"), tmp_path / "reference")
+    assert reference.norm() > 0
+    assert torch.equal(ours, reference)
+
+
+class TwiceLater(tf.GPT2LMHeadModel):
+    """Calls its output layer twice from the third forward on; the first is the one that is looked at."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        self.forwards = getattr(self, "forwards", 0) + 1
+        if self.forwards > 2:
+            self.lm_head(torch.zeros(1, 1, self.config.n_embd))
+        return outputs
+
+
+class HalvedInTraining(Changed):
+    """Which the look at the model, in evaluation, does not see."""
+
+    @property
+    def change(self) -> Any:  # type: ignore[override]
+        return lambda scores: 0.5 * scores if self.training else scores
+
+
+class HalvedInPlaceInTraining(Changed):
+    @property
+    def change(self) -> Any:  # type: ignore[override]
+        return lambda scores: scores.mul_(0.5) if self.training else scores
+
+
+class AfterAStep(tf.TrainerCallback):
+    def __init__(self, change: Any) -> None:
+        self.change = change
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 1:
+            self.change(kwargs["model"])
+
+
+def hook_later(model: Any) -> None:
+    model.lm_head.register_forward_hook(lambda module, args, output: 2.0 * output)
+
+
+def disable_adapters_later(model: Any) -> None:
+    model.base_model.disable_adapter_layers()
+
+
+def merge_later(model: Any) -> None:
+    model.merge_adapter()
+
+
+def with_a_frozen_scale() -> Any:
+    model = gpt2(Scaled)
+    model.scale.requires_grad_(False)
+    return model
+
+
+def unfreeze_later(model: Any) -> None:
+    model.requires_grad_(True)
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "reason"),
+    [
+        (lambda: gpt2(TwiceLater), None, "does not always call its output layer once"),
+        (lambda: gpt2(HalvedInTraining), None, "does not always hand on"),
+        (lambda: gpt2(HalvedInPlaceInTraining), None, "does not always hand on"),
+        (gpt2, hook_later, "hooks"),
+        (with_a_frozen_scale, unfreeze_later, "parameters that are trained"),
+        (lambda: adapted_head(r=2).requires_grad_(True), disable_adapters_later, "output layer is a peft"),
+        (lambda: adapted_head(r=2).requires_grad_(True), merge_later, "output layer is a peft"),
+    ],
+    ids=["twice", "training", "in_place", "hook", "unfrozen", "disabled", "merged"],
+)
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+@pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+def test_what_changes_later_is_seen(
+    make: Any, change: Any, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def weights(trainer: type[SquareLossTrainer]) -> Tensor:
+        model = make()
+        sizes = {"per_device_train_batch_size": 8, "max_steps": 3, "learning_rate": 0.01}
+        callbacks = [AfterAStep(change)] if change else []
+        examples: Any = make_examples("gpt2_causal")
+        args = arguments(tmp_path, **sizes)
+        trainer(model, args, train_dataset=examples, loss=SQUARE, callbacks=callbacks).train()
+        return flat_weights(model)
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = weights(SquareLossTrainer)
+    assert reason in caplog.text
+    assert relative_difference(ours, weights(OnScores)) < 1e-6
+
+
+def test_float16_on_an_accelerator(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
+    monkeypatch.setattr("hf_squareloss.heads._fused.in_float16_on_accelerator", lambda hidden: True)
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        gradient_of(SquareLossTrainer, gpt2(), make_examples("gpt2_causal"), tmp_path)
+    assert "in float16 on an accelerator" in caplog.text
+
+
+def test_outputs_without_names_are_refused(tmp_path: Path) -> None:
+    class Tuples(tf.GPT2LMHeadModel):
+        def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+            return super().forward(input_ids, attention_mask=attention_mask, **kwargs).to_tuple()
+
+    with pytest.raises(ValueError, match="return_dict"):
+        gradient_of(SquareLossTrainer, gpt2(Tuples), make_examples("gpt2_causal"), tmp_path)
+
+
+def test_a_model_with_a_bias_after_its_layer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> Any:
+        model = tiny(tf.BartForConditionalGeneration, tf.BartConfig(**BART))
+        model.final_logits_bias.fill_(0.5)
+        return model
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(SquareLossTrainer, make(), make_examples("bart_seq2seq"), tmp_path)
+    assert "or a bias" in caplog.text
+    assert torch.equal(ours, gradient_of(OnScores, make(), make_examples("bart_seq2seq"), tmp_path))
+
+
+def test_an_encoder_decoder_that_shifts_inside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Inside(tf.T5ForConditionalGeneration):
+        prepare_decoder_input_ids_from_labels = property()  # type: ignore[assignment]
+
+    examples: Any = make_examples("t5_seq2seq")
+    config = make_model("t5_seq2seq").config
+    model, plain = tiny(Inside, config), tiny(tf.T5ForConditionalGeneration, config)
+    plain.load_state_dict(model.state_dict())
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(SquareLossTrainer, model, examples, tmp_path)
+    assert "inside its forward" in caplog.text
+    assert torch.equal(ours, gradient_of(OnScores, plain, examples, tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:Version v4.12.0:FutureWarning")  # of every EncoderDecoderModel with labels
+def test_a_decoder_that_is_masked_by_the_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> Any:
+        parts = tf.BertConfig(**BERT), tf.BertConfig(**BERT, is_decoder=True, add_cross_attention=True)
+        config = tf.EncoderDecoderConfig.from_encoder_decoder_configs(*parts)
+        config.pad_token_id, config.decoder_start_token_id, config.vocab_size = 0, 1, VOCAB
+        torch.manual_seed(0)
+        return tf.EncoderDecoderModel(config)
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(SquareLossTrainer, make(), make_examples("bart_seq2seq"), tmp_path)
+    reference = gradient_of(OnScores, make(), make_examples("bart_seq2seq"), tmp_path)
+    assert reference.norm() > 0 and torch.equal(ours, reference)
+    assert "masks its decoder" in caplog.text
+
+
+def test_a_trainer_that_looks_at_the_scores(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    seen = []
+
+    class Looking(tf.Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            loss, outputs = super().compute_loss(model, inputs, True, kwargs.get("num_items_in_batch"))
+            seen.append(outputs["logits"].shape)
+            return loss
+
+    class Ours(LossSelectionMixin, Looking):
+        pass
+
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        ours = gradient_of(Ours, gpt2(), make_examples("gpt2_causal"), tmp_path)
+    assert seen == [(8, 7, VOCAB)] and "own compute_loss" in caplog.text
+    assert torch.equal(ours, gradient_of(OnScores, gpt2(), make_examples("gpt2_causal"), tmp_path))
+
+
+def test_a_static_graph_keeps_the_scores(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "hf_squareloss"):
+        gradient_of(SquareLossTrainer, gpt2(), make_examples("gpt2_causal"), tmp_path, ddp_static_graph=True)
+    assert "ddp_static_graph" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+def test_prompt_tuning_is_refused() -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(gpt2(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    with pytest.raises(NotLinear, match="prompt and prefix tuning"):
+        LinearHead(model, Head.of(model), SQUARE)
+
+
+def test_sharded_weights_are_refused() -> None:
+    model = gpt2()
+    model.lm_head.weight = nn.Parameter(torch.empty(0))
+    with pytest.raises(NotLinear, match="sharded"):
+        LinearHead(model, Head.of(model), SQUARE)

@@ -1,0 +1,31 @@
+"""Run by test_scaling.py under torchrun: the gradients of every case on two processes, written by the first."""
+
+import sys
+
+import torch
+from scaling_cases import CASES, FAMILIES, case_gradient, twice_in_one_process
+from tiny_models import step_gradient
+from transformers import Trainer
+
+from hf_squareloss.recipes.cli import run_script
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder, out = sys.argv[1:]
+    gradients = {
+        (family, case, accumulate): case_gradient(family, case, folder, batch=4 // accumulate, accumulate=accumulate)
+        for family in FAMILIES
+        for case in CASES
+        for accumulate in (1, 2)
+    }
+    square = CASES["square"]
+    gradients["twice"] = step_gradient("gpt2_causal", folder, batch=4, loss=square, trainer=twice_in_one_process)
+    gradients["stock"] = step_gradient("bert", folder, batch=4, trainer=Trainer)
+    if torch.distributed.get_rank() == 0:
+        torch.save({"world_size": torch.distributed.get_world_size(), "gradients": gradients}, out)
+    torch.distributed.barrier()
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,166 @@
+"""The command line: old spellings are explained, a JSON file is the same as options, refusals are one line."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_scripts import load_example
+
+from hf_squareloss import SquareLossTrainingArguments
+from hf_squareloss.recipes.cli import OLD_SPELLINGS, parse_arguments, run_script, show_table
+
+
+@pytest.fixture(scope="module")
+def classes() -> tuple[type[Any], ...]:
+    run_glue = load_example("run_glue")
+    return (run_glue.ModelArguments, run_glue.DataArguments, SquareLossTrainingArguments)
+
+
+@pytest.fixture
+def refusal(classes: tuple[type[Any], ...], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Parse what must be refused, and return the message."""
+
+    def refuse(*argv: str) -> str:
+        with pytest.raises(SystemExit) as exit:
+            parse_arguments(classes, argv)
+        assert exit.value.code == 2
+        return capsys.readouterr().err
+
+    return refuse
+
+
+@pytest.mark.parametrize("old", OLD_SPELLINGS)
+def test_old_spellings_are_refused_with_the_new_one(old: str, refusal: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "arguments.json").write_text(json.dumps({old: "1"}))
+    forms = ([f"--{old}", "1"], [f"--{old}=1"], [f"--{old.replace('_', '-')}=1"], [str(tmp_path / "arguments.json")])
+    for argv in forms:
+        message = refusal(*argv)
+        assert message.count("\n") == 1
+        assert f"--{old} is gone" in message
+        assert OLD_SPELLINGS[old] in message
+
+
+def test_old_spellings_are_no_options_and_the_new_ones_are(classes: tuple[type[Any], ...]) -> None:
+    current = {field.name for each in classes for field in fields(each)}
+    assert {"loss", "task_name", "model_name_or_path", "eval_strategy"} <= current
+    assert not OLD_SPELLINGS.keys() & current
+    recommended = {name for text in OLD_SPELLINGS.values() for name in re.findall(r"--(\w+)", text)}
+    assert recommended <= current
+
+
+def test_an_unknown_option_is_refused(refusal: Callable[..., str], tmp_path: Path) -> None:
+    assert "--warmup_steeps" in refusal("--warmup_steeps", "3")
+    (tmp_path / "arguments.json").write_text('{"warmup_steeps": 3}')
+    assert "warmup_steeps" in refusal(str(tmp_path / "arguments.json"))
+
+
+def test_a_json_file_equals_the_command_line(classes: tuple[type[Any], ...], tmp_path: Path) -> None:
+    values = {
+        "model_name_or_path": "some/model",
+        "task_name": "MRPC",
+        "max_seq_length": 32,
+        "loss": "square",
+        "loss_k": "2",
+        "loss_M": "paper",
+        "learning_rate": 3e-4,
+        "do_train": True,
+        "output_dir": str(tmp_path / "out"),
+        "seed": 3,
+    }
+    (tmp_path / "arguments.json").write_text(json.dumps(values))
+    argv = [text for name, value in values.items() for text in (f"--{name}", str(value))]
+    from_options = parse_arguments(classes, argv)
+    from_json = parse_arguments(classes, [str(tmp_path / "arguments.json")])
+    assert from_options[:2] == from_json[:2]
+    assert from_options[2].to_dict() == from_json[2].to_dict()
+    assert from_json[1].task_name == "mrpc"
+    assert from_json[2].learning_rate == 3e-4
+    other = parse_arguments(classes, [*argv, "--seed", "4"])
+    assert other[2].to_dict() != from_json[2].to_dict()
+
+
+def test_defaults_give_way_to_options(classes: tuple[type[Any], ...], tmp_path: Path) -> None:
+    defaults = {"learning_rate": 1e-2, "max_seq_length": 40, "output_dir": str(tmp_path), "do_train": True}
+    (tmp_path / "arguments.json").write_text('{"max_seq_length": 50, "do_train": false}')
+    for argv in (["--max_seq_length", "50", "--do_train", "False"], [str(tmp_path / "arguments.json")]):
+        _, data, args = parse_arguments(classes, argv, defaults)
+        assert (data.max_seq_length, args.do_train) == (50, False)
+        assert (args.learning_rate, args.output_dir) == (1e-2, str(tmp_path))
+    _, data, args = parse_arguments(classes, [], defaults)
+    assert (data.max_seq_length, args.do_train) == (40, True)
+
+
+def test_the_process_arguments_are_taken(classes: tuple[type[Any], ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_glue.py", "--seed", "5"])
+    assert parse_arguments(classes)[2].seed == 5
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--loss", "sqare"], "did you mean 'square'"),
+        (["--loss", "crossentropy"], "did you mean 'cross_entropy'"),
+        (["--loss_k", "many"], "loss_k must be a number"),
+        (["--loss", "cross_entropy", "--loss_k", "2"], "no parameter 'k'"),
+        (["--task_name", "mrcp"], "no GLUE task"),
+        (["--task_name", "mrpc", "--train_file", "a.csv"], "exclude each other"),
+        (["--dataset_name", "a/b", "--test_file", "a.csv"], "exclude each other"),
+        (["--task_name", "mrpc", "--dataset_name", "a/b"], "exclude each other"),
+    ],
+)
+def test_values_are_refused_in_one_line(argv: list[str], message: str, refusal: Callable[..., str]) -> None:
+    found = refusal(*argv)
+    assert message in found
+    assert found.count("\n") == 1
+
+
+def test_a_table_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table("The title", {"accuracy": 0.87654321, "the model": "outputs/x", "steps": 12})
+    shown = capsys.readouterr().out
+    for text in ("The title", "accuracy", "0.8765 ", "outputs/x", " 12 "):
+        assert text in shown
+    assert "0.87654" not in shown
+
+
+def test_a_narrow_screen_cuts_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    show_table("Title", {"the same with the other loss": "accelerate launch examples/run_glue.py --loss square" * 2})
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 40
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"), [("missing_module", ""), ("soundfile", "; pip install 'hf_squareloss[audio]' brings it")]
+)
+def test_a_missing_module_is_named_with_what_brings_it(
+    module: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main() -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(sys, "argv", ["examples/run.py"])
+    with pytest.raises(SystemExit) as exit:
+        run_script(main)
+    assert str(exit.value) == f"run.py: No module named {module!r}{advice}"
+    with pytest.raises(ZeroDivisionError):  # a traceback for all else
+        run_script(lambda: 1 / 0)
+
+
+def test_a_script_leaves_no_process_group(tmp_path: Path) -> None:
+    main = f"torch.distributed.init_process_group('gloo', init_method='file://{tmp_path}/group', rank=0, world_size=1)"
+    code = [
+        "import torch",
+        "from hf_squareloss.recipes.cli import run_script",
+        f"run_script(lambda: {main})",
+        "print(torch.distributed.is_initialized())",
+    ]
+    for lines, left in ((code, "False"), ([code[0], main, code[-1]], "True")):
+        output = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, capture_output=True, text=True)
+        assert output.stdout.split()[-1] == left

@@ -1,0 +1,171 @@
+"""Signals and features become a model's inputs, and whatever is wrong is refused with the utterance's name."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+
+from hf_squareloss.recipes.ctc_data import character_tokenizer, require_frames
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder
+from hf_squareloss.recipes.speech_files import (
+    encode_text,
+    load_speech_files,
+    utterance_name,
+)
+
+RATE = 16000
+EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False)
+TOKENS: dict[str, Any] = {"unk_token": "[UNK]", "pad_token": "[PAD]", "word_delimiter_token": "|"}
+
+
+def tone(seconds: float = 0.1, rate: int = RATE, frequency: float = 440.0) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+def write(folder: Path, signals: dict[str, np.ndarray], texts: dict[str, str], kind: str = "tsv") -> str:
+    """A list and its files: names ending in .npy are arrays, others sounds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, signal in signals.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        if name.endswith(".npy"):
+            np.save(folder / name, signal)
+        else:
+            soundfile.write(folder / name, signal, RATE)
+    rows = [{"audio": name, "text": text} for name, text in texts.items()]
+    separator = {"tsv": "\t", "csv": ","}.get(kind)
+    if separator:
+        lines = [separator.join(rows[0]), *(separator.join(row.values()) for row in rows)]
+    else:
+        lines = [json.dumps(rows if kind == "json" else row) for row in (rows if kind == "jsonl" else rows[:1])]
+    file = folder / f"list.{kind}"
+    file.write_text("\n".join(lines) + "\n")
+    return str(file)
+
+
+def encoder(**changes: Any) -> SpeechEncoder:
+    tokenizer = character_tokenizer(["abc "], **TOKENS)
+    options = {"extractor": EXTRACTOR, "labels": lambda text, name: encode_text(tokenizer, text, name)}
+    return SpeechEncoder(**{**options, "input_name": "input_values", **changes})
+
+
+def refused(folder: Path, signal: np.ndarray, text: str = "ab", name: str = "x.npy", **changes: Any) -> str:
+    """What the encoder says about one utterance."""
+    splits = load_speech_files({"train": write(folder, {name: signal}, {name: text})})
+    with pytest.raises(ValueError) as error:
+        encoder(**changes).encode(splits)
+    assert f"train row 1 ({folder / name})" in str(error.value)
+    return str(error.value)
+
+
+def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Path) -> None:
+    file = write(tmp_path, {"x.wav": tone(), "x.npy": tone(rate=8000)}, {"x.wav": "ab", "x.npy": "c"})
+    rows = encoder(extractor=Wav2Vec2FeatureExtractor(sampling_rate=8000, do_normalize=False)).encode(
+        load_speech_files({"train": file})
+    )["train"]
+    assert rows["length"][:].tolist() == [800, 800]
+    np.testing.assert_allclose(rows[0]["input_values"][50:-50], rows[1]["input_values"][50:-50], atol=5e-3)
+    assert [row["labels"].tolist() for row in rows] == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("signal", "name", "message"),
+    [
+        (np.zeros(0, np.float32), "x.wav", "zero length"),
+        (np.zeros((0, 13), np.float32), "x.npy", "zero length"),
+        (np.array([0.0, np.nan, np.inf]), "x.npy", "NaN or infinite values, first at sample 1"),
+        (np.array([[0.0, 1.0], [2.0, np.inf]]), "x.npy", "NaN or infinite values, first at frame 1"),
+        (np.zeros((2, 3, 4)), "x.npy", r"features \(frames, dims\), got \(2, 3, 4\)"),
+        (np.array("text"), "x.npy", "expected a waveform"),
+    ],
+)
+def test_bad_signals_are_refused(signal: np.ndarray, name: str, message: str, tmp_path: Path) -> None:
+    assert re.search(message, refused(tmp_path, signal, name=name))
+
+
+def test_names_of_utterances() -> None:
+    assert utterance_name("train", 0, {"audio": {"path": "a.wav"}}) == "train row 1 (a.wav)"
+    assert utterance_name("test", 4, {"audio": {"path": None}}) == "test row 5"
+
+
+# ---- features -------------------------------------------------------------------------------------------------------
+def test_stored_features_are_stacked(tmp_path: Path) -> None:
+    features = np.arange(21, dtype=np.float32).reshape(7, 3)
+    file = write(tmp_path, {"x.npy": features}, {"x.npy": "ab"})
+    (row,) = encoder(extractor=None, input_name="input_features", stack=2, dims=6).encode(
+        load_speech_files({"train": file})
+    )["train"]
+    assert row["length"] == 3
+    np.testing.assert_array_equal(row["input_features"], [[*features[2 * t], *features[2 * t + 1]] for t in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dims": 80}, "expects 80 dims, got 3"),
+        ({"dims": 4, "stack": 2}, "expects 4 dims, got 3 features times 2"),
+        ({"stack": 8}, "7 frames are too few for stacks of 8"),
+        ({"max_seconds": 3.0}, "cannot be limited"),
+        ({"input_name": "input_values"}, "takes waveforms"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    assert message in refused(
+        tmp_path, np.zeros((7, 3)), **{"extractor": None, "input_name": "input_features", **changes}
+    )
+
+
+def test_waveforms_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    assert "no feature extractor" in refused(tmp_path, tone(), extractor=None, input_name="input_features")
+    assert "can be stacked" in refused(tmp_path, tone(), stack=2)
+
+
+def test_features_of_waveforms_have_their_mask_s_length(tmp_path: Path) -> None:
+    extractor = SeamlessM4TFeatureExtractor()
+    file = write(tmp_path, {"x.wav": tone(0.205)}, {"x.wav": "ab"})
+    (row,) = encoder(extractor=extractor, input_name="input_features").encode(load_speech_files({"train": file}))[
+        "train"
+    ]
+    full = extractor(tone(0.205), sampling_rate=RATE)
+    assert row["length"] == full["attention_mask"].sum() and row["input_features"].shape[1] == 160
+
+
+def test_only_training_audio_is_left_out_by_its_length(tmp_path: Path) -> None:
+    signals = {f"{i}.wav": tone(0.1 * i) for i in (1, 2, 3)}
+    file = write(tmp_path, signals, {name: "ab" * 30 if name == "3.wav" else "ab" for name in signals})
+    splits = load_speech_files({"train": file, "validation": file})
+    found = encoder(min_seconds=0.15, max_seconds=0.25).encode(splits)
+    assert (found["train"]["row"][:].tolist(), len(found["validation"])) == ([1], 3)
+    with pytest.raises(ValueError, match="no training utterance"):
+        encoder(min_seconds=0.5).encode(splits)
+    # The name is of the row in the file, not of the row that is left.
+    kept = encoder(min_seconds=0.25).encode(splits)
+    with pytest.raises(ValueError, match=r"train row 3 \(.*3.wav\): the transcript needs 60 frames"):
+        require_frames(splits, {"train": kept["train"]}, lambda lengths: lengths // 320, blank=5)
+
+
+# ---- batches --------------------------------------------------------------------------------------------------------
+def test_waveforms_are_padded() -> None:
+    rows = [
+        {"input_values": np.ones(3, np.float32), "labels": np.array([7])},
+        {"input_values": np.full(5, 2, np.float32), "labels": np.array([8, 9])},
+    ]
+    batch = SpeechCollator("input_values", pad_to_multiple_of=4)(rows)
+    assert batch["input_values"].tolist() == [[1] * 3 + [0] * 5, [2] * 5 + [0] * 3]
+    assert batch["attention_mask"].tolist() == [[1] * 3 + [0] * 5, [1] * 5 + [0] * 3]
+    assert batch["labels"].tolist() == [[7, -100], [8, 9]]
+    assert batch["labels"].dtype == torch.int64
+    assert set(SpeechCollator("input_values", attention_mask=False)([{"input_values": np.ones(3)}])) == {"input_values"}
+
+
+def test_features_are_padded() -> None:
+    rows = [{"input_features": np.ones((2, 3))}, {"input_features": np.ones((4, 3))}]
+    batch = SpeechCollator("input_features")(rows)
+    assert batch["input_features"].shape == (2, 4, 3) and batch["input_features"][0].sum() == 6
+    assert batch["attention_mask"].sum(1).tolist() == [2, 4]
+    assert "labels" not in batch

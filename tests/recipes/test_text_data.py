@@ -1,0 +1,319 @@
+"""Files and Hub-shaped data sets arrive as text, text_pair and label; what does not fit is refused by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from tiny_tokenizer import make_tokenizer
+
+from hf_squareloss.recipes.text_data import (
+    GLUE_TASKS,
+    TextData,
+    _make,
+    balanced_class_weights,
+    from_dataset_dict,
+    load_files,
+    load_glue,
+    load_named,
+    tokenize,
+    with_label_order,
+)
+
+COLUMNS = {"text": "text", "label": "label"}
+ROWS = {
+    "csv": "text,label\none two,x\nthree,y\n",
+    "tsv": "text\tlabel\none two\tx\nthree\ty\n",
+    "json": '[{"text": "one two", "label": "x"}, {"text": "three", "label": "y"}]',
+    "jsonl": '{"text": "one two", "label": "x"}\n{"text": "three", "label": "y"}\n',
+}
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., TextData]:
+    """Write each split's content into a file and load the files."""
+
+    def write_and_load(kind: str = "csv", columns: dict[str, str] = COLUMNS, **contents: str) -> TextData:
+        files = {split: tmp_path / f"{split}.{kind}" for split in contents}
+        for split, file in files.items():
+            file.write_text(contents[split], encoding="utf8")
+        return load_files({split: str(file) for split, file in files.items()}, columns)
+
+    return write_and_load
+
+
+def rows(data: TextData, split: str = "train") -> dict[str, list[Any]]:
+    return {column: list(data.splits[split][column]) for column in data.splits[split].column_names}
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ROWS)
+def test_every_kind_of_file(load: Callable[..., TextData], kind: str) -> None:
+    data = load(kind, train=ROWS[kind], validation=ROWS[kind])
+    assert set(data.splits) == {"train", "validation"}
+    assert rows(data) == rows(data, "validation") == {"text": ["one two", "three"], "label": [0, 1]}
+    assert data.label_names == ["x", "y"]
+    assert data.num_labels == 2
+    assert data.metrics == ("accuracy", "f1")
+
+
+def test_named_columns_replace_columns_of_our_names(load: Callable[..., TextData]) -> None:
+    columns = {"text": "sentence", "text_pair": "reply", "label": "text"}
+    data = load(columns=columns, train="text,sentence,reply,label\nx,one,two,9\ny,three,four,9\n")
+    assert rows(data) == {"text": ["one", "three"], "text_pair": ["two", "four"], "label": [0, 1]}
+
+
+def test_a_text_pair_is_found_by_itself(load: Callable[..., TextData]) -> None:
+    pairs = "text,text_pair,label\none,two,x\nthree,four,y\n"
+    assert rows(load(train=pairs))["text_pair"] == ["two", "four"]
+    assert "text_pair" not in rows(load(train=ROWS["csv"]))
+    with pytest.raises(ValueError, match="validation split has no column 'text_pair'"):
+        load(train=pairs, validation=ROWS["csv"])
+
+
+def test_na_and_null_are_words(load: Callable[..., TextData]) -> None:
+    assert rows(load(train="text,label\nNA,null\nnan,NA\n")) == {"text": ["NA", "nan"], "label": [1, 0]}
+
+
+def test_stray_quotes_in_tsv_and_quoted_csv(load: Callable[..., TextData]) -> None:
+    assert rows(load("tsv", train='text\tlabel\na " b\t1\n"c\t0\n'))["text"] == ['a " b', '"c']
+    assert rows(load("csv", train='text,label\n"a, ""b""",1\nc,0\n'))["text"] == ['a, "b"', "c"]
+
+
+def test_a_column_of_numbers_is_text(load: Callable[..., TextData]) -> None:
+    assert rows(load(train="text,label\n10,x\n20,y\n"))["text"] == ["10", "20"]
+
+
+def test_integer_labels_are_in_the_order_of_numbers(load: Callable[..., TextData]) -> None:
+    data = load(train="text,label\na,10\nb,9\nc,-1\n", validation="text,label\nd,9\n")
+    assert data.label_names == ["-1", "9", "10"]
+    assert rows(data)["label"] == [2, 1, 0]
+    assert rows(data, "validation")["label"] == [1]
+
+
+def test_labels_are_the_same_classes_as_numbers_and_as_words(load: Callable[..., TextData]) -> None:
+    train = '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n'
+    data = load("jsonl", train=train, validation='{"text": "c", "label": "1"}\n')
+    assert rows(data, "validation")["label"] == [1]
+
+
+def test_real_values_are_regression(load: Callable[..., TextData]) -> None:
+    data = load(train="text,label\na,1.5\nb,-0.25\n", validation="text,label\nc,2\n")
+    assert data.label_names is None
+    assert data.num_labels == 1
+    assert data.metrics == ("pearson", "spearmanr", "mse")
+    assert rows(data)["label"] == [1.5, -0.25]
+    assert rows(data, "validation")["label"] == [2.0]
+    assert data.splits["validation"].features["label"] == Value("float32")
+
+
+@pytest.mark.parametrize("content", ["text\none\ntwo\n", "text,label\none,\ntwo,\n", "text,label\none,-1\ntwo,-1\n"])
+def test_test_labels_may_be_hidden(load: Callable[..., TextData], content: str) -> None:
+    data = load(train=ROWS["csv"], test=content)
+    assert rows(data, "test") == {"text": ["one", "two"]}
+    with pytest.raises(ValueError, match="validation split has"):  # only a test split's
+        load(train=ROWS["csv"], validation=content)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl"])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_an_empty_file_is_refused(load: Callable[..., TextData], kind: str, split: str) -> None:
+    with pytest.raises(ValueError, match=f"{split} split is empty"):
+        load(kind, **{"train": ROWS[kind], split: ""})
+
+
+@pytest.mark.parametrize(("kind", "content"), [("csv", "text,label\n"), ("tsv", "text\tlabel\n\n"), ("json", "[]")])
+def test_a_file_without_rows_is_refused(load: Callable[..., TextData], kind: str, content: str) -> None:
+    with pytest.raises(ValueError, match="validation .*(is empty|no data)"):
+        load(kind, train=ROWS[kind], validation=content)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ({"train": "sentence,label\na,x\nb,y\n"}, "train split has no column 'text'; it has sentence, label"),
+        ({"train": "text,class\na,x\nb,y\n"}, "train split has no column 'label'"),
+        ({"train": ROWS["csv"], "validation": "text\na\n"}, "validation split has no column 'label'"),
+        ({"train": ROWS["csv"], "validation": "text,label\na,z\n"}, "validation .* do not have: z; known are x, y"),
+        ({"train": ROWS["csv"], "test": "text,label\na,x\nb,z\n"}, "test .* do not have: z"),
+        ({"train": "text,label\na,x\nb,\n"}, "train split has an empty label"),
+        ({"train": "text,label\na,1\nb,\nc,2\n"}, "train split has an empty label"),
+        ({"train": "text,label\na,1.5\nb,\n"}, "train split has an empty label"),
+        ({"train": "text,label\na,x\nb\n"}, "train split has an empty label"),
+        ({"train": ROWS["csv"], "validation": "text,label\na,\nb,x\n"}, "validation split has an empty label"),
+        ({"train": ROWS["csv"], "test": "text,label\na,\nb,x\n"}, "test split has an empty label"),
+        ({"train": "text,label\na,1.5\nb,2.5\n", "validation": "text,label\na,x\n"}, "validation split has x"),
+        ({"train": "text,label\na,0.0\nb,1.0\n"}, "integers or words"),
+        ({"train": "text,label\na,x\nb,y,z\n"}, "train file .* cannot be read: .*3"),
+    ],
+)
+def test_what_does_not_fit_is_refused(load: Callable[..., TextData], contents: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load("csv", **contents)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "a", "label": 1}\n{"text": "b", "label": null}\n', "empty label"),
+        ('{"text": "a", "label": 1}\n{"text": null, "label": 0}\n', "empty text"),
+        ('{"text": "a", "label": 1}\n{"text":\n', "cannot be read"),
+    ],
+)
+def test_broken_json_is_refused(load: Callable[..., TextData], content: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load("jsonl", train=content)
+
+
+def test_unknown_kinds_and_missing_files(load: Callable[..., TextData], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must end in \.csv, \.tsv, \.json, \.jsonl"):
+        load("parquet", train="")
+    with pytest.raises(ValueError, match=r"validation file .*nowhere\.csv does not exist"):
+        load_files({"validation": str(tmp_path / "nowhere.csv")}, COLUMNS)
+
+
+# ---- data sets of the Hub --------------------------------------------------------------------------------------------
+def glue(task: str) -> dict[str, Dataset]:
+    """Splits with the columns and features of nyu-mll/glue; the test labels are hidden, except in MRPC."""
+    names = {"mnli": ["entailment", "neutral", "contradiction"]}.get(task, ["no", "yes"])
+    label = Value("float32") if task == "stsb" else ClassLabel(names=names)
+    columns = GLUE_TASKS[task].columns
+    features = Features({**dict.fromkeys(columns, Value("string")), "label": label, "idx": Value("int32")})
+    labels = {"train": [0, 1, 1], "test": [-1, -1, -1]}
+    if task == "stsb":
+        labels = {"train": [5.0, 3.25, 0.0], "test": [-1.0, -1.0, -1.0]}
+    if task == "mrpc":
+        labels["test"] = [1, 0, 1]
+    splits = ["train"]
+    for split in ("validation", "test"):
+        splits += [split + suffix for suffix in (("_matched", "_mismatched") if task == "mnli" else ("",))]
+    texts = {column: [f"{column} {i}" for i in range(3)] for column in columns}
+    return {
+        split: Dataset.from_dict(
+            {**texts, "label": labels["test" if split.startswith("test") else "train"], "idx": [0, 1, 2]},
+            features=features,
+        )
+        for split in splits
+    }
+
+
+@pytest.mark.parametrize("task", GLUE_TASKS)
+def test_glue_tasks(task: str) -> None:
+    spec, raw = GLUE_TASKS[task], glue(task)
+    splits = {"train": raw["train"]}
+    for split in ("validation", "test"):
+        for suffix, ours in zip(spec.suffixes, (split, f"{split}_mm"), strict=False):
+            splits[ours] = raw[split + suffix]
+    columns = dict(zip(("text", "text_pair"), spec.columns, strict=False)) | {"label": "label"}
+    data = _make(splits, columns, spec.metrics)
+
+    both = ["text", "text_pair"] if len(spec.columns) == 2 else ["text"]
+    assert data.splits["train"].column_names == [*both, "label"]
+    assert data.splits["test"].column_names == ([*both, "label"] if task == "mrpc" else both)
+    assert rows(data)["text"] == [f"{spec.columns[0]} {i}" for i in range(3)]
+    assert rows(data)["label"] == ([5.0, 3.25, 0.0] if task == "stsb" else [0, 1, 1])
+    assert data.num_labels == {"mnli": 3, "stsb": 1}.get(task, 2)
+    expected = {"train", "validation", "test"} | ({"validation_mm", "test_mm"} if task == "mnli" else set())
+    assert set(data.splits) == expected
+    assert data.metrics == spec.metrics
+
+
+def test_names_are_refused_before_any_download() -> None:
+    with pytest.raises(ValueError, match=r"no GLUE task is called 'ax': there are cola"):
+        load_glue("ax")
+
+
+def test_a_saved_data_set_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text("sentence,kind\none,x\ntwo,y\n")
+    data = load_named(str(folder), None, {"text": "sentence", "label": "kind"})
+    assert set(data.splits) == {"train", "test"}
+    assert rows(data) == {"text": ["one", "two"], "label": [0, 1]}
+
+
+def test_a_data_set_without_our_splits_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of the splits"):
+        _make({}, COLUMNS)
+
+
+def test_labels_without_a_name_are_refused() -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])})
+    good = Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
+    unlabelled = Dataset.from_dict({"text": ["a", "b"], "label": [0, -1]}, features=features)
+    assert from_dataset_dict(DatasetDict(train=good)).label_names == ["x", "y"]
+    with pytest.raises(ValueError, match="validation split has labels outside 0 to 1: -1"):
+        from_dataset_dict(DatasetDict(train=good, validation=unlabelled))
+
+
+# ---- the order of classes, weights, tokens ---------------------------------------------------------------------------
+def test_label_order_follows_a_model(load: Callable[..., TextData]) -> None:
+    data = load(train="text,label\na,x\nb,y\nc,z\n", test="text\nd\n")
+    there = with_label_order(data, ["z", "x", "y"])
+    assert there.label_names == ["z", "x", "y"]
+    assert [there.label_names[i] for i in rows(there)["label"]] == ["x", "y", "z"]
+    assert rows(there)["text"] == ["a", "b", "c"]
+    assert rows(there, "test") == {"text": ["d"]}
+    assert with_label_order(data, ["z", "x", "other", "y"]).num_labels == 4  # a small file may lack a class
+    for unrelated in (["x", "y", "z"], ["LABEL_0", "LABEL_1", "LABEL_2"], ["x", "y"]):
+        assert with_label_order(data, unrelated) is data
+
+
+def test_label_order_leaves_real_values_alone(load: Callable[..., TextData]) -> None:
+    data = load(train="text,label\na,1.5\nb,2.5\n")
+    assert with_label_order(data, ["LABEL_0"]) is data
+
+
+def test_balanced_class_weights() -> None:
+    labels = [0, 0, 0, 1, 2, 2]
+    weights = balanced_class_weights(labels, 3)
+    assert weights == pytest.approx([6 / 9, 6 / 3, 6 / 6])
+    assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1.0)
+    assert len({round(weights[c] * labels.count(c), 9) for c in range(3)}) == 1
+    with pytest.raises(ValueError, match="class 3 has none"):
+        balanced_class_weights(labels, 4)
+
+
+def test_tokens_of_pairs(load: Callable[..., TextData]) -> None:
+    data = load(train="text,text_pair,label\none two,three,x\nfour,five,y\n", test="text,text_pair\nsix,seven\n")
+    encoded = tokenize(data, make_tokenizer(), max_length=16)
+    cls, sep = 1, 2
+    assert [list(ids) for ids in encoded["train"]["input_ids"]] == [[cls, 4, 5, sep, 6, sep], [cls, 7, sep, 8, sep]]
+    assert list(encoded["train"]["labels"]) == [0, 1]
+    assert {"text", "text_pair", "label"}.isdisjoint(encoded["train"].column_names)
+    assert "labels" not in encoded["test"].column_names
+    single = TextData({"train": data.splits["train"].remove_columns("text_pair")}, data.label_names)
+    assert list(tokenize(single, make_tokenizer(), max_length=16)["train"]["input_ids"][0]) == [cls, 4, 5, sep]
+
+
+def test_texts_are_tokenized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files loaded and tokenized again, as by another run, come from the cache; with `overwrite` they do not."""
+    calls: list[int] = []
+    tokenizer_class = type(make_tokenizer())
+    call = tokenizer_class.__call__
+
+    def counted(self: Any, texts: Any, *rest: Any, **options: Any) -> Any:
+        calls.append(len(texts))
+        return call(self, texts, *rest, **options)
+
+    monkeypatch.setattr(tokenizer_class, "__call__", counted)
+    file = tmp_path / "train.csv"
+    file.write_text(ROWS["csv"], encoding="utf8")
+    for overwrite, expected in ((False, [2]), (False, [2]), (True, [2, 2])):
+        data = load_files({"train": str(file)}, COLUMNS)
+        encoded = tokenize(data, make_tokenizer(), max_length=16, overwrite=overwrite)["train"]
+        assert [len(ids) for ids in encoded["input_ids"]] == [4, 3] and calls == expected
+
+
+def test_tokens_are_cut_and_padded(load: Callable[..., TextData]) -> None:
+    data = load(train="text,label\none two three four five,x\nsix,y\n")
+    lengths = {
+        pad: [len(ids) for ids in tokenize(data, make_tokenizer(), max_length=6, pad=pad)["train"]["input_ids"]]
+        for pad in (False, True)
+    }
+    assert lengths == {False: [6, 3], True: [6, 6]}
+    cut = tokenize(data, make_tokenizer(), max_length=4, pad=True, overwrite=True)["train"]
+    assert [list(ids) for ids in cut["input_ids"]] == [[1, 4, 5, 2], [1, 9, 2, 0]]
+    assert [list(mask) for mask in cut["attention_mask"]] == [[1, 1, 1, 1], [1, 1, 1, 0]]

@@ -1,0 +1,98 @@
+"""One optimizer step on the same examples has one gradient, however they are split over micro-batches and processes."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scaling_cases import RUNS, case_gradient, whole
+from tiny_models import relative_difference, step_gradient
+from torch import Tensor
+from transformers import Trainer
+
+TOLERANCE = 1e-5
+HELPERS = Path(__file__).parents[1] / "helpers"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def two_processes(folder: Path) -> dict[Any, Tensor]:
+    """All cases on two processes, in one launch."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    script = [str(HELPERS / "two_processes.py"), str(folder), str(folder / "gradients.pt")]
+    run = subprocess.run(
+        launch + script, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240
+    )
+    assert run.returncode == 0, run.stderr
+    written = torch.load(folder / "gradients.pt")
+    assert written["world_size"] == 2
+    return written["gradients"]
+
+
+@pytest.mark.parametrize(("family", "case"), RUNS)
+def test_accumulation(family: str, case: str, folder: Path) -> None:
+    accumulated = case_gradient(family, case, folder, batch=2, accumulate=4)
+    assert relative_difference(accumulated, whole(family, case, folder)) < TOLERANCE
+
+
+@pytest.mark.parametrize(("family", "case"), RUNS)
+def test_ragged_last_window(family: str, case: str, folder: Path) -> None:
+    ragged = case_gradient(family, case, folder, batch=4, accumulate=2, count=6)
+    assert relative_difference(ragged, whole(family, case, folder, count=6)) < TOLERANCE
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("family", "case"), RUNS)
+def test_two_processes(family: str, case: str, accumulate: int, folder: Path, two_processes: dict[Any, Tensor]) -> None:
+    assert relative_difference(two_processes[family, case, accumulate], whole(family, case, folder)) < TOLERANCE
+
+
+def test_a_batch_that_needs_scores_in_one_process(folder: Path, two_processes: dict[Any, Tensor]) -> None:
+    assert relative_difference(two_processes["twice"], whole("gpt2_causal", "square", folder)) < TOLERANCE
+
+
+def test_stock_trainer_fails_the_same_tests(folder: Path, two_processes: dict[Any, Tensor]) -> None:
+    one = step_gradient("bert", folder, batch=8, trainer=Trainer)
+    four = step_gradient("bert", folder, batch=2, accumulate=4, trainer=Trainer)
+    assert (four.norm() / one.norm()).item() == pytest.approx(4, rel=1e-3)
+    assert (two_processes["stock"].norm() / one.norm()).item() == pytest.approx(2, rel=1e-3)
+
+
+def test_stock_trainer_fails_on_ctc(folder: Path) -> None:
+    class StockMean(Trainer):
+        """The stock Trainer with the CTC reduction that most families have."""
+
+        def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
+            model.config.ctc_loss_reduction = "mean"
+            super().__init__(model, *args, **kwargs)
+
+    one, four = (step_gradient("wav2vec2_ctc", folder, batch=b, accumulate=8 // b, trainer=StockMean) for b in (8, 2))
+    assert (four.norm() / one.norm()).item() == pytest.approx(4, rel=1e-2)
+
+
+def test_a_mean_of_means_would_fail(folder: Path) -> None:
+    """The token counts differ enough among micro-batches for the wrong mean to be far off."""
+
+    class MeanOfMeans(Trainer):
+        loss_is_scaled_for_ga = False
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            return model(**inputs).loss
+
+    one, four = (
+        step_gradient("bert_tokens", folder, batch=batch, accumulate=8 // batch, trainer=MeanOfMeans)
+        for batch in (8, 2)
+    )
+    assert relative_difference(one, whole("bert_tokens", "cross_entropy", folder)) < TOLERANCE
+    assert relative_difference(four, one) > 0.01
