@@ -13,6 +13,7 @@ from statistics import mean, stdev
 from typing import Any
 
 METRICS = ("accuracy", "f1", "matthews_correlation", "pearson", "ece", "nll", "cer", "wer")
+LOWER_IS_BETTER = frozenset({"loss", "ece", "brier", "nll", "mse", "wer", "cer"})
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Row:
 def read_results(path: str | Path) -> dict[str, Any]:
     """The content of a results.json written by examples/compare_losses.py."""
     return json.loads(Path(path).read_text(encoding="utf8"))
+
+
+def metric_of(results: Mapping[str, Any]) -> str:
+    """The metric that a comparison was made for, which chose its learning rates."""
+    return results.get("metric", METRICS[0])
 
 
 def environment() -> dict[str, Any]:
@@ -81,7 +87,7 @@ def summary(results: Mapping[str, Any], part: str | None = None) -> list[Row]:
     }
     runs = [run for group in chosen.values() for run in group]
     part = part or ("test" if all("test" in run for run in runs) else "validation")
-    wanted = dict.fromkeys((results.get("metric", METRICS[0]), *METRICS))
+    wanted = dict.fromkeys((metric_of(results), *METRICS))
     names = [name for name in wanted if all(name in run[part] for run in runs)]
     rows: list[Row] = []
     for loss, group in chosen.items():

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from hf_squareloss.comparison import environment, markdown_table, read_results, spread, summary
+from hf_squareloss.comparison import (
+    LOWER_IS_BETTER,
+    METRICS,
+    environment,
+    markdown_table,
+    metric_of,
+    read_results,
+    spread,
+    summary,
+)
 
 
 def run(loss: str, rate: float, seed: int, validation: float, test: float | None = None) -> dict[str, Any]:
@@ -64,6 +73,11 @@ def test_validation_is_shown_until_every_chosen_run_was_tested() -> None:
     untested["runs"][-1].pop("test")
     assert summary(untested)[0].values["accuracy"] == (0.80, 0.79, 0.82)
     assert summary(RESULTS, "validation")[0].values["accuracy"] == (0.80, 0.79, 0.82)
+
+
+def test_the_metric_of_a_comparison_and_its_better_side() -> None:
+    assert metric_of(RESULTS) == "accuracy" and metric_of({"metric": "cer"}) == "cer"
+    assert [name for name in METRICS if name in LOWER_IS_BETTER] == ["ece", "nll", "cer", "wer"]
 
 
 def test_spread_is_mean_and_sample_deviation() -> None:
