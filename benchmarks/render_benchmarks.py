@@ -1,11 +1,13 @@
-"""The README's tables and picture of benchmarks/results.json, for render_results.py."""
+"""The tables of docs/performance.md from benchmarks/results.json, for render_results.py.
 
-from collections.abc import Callable
+A table has a column for what its rows hold, whichever losses there are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
-from pathlib import Path
 from typing import Any
 
-from hf_squareloss.losses import LOSSES
+from pictures import grown_along
 
 Results = dict[str, Any]
 SQUARE_HEAD, ON_SCORES = "linear_square_loss", "square on scores"
@@ -13,7 +15,7 @@ STOCK = "Trainer, cross-entropy"
 
 
 def tables(results: Results) -> dict[str, str]:
-    """Name of the place in the README -> its Markdown; the parts of the head must be there."""
+    """Name of the place between marks -> its Markdown; the parts of the head must be there."""
     makers: dict[str, Callable[[Results], str]] = {
         "linear_square_loss": heads,
         "given_scores": given_scores,
@@ -85,21 +87,16 @@ def growth_sentences(results: Results) -> str:
     )
 
 
-def grown_along(growth: Results) -> list[str]:
-    return [name for name, part in growth.items() if isinstance(part, dict) and "slopes" in part]
-
-
 def given_scores(results: Results) -> str:
     base = "F.cross_entropy"
-    names = [name for name in results["rows"][0]["seconds"] if name != base]
-    rows = [
-        [f"{row['items']:,}, {row['classes']:,}", f"{row['seconds'][base] * 1e6:,.0f}"]
-        + [
-            f"{row['seconds'][n] / row['seconds'][base]:.2f}, {row['peak_bytes'][n] / row['peak_bytes'][base]:.2f}"
-            for n in names
+    names = [name for name in held(row["seconds"] for row in results["rows"]) if name != base]
+    rows = []
+    for row in results["rows"]:
+        seconds, memory = row["seconds"], row["peak_bytes"]
+        ratios = [
+            f"{seconds[n] / seconds[base]:.2f}, {memory[n] / memory[base]:.2f}" if n in seconds else "" for n in names
         ]
-        for row in results["rows"]
-    ]
+        rows.append([f"{row['items']:,}, {row['classes']:,}", f"{seconds[base] * 1e6:,.0f}", *ratios])
     return f"{markdown(['N, C', f'{base}, µs', *names], rows)}\n\n{where(results)}."
 
 
@@ -147,36 +144,21 @@ def stages(results: Results) -> str:
 
 
 def ctc(results: Results) -> str:
-    rows = [[f"{row['classes']:,}"] + [f"{row['ratios'][name]:.2f}" for name in LOSSES] for row in results["rows"]]
+    names = held(row["ratios"] for row in results["rows"])
+    rows = [
+        [f"{row['classes']:,}"] + [f"{row['ratios'][name]:.2f}" if name in row["ratios"] else "" for name in names]
+        for row in results["rows"]
+    ]
     note = (
         f"Forward and backward, float32, {results['batch']} utterances of {results['frames']} frames and "
         f"{results['labels']} labels; {where(results)}."
     )
-    return f"{markdown(['classes', *LOSSES], rows)}\n\n{note}"
+    return f"{markdown(['classes', *names], rows)}\n\n{note}"
 
 
-def draw_growth(results: Results, path: Path, description: str) -> None:
-    """Seconds against classes and against tokens, both logarithmic, with the fitted slopes."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "hf_squareloss"  # the same file for the same numbers
-    import matplotlib.pyplot as plt
-
-    parts = grown_along(results)
-    figure, axes = plt.subplots(1, len(parts), figsize=(4.5 * len(parts), 3), squeeze=False)
-    for axis, along in zip(axes.flat, parts, strict=True):
-        growth = results[along]
-        for name, seconds in growth["seconds"].items():
-            axis.loglog(growth["points"], seconds, "o-", label=f"{name}, slope {growth['slopes'][name]:.2f}")
-        fixed = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in growth["fixed"].items())
-        axis.set_title(fixed, fontsize=9)
-        axis.set_xlabel(along)
-        axis.set_ylabel("seconds")
-        axis.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None, "Description": description})
-    plt.close(figure)
+def held(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Every name that one of the rows holds, in the order of the rows."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def largest_first(seconds: dict[str, float]) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, into results.json; `make docs` renders that into the README.
+"""Every benchmark, one after the other, into results.json; `make docs` renders that into docs/.
 
     python benchmarks/run_all.py
 

@@ -1,0 +1,112 @@
+"""The pictures of docs/: growth of time, and every seed of every comparison; the same file for the same numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_squareloss.comparison import LOWER_IS_BETTER, metric_of, summary
+
+Results = dict[str, Any]
+_FAR = 5.0  # a loss that is farther from better ones than this many times their width stands at the edge
+
+
+def draw_comparisons(comparisons: Sequence[Results], path: Path, description: str) -> None:
+    """One panel per comparison: a row per loss, a dot per seed and a bar for the mean."""
+    plt = _pyplot()
+    columns = min(2, len(comparisons))
+    rows_of_panels = -(-len(comparisons) // columns)
+    height = 0.9 + 0.32 * max(len(results["chosen"]) for results in comparisons)
+    figure, axes = plt.subplots(rows_of_panels, columns, figsize=(5 * columns, height * rows_of_panels), squeeze=False)
+    for axis in axes.flat[len(comparisons) :]:
+        axis.set_axis_off()
+    losses = dict.fromkeys(loss for results in comparisons for loss in results["chosen"])
+    colors = {loss: f"C{place}" for place, loss in enumerate(losses)}
+    for axis, results in zip(axes.flat, comparisons, strict=False):
+        metric = metric_of(results)
+        values = {row.loss: row.values[metric] for row in summary(results)}
+        _draw_panel(axis, values, colors, lower_is_better=metric in LOWER_IS_BETTER)
+        axis.set_xlabel(f"{metric} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)", fontsize=9)
+        axis.set_title(results["title"], fontsize=10)
+    _save(figure, path, description)
+
+
+def _draw_panel(
+    axis: Any, values: Mapping[str, Sequence[float]], colors: Mapping[str, str], *, lower_is_better: bool
+) -> None:
+    far = outlying(values, lower_is_better=lower_is_better)
+    shown = [value for loss, of_loss in values.items() if loss not in far for value in of_loss]
+    margin = 0.08 * (max(shown) - min(shown) or abs(max(shown)))
+    low, high = min(shown) - margin, max(shown) + margin
+    edge, toward = (high, 1) if lower_is_better else (low, -1)
+    for position, (loss, of_loss) in enumerate(values.items()):
+        color, mean = colors[loss], sum(of_loss) / len(of_loss)
+        if loss in far:  # it would flatten the others
+            tail = edge - toward * 0.08 * (high - low)
+            axis.annotate("", (edge, position), (tail, position), arrowprops={"arrowstyle": "->", "color": color})
+            aligned = "right" if toward > 0 else "left"
+            axis.text(tail, position, f" {mean:.3g}, off the scale ", color=color, fontsize=8, ha=aligned, va="center")
+        else:
+            axis.plot(of_loss, [position] * len(of_loss), "o", color=color, alpha=0.6)
+            axis.vlines(mean, position - 0.3, position + 0.3, color=color)
+    axis.set_xlim(low, high)
+    axis.set_ylim(len(values) - 0.5, -0.5)
+    axis.set_yticks(range(len(values)), [loss.replace("_", "-") for loss in values])
+    axis.locator_params(axis="x", nbins=5)
+
+
+def outlying(values: Mapping[str, Sequence[float]], *, lower_is_better: bool) -> set[str]:
+    """The losses so much worse than two better ones that they would flatten a picture of all."""
+    means = {loss: sum(of_loss) / len(of_loss) for loss, of_loss in values.items()}
+    ordered = sorted(values, key=lambda loss: means[loss] if lower_is_better else -means[loss])
+    shown = [value for loss in ordered[:2] for value in values[loss]]
+    for place, loss in enumerate(ordered[2:], start=2):
+        low, high = min(shown), max(shown)
+        distance = max(means[loss] - high, low - means[loss])
+        if distance > _FAR * max(high - low, 0.01 * abs(high)):
+            return set(ordered[place:])
+        shown += values[loss]
+    return set()
+
+
+def draw_growth(results: Results, path: Path, description: str) -> None:
+    """Seconds against classes and against tokens, both logarithmic, with the fitted slopes."""
+    plt = _pyplot()
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    parts = grown_along(results)
+    figure, axes = plt.subplots(1, len(parts), figsize=(4.5 * len(parts), 3.2), squeeze=False)
+    for axis, along in zip(axes.flat, parts, strict=True):
+        growth = results[along]
+        for name, seconds in growth["seconds"].items():
+            axis.loglog(growth["points"], seconds, "o-", label=f"{name}, slope {growth['slopes'][name]:.2f}")
+        fixed = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in growth["fixed"].items())
+        axis.set_title(fixed, fontsize=9)
+        axis.set_xticks(growth["points"], [f"{point:,}" for point in growth["points"]], fontsize=8)
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel(along)
+        axis.set_ylabel("seconds (lower is better)")
+        axis.legend(fontsize=8)
+    _save(figure, path, description)
+
+
+def grown_along(growth: Results) -> list[str]:
+    """The names of what was made larger, in the order of the results."""
+    return [name for name, part in growth.items() if isinstance(part, dict) and "slopes" in part]
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "hf_squareloss"  # the same file for the same numbers
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _save(figure: Any, path: Path, description: str) -> None:
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None, "Description": description})
+    _pyplot().close(figure)

@@ -1,0 +1,242 @@
+"""README and docs: their Python runs as pasted, their command lines parse, their links and quoted messages exist."""
+
+import ast
+import importlib
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from accelerate.commands.launch import launch_command_parser
+from example_scripts import load_example
+
+from hf_squareloss import SquareLossTrainingArguments
+from hf_squareloss.comparison import LOWER_IS_BETTER, metric_of, read_results, summary
+from hf_squareloss.recipes.cli import parse_arguments
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+
+
+class Block(NamedTuple):
+    code: str
+    line: int
+    reason_not_to_run: str | None
+
+
+def blocks(page: Path, language: str) -> list[Block]:
+    text = page.read_text(encoding="utf8")
+    pattern = rf"(?:<!-- no-run: (.*?) -->\n)?```{language}\n(.*?)```"
+    found = re.finditer(pattern, text, re.DOTALL)
+    return [Block(match[2], text.count("\n", 0, match.start(2)) + 1, match[1]) for match in found]
+
+
+def commands(language: str = "bash") -> Iterator[list[str]]:
+    """Every command line as words; a shell's variables are 1, and what a scheduler runs is a line of its own."""
+    lines = "\n".join(block.code for page in PAGES for block in blocks(page, language)).replace("\\\n", " ")
+    for line in re.sub(r"\$\(\(.*?\)\)|\$\(.*?\)|\$\w+", "1", lines).splitlines():
+        words = shlex.split(line, comments=True)
+        if "-c" in words:
+            words = shlex.split(words[words.index("-c") + 1])
+        if words:
+            yield [word for word in words if not re.fullmatch(r"[A-Z_]+=\w+|\.\.\.", word)]
+
+
+def run_blocks(page: Path) -> dict[str, Any]:
+    """The names that a page's blocks leave, run one after the other in a module of their own."""
+    module = ModuleType(f"page_{page.stem}")
+    sys.modules[module.__name__] = module  # where dataclasses look for it
+    try:
+        for block in blocks(page, "python"):
+            if block.reason_not_to_run is None:
+                code = "\n" * (block.line - 1) + block.code
+                exec(compile(code, str(page), "exec"), vars(module))
+    finally:
+        del sys.modules[module.__name__]
+    return vars(module)
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning")  # as any Trainer's on a CPU
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem)
+def test_python_blocks_run_as_pasted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(page)
+    if page.stem == "README":
+        right = names["probabilities"].argmax(-1) == torch.tensor([row["labels"] for row in names["data"][384:]])
+        assert right.float().mean() > 0.9
+    if page.stem == "migration":
+        assert names["stock"] == pytest.approx(4.0, rel=1e-4) and names["ours"] == pytest.approx(1.0, rel=1e-4)
+        assert sum(bool(line.strip()) for line in blocks(page, "python")[0].code.splitlines()) == 20
+
+
+def test_a_broken_block_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Text.\n\n```python\nx = 1\n```\n\n```python\nprint(x + no_such_name)\n```\n")
+    with pytest.raises(NameError, match="no_such_name") as error:
+        run_blocks(page)
+    assert error.traceback[-1].lineno == 7  # counted from 0: its own line of the page
+
+
+def test_blocks_that_do_not_run_are_few_and_compile() -> None:
+    left_out = [block for page in PAGES for block in blocks(page, "python") if block.reason_not_to_run is not None]
+    assert 0 < len(left_out) <= 4
+    for block in left_out:
+        ast.parse(block.code)
+        assert block.reason_not_to_run
+
+
+def test_readme_is_short_and_leads_everywhere() -> None:
+    text = PAGES[0].read_text(encoding="utf8")
+    assert len(text.splitlines()) <= 160
+    home = PROJECT["urls"]["Repository"]
+    raw = home.replace("github.com", "raw.githubusercontent.com")
+    for link in re.findall(r"\]\((.*?)\)", text):
+        assert link.startswith("https://"), f"{link} would lead nowhere from the package index"
+        for prefix in (f"{home}/blob/main/", f"{raw}/main/"):
+            if link.startswith(prefix):
+                assert (ROOT / link.removeprefix(prefix)).is_file(), link
+    pages = {page.stem for page in PAGES[2:]} - {"index"}
+    assert pages == set(re.findall(r"\| \[.*?\]\(\S*/docs/(\w+)\.md\)", text))
+
+
+def test_links_of_the_docs_lead_to_files() -> None:
+    home = PROJECT["urls"]["Repository"]
+    for page in PAGES[1:]:
+        for link in re.findall(r"\]\((.*?)\)", page.read_text(encoding="utf8")):
+            ours = re.match(rf"{home}/(?:blob|tree)/main/(.*)", link)
+            if ours or not link.startswith("https://"):
+                assert (ROOT / ours[1] if ours else page.parent / link.split("#")[0]).exists(), f"{page.name}: {link}"
+
+
+def parse_command(words: list[str]) -> str:
+    """Parse one command line by the parser of what it runs; the name of that. Refuses what it does not know."""
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
+        return "make"
+    if words[:2] == ["pip", "install"]:
+        (target,) = [word for word in words[2:] if not word.startswith("-")]
+        wanted = re.fullmatch(r"\.(?:\[(.*)\])?", target)
+        assert wanted and set((wanted[1] or "").split(",")) <= {"", *PROJECT["optional-dependencies"]}, target
+        return "pip"
+    if words[:2] == ["accelerate", "launch"]:
+        return parse_launch(words[2:])
+    if words[0] == "python" and words[1] == "examples/compare_losses.py":
+        _, shared = load_example("compare_losses").parse(words[2:])
+        parse_script("run_glue", [*shared, "--output_dir", "x"])
+        return "compare_losses"
+    if words[0] == "python" and words[1] == "examples/speechbrain/train.py":
+        known = (ROOT / words[2]).read_text()
+        assert all(f"\n{word[2:]}:" in known for word in words[3:] if word.startswith("--")), words
+        return "speechbrain"
+    if words[0] == "python" and words[1] == "benchmarks/run_all.py":
+        given = {word[2:] for word in words[2:] if word.startswith("--")}
+        assert given <= {"rounds", "threads", "output", "quick", *importlib.import_module("run_glue_stages").OPTIONS}
+        return "run_all"
+    if words[0] == ".venv/bin/pytest":
+        file, _, function = words[1].partition("::")
+        assert (ROOT / file).exists() and (not function or f"\ndef {function}(" in (ROOT / file).read_text()), words
+        return "pytest"
+    raise AssertionError(f"no parser is known for {' '.join(words)}")
+
+
+def parse_launch(words: list[str]) -> str:
+    place = next(i for i, word in enumerate(words) if word.startswith("examples/"))
+    parsed = launch_command_parser().parse_args([*words[:place], "script.py"])
+    assert parsed.training_script == "script.py" and (ROOT / words[place]).is_file()
+    parse_script(Path(words[place]).stem, words[place + 1 :])
+    return Path(words[place]).stem
+
+
+def parse_script(name: str, options: list[str]) -> None:
+    module = load_example(name)
+    if name == "run_glue_no_trainer":
+        module.parse(options)
+        return
+    arguments = vars(module).get("TrainingArguments", SquareLossTrainingArguments)
+    own = [word for word in options if word != "--push_to_hub"]  # which asks the Hub at once
+    parse_arguments((module.ModelArguments, module.DataArguments, arguments), [*own, "--use_cpu", "--output_dir", "x"])
+
+
+def test_command_lines_parse() -> None:
+    seen = [parse_command(words) for words in commands()]
+    assert seen.count("run_glue") >= 8 and seen.count("make") >= 4
+    assert {"run_speech_recognition_ctc", "run_speech_recognition_seq2seq", "run_glue_no_trainer"} <= set(seen)
+    assert {"compare_losses", "speechbrain", "run_all", "pip"} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make no_such_target",
+        "pip install .[no_such_extra]",
+        "accelerate launch examples/run_glue.py --no_such_option 1",
+        "accelerate launch --no_such_option 1 examples/run_glue.py",
+        "accelerate launch examples/run_glue.py --loss no_such_loss",
+        "python examples/compare_losses.py --no_such_option 1 --output_dir x -- --train_file a.tsv",
+        "python examples/compare_losses.py --output_dir x -- --no_such_option 1",
+        "python examples/speechbrain/train.py examples/speechbrain/hparams/train.yaml --no_such_option 1",
+        "python benchmarks/run_all.py --no_such_option 1",
+        ".venv/bin/pytest tests/test_documentation.py::test_no_such_test",
+        "no_such_command",
+    ],
+)
+def test_a_wrong_command_line_is_noticed(line: str) -> None:
+    with pytest.raises((SystemExit, ValueError, AssertionError)):
+        parse_command(line.split())
+
+
+def messages() -> str:
+    """All text that the package and the examples can print, with {} for values."""
+    texts = []
+    for path in [*(ROOT / "hf_squareloss").rglob("*.py"), *(ROOT / "examples").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_quoted_messages_are_the_packages_own() -> None:
+    page = (ROOT / "docs/limits.md").read_text(encoding="utf8")
+    quoted = re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE)
+    assert len(quoted) > 30
+    there = messages()
+    assert [message for message in quoted if message not in there] == []
+    assert "no such message of ours" not in messages()
+
+
+def test_what_the_readme_says_of_the_losses_is_true_of_the_results() -> None:
+    """Speech: the square loss's mean is lower, no p below .05. Texts: no p below .05."""
+    speech = texts = 0
+    for path in (ROOT / "model_cards").glob("*/results.json"):
+        results = read_results(path)
+        metric, rows = metric_of(results), {row.loss: row for row in summary(results)}
+        if not {"cross_entropy", "square"} <= rows.keys():
+            continue
+        ours, other = rows["square"], rows["cross_entropy"]
+        assert ours.p_value is None or ours.p_value > 0.05, f"{path.parent.name}: say so"
+        if metric in LOWER_IS_BETTER:
+            speech += 1
+            assert sum(ours.values[metric]) < sum(other.values[metric]), f"{path.parent.name}: say so"
+        else:
+            texts += 1
+    assert speech > 1 and texts > 1
+
+
+def test_the_reference_names_every_public_room() -> None:
+    named = set(re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text(encoding="utf8"), re.MULTILINE))
+    public = {
+        f"hf_squareloss.{path.relative_to(ROOT / 'hf_squareloss').with_suffix('').as_posix().replace('/', '.')}"
+        for path in (ROOT / "hf_squareloss").rglob("[a-z]*.py")
+        if "recipes" not in path.parts
+    }
+    public |= {f"hf_squareloss.{path.parent.name}" for path in (ROOT / "hf_squareloss").glob("*/_[a-z]*.py")}
+    assert named == public
