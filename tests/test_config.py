@@ -110,7 +110,8 @@ def test_plain_pipeline(tmp_path: Path) -> None:
         model = AutoModelForSequenceClassification.from_pretrained(save(tmp_path / loss, loss)).eval()
         with torch.no_grad():
             scores = model(**tokenizer("one two three", return_tensors="pt")).logits[0]
-        [shown] = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)("one two three")
+        classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
+        [shown] = classify("one two three")
         values = {row["label"]: row["score"] for row in shown}
         expected = scores if loss == "square" else scores.softmax(-1)
         assert [values[f"LABEL_{c}"] for c in range(CLASSES)] == pytest.approx(expected.tolist(), rel=1e-5)

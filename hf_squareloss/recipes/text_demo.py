@@ -125,7 +125,7 @@ def _encoder_of_the_hub() -> Path | None:
     """The folder in the Hub's cache; None where it is not there and cannot be put there now."""
     from huggingface_hub import constants, snapshot_download
 
-    files = list(_ENCODER_FILES)
+    files: Any = list(_ENCODER_FILES)  # declared as list[str] | str, which a list of literals is not
     try:
         folder = Path(snapshot_download(ENCODER, allow_patterns=files, local_files_only=True))
         if all((folder / file).is_file() for file in files):

@@ -204,8 +204,8 @@ def test_balanced_class_weights_are_in_the_order_of_the_model(
         *[*SHORT, "--train_file", str(tmp_path / "train.tsv"), "--class_weights", "balanced"],
         *["--model_name_or_path", str(tmp_path / "turned"), "--tokenizer_name", model],
     )
-    good, bad = load_loss(tmp_path / "out").class_weights or ()
-    assert good < 1 < bad
+    weights = load_loss(tmp_path / "out").class_weights
+    assert weights is not None and weights[0] < 1 < weights[1]
 
 
 def test_only_so_many_samples(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_predictions_are_in_the_order_of_the_rows(learnt: dict[str, Path], files
 
 
 def test_the_pipeline_of_the_saved_model_gives_the_same_transcripts(learnt: dict[str, Path], files: list[str]) -> None:
-    recognise = pipeline("automatic-speech-recognition", model=str(learnt["square"]), device="cpu")
+    recognise: Any = pipeline("automatic-speech-recognition", model=str(learnt["square"]), device="cpu")
     assert isinstance(AutoProcessor.from_pretrained(learnt["square"]).feature_extractor, Wav2Vec2FeatureExtractor)
     for (path, _), expected in zip(rows_of(files, "test")[:8], predictions(learnt["square"])[:8], strict=True):
         signal, rate = soundfile.read(path, dtype="float32")
@@ -418,8 +418,8 @@ def test_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytes
     assert rows["the model"] == "outputs/speech-demo-square"
     assert re.search(r"accelerate launch \S*run_speech_recognition_ctc.py --loss cross_entropy$", shown, re.MULTILINE)
 
-    recognise = pipeline("automatic-speech-recognition", model=rows["the model"], device="cpu")
-    test = few_tones()["test"]
+    recognise: Any = pipeline("automatic-speech-recognition", model=rows["the model"], device="cpu")
+    test: Any = few_tones()["test"]
     for row, expected in zip(test, predictions(tmp_path / rows["the model"]), strict=True):
         signal, rate = read_audio(row["audio"])
         inputs = {"raw": resample(signal, rate or 0, 16000), "sampling_rate": 16000}

@@ -30,7 +30,7 @@ SMALL = {
     **{"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2},
     **{"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "dropout": 0.0, "max_target_positions": 24},
 }
-WHISPER = {**SMALL, "d_model": 64, "num_mel_bins": 16, "max_source_positions": 50}
+WHISPER: dict[str, Any] = {**SMALL, "d_model": 64, "num_mel_bins": 16, "max_source_positions": 50}
 SPEECH2TEXT = {
     **{**SMALL, "d_model": 16, "input_feat_per_channel": 8, "conv_channels": 16, "max_source_positions": 200},
     **{"activation_dropout": 0.0, "vocab_size": 12, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
@@ -185,7 +185,7 @@ def test_test_lists_without_texts(
 def make_model(family: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     if family == "whisper":
-        special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 3}
+        special: dict[str, Any] = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 3}
         config = tf.WhisperConfig(**WHISPER, vocab_size=12, **special, begin_suppress_tokens=None)
         model: Any = tf.WhisperForConditionalGeneration(config)
     else:
@@ -349,7 +349,7 @@ def save_multilingual_whisper(folder: Path) -> str:
     special = ["<|startoftranscript|>", *languages, *tasks, "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
     vocabulary = {token: i for i, token in enumerate([*"abc\u0120", "<|pad|>", "<|endoftext|>", *special])}
     tokenizer = tf.WhisperTokenizer(vocab=vocabulary, merges=[], pad_token="<|pad|>", additional_special_tokens=special)
-    ids = tokenizer.convert_tokens_to_ids
+    ids: Any = tokenizer.convert_tokens_to_ids
     config = tf.WhisperConfig(
         **WHISPER,
         vocab_size=len(tokenizer),

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import deepspeed
 import torch
@@ -31,11 +32,13 @@ if __name__ == "__main__":
         )
         trainer.train()
         # With ACCELERATE_USE_CPU set, accelerate 1.15 falls back to DDP without a word.
-        assert trainer.is_deepspeed_enabled and trainer.model_wrapped.zero_optimization_stage() == stage
+        engine: Any = trainer.model_wrapped
+        assert trainer.is_deepspeed_enabled and engine.zero_optimization_stage() == stage
+        model: Any = trainer.model
         if stage == 3:
-            with deepspeed.zero.GatheredParameters(list(trainer.model.parameters())):
-                weights = flat_weights(trainer.model)
+            with deepspeed.zero.GatheredParameters(list(model.parameters())):
+                weights = flat_weights(model)
         else:
-            weights = flat_weights(trainer.model)
+            weights = flat_weights(model)
         torch.save(weights, folder / f"zero{stage}.pt")
     torch.distributed.destroy_process_group()

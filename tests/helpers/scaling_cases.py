@@ -25,7 +25,7 @@ PLAIN = ("cross_entropy", "square", "squentropy")
 RUNS = [(family, case) for family in FAMILIES for case in CASES if case in PLAIN or family == "bert_tokens"]
 
 
-def case_gradient(family: str, case: str, folder: Any, **sizes: int) -> Tensor | None:
+def case_gradient(family: str, case: str, folder: Any, **sizes: Any) -> Tensor | None:
     """None for the cases that are not tried on this family."""
     if (family, case) not in RUNS:
         return None
@@ -38,7 +38,9 @@ def case_gradient(family: str, case: str, folder: Any, **sizes: int) -> Tensor |
 class TwiceInOneProcess(GPT2LMHeadModel):
     """Calls its output layer twice, in training in the second process: that one alone cannot do without scores."""
 
-    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+    def forward(  # type: ignore[override]
+        self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any
+    ) -> Any:
         outputs = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
         if self.training and torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
             self.lm_head(torch.zeros(1, 1, self.config.n_embd))

@@ -176,13 +176,13 @@ def step_gradient(
 class WithoutScores(SquareLossTrainer):
     """Refuses to fall back to scores in training."""
 
-    def _find_linear_head(self, *args: Any) -> LinearHead:
+    def _find_linear_head(self, *args: Any) -> LinearHead:  # type: ignore[override]
         found = super()._find_linear_head(*args)
         assert found is not None
         return found
 
     def _loss_from_outputs(self, outputs: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if self.model.training:
+        if self.model is not None and self.model.training:
             assert outputs["logits"].shape[:2] == (1, 1)
         return super()._loss_from_outputs(outputs, *args, **kwargs)
 

@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast  # type: ignore[attr-defined]
 
 GOOD = ["fine", "superb", "lovely", "bright", "warm", "clever"]
 BAD = ["dull", "awful", "grim", "cold", "weak", "clumsy"]
@@ -30,7 +30,7 @@ def save_tiny_model(folder: Path, num_labels: int = 2) -> Path:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,
-        num_labels=num_labels,
+        num_labels=num_labels,  # type: ignore[call-arg]
         hidden_dropout_prob=0.1,  # so that the seed matters
         attention_probs_dropout_prob=0.0,
     )

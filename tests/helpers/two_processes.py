@@ -1,6 +1,7 @@
 """Run by test_scaling.py under torchrun: the gradients of every case on two processes, written by the first."""
 
 import sys
+from typing import Any
 
 import torch
 from scaling_cases import CASES, FAMILIES, case_gradient, twice_in_one_process
@@ -13,7 +14,7 @@ from hf_squareloss.recipes.cli import run_script
 def main() -> None:
     torch.set_num_threads(1)
     folder, out = sys.argv[1:]
-    gradients = {
+    gradients: dict[Any, Any] = {
         (family, case, accumulate): case_gradient(family, case, folder, batch=4 // accumulate, accumulate=accumulate)
         for family in FAMILIES
         for case in CASES

@@ -75,8 +75,8 @@ CLASSES: dict[str, tuple[Callable[..., float], Callable[..., float]]] = {
 }
 VALUES: dict[str, tuple[Callable[..., float], Callable[..., float]]] = {
     "mse": (mse, lambda p, y: sklearn_metrics.mean_squared_error(y, p)),
-    "pearson": (pearson, lambda p, y: stats.pearsonr(p, y).statistic),
-    "spearmanr": (spearman, lambda p, y: stats.spearmanr(p, y).statistic),
+    "pearson": (pearson, lambda p, y: stats.pearsonr(p, y).statistic),  # type: ignore[attr-defined]
+    "spearmanr": (spearman, lambda p, y: stats.spearmanr(p, y).statistic),  # type: ignore[attr-defined]
 }
 
 
@@ -107,7 +107,7 @@ def test_metrics_of_values(name: str) -> None:
 def test_f1_of_three_classes_is_the_macro_mean_where_only_two_occur() -> None:
     p, y = [0, 0, 0, 1], [0, 0, 1, 1]
     found = TextClassificationMetric(["f1"], num_classes=3).compute(predictions=p, references=y)
-    assert found == {"f1": pytest.approx(mean([f1_of(0, p, y), f1_of(1, p, y)]))}
+    assert found is not None and found == {"f1": pytest.approx(mean([f1_of(0, p, y), f1_of(1, p, y)]))}
     assert found["f1"] != pytest.approx(compute("f1", p, y))
 
 
@@ -181,7 +181,7 @@ def test_error_rates_are_edits_over_the_length_of_the_references(seed: int) -> N
     pairs = list(zip(p, y, strict=True))
     wer = sum(edits(a.split(), b.split()) for a, b in pairs) / sum(len(b.split()) for b in y)
     cer = sum(edits(a, b) for a, b in pairs) / sum(len(b) for b in y)
-    assert found == {"wer": pytest.approx(wer), "cer": pytest.approx(cer)}
+    assert found is not None and found == {"wer": pytest.approx(wer), "cer": pytest.approx(cer)}
     assert 0 < found["cer"] != found["wer"] > 0
     assert SpeechRecognitionMetric(["wer"]).compute(predictions=y, references=y) == {"wer": 0.0}
 

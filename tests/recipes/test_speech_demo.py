@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_durations_and_levels() -> None:
 
 
 def test_the_splits_are_wav_files_and_keys() -> None:
-    splits = dial_tones(0, SIZES)
+    splits: dict[str, Any] = dict(dial_tones(0, SIZES))
     assert {name: len(rows) for name, rows in splits.items()} == SIZES
     for rows in splits.values():
         for row in rows:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def refused(folder: Path, signal: np.ndarray, text: str = "ab", name: str = "x.n
 
 def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Path) -> None:
     file = write(tmp_path, {"x.wav": tone(), "x.npy": tone(rate=8000)}, {"x.wav": "ab", "x.npy": "c"})
-    rows = encoder(extractor=Wav2Vec2FeatureExtractor(sampling_rate=8000, do_normalize=False)).encode(
+    rows: Any = encoder(extractor=Wav2Vec2FeatureExtractor(sampling_rate=8000, do_normalize=False)).encode(
         load_speech_files({"train": file})
     )["train"]
     assert rows["length"][:].tolist() == [800, 800]
@@ -97,9 +98,10 @@ def test_names_of_utterances() -> None:
 def test_stored_features_are_stacked(tmp_path: Path) -> None:
     features = np.arange(21, dtype=np.float32).reshape(7, 3)
     file = write(tmp_path, {"x.npy": features}, {"x.npy": "ab"})
-    (row,) = encoder(extractor=None, input_name="input_features", stack=2, dims=6).encode(
+    rows: Any = encoder(extractor=None, input_name="input_features", stack=2, dims=6).encode(
         load_speech_files({"train": file})
     )["train"]
+    (row,) = rows
     assert row["length"] == 3
     np.testing.assert_array_equal(row["input_features"], [[*features[2 * t], *features[2 * t + 1]] for t in range(3)])
 
@@ -128,9 +130,9 @@ def test_waveforms_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_features_of_waveforms_have_their_mask_s_length(tmp_path: Path) -> None:
     extractor = SeamlessM4TFeatureExtractor()
     file = write(tmp_path, {"x.wav": tone(0.205)}, {"x.wav": "ab"})
-    (row,) = encoder(extractor=extractor, input_name="input_features").encode(load_speech_files({"train": file}))[
-        "train"
-    ]
+    splits = load_speech_files({"train": file})
+    rows: Any = encoder(extractor=extractor, input_name="input_features").encode(splits)["train"]
+    (row,) = rows
     full = extractor(tone(0.205), sampling_rate=RATE)
     assert row["length"] == full["attention_mask"].sum() and row["input_features"].shape[1] == 160
 
@@ -139,7 +141,7 @@ def test_only_training_audio_is_left_out_by_its_length(tmp_path: Path) -> None:
     signals = {f"{i}.wav": tone(0.1 * i) for i in (1, 2, 3)}
     file = write(tmp_path, signals, {name: "ab" * 30 if name == "3.wav" else "ab" for name in signals})
     splits = load_speech_files({"train": file, "validation": file})
-    found = encoder(min_seconds=0.15, max_seconds=0.25).encode(splits)
+    found: dict[str, Any] = dict(encoder(min_seconds=0.15, max_seconds=0.25).encode(splits))
     assert (found["train"]["row"][:].tolist(), len(found["validation"])) == ([1], 3)
     with pytest.raises(ValueError, match="no training utterance"):
         encoder(min_seconds=0.5).encode(splits)
@@ -151,7 +153,7 @@ def test_only_training_audio_is_left_out_by_its_length(tmp_path: Path) -> None:
 
 # ---- batches --------------------------------------------------------------------------------------------------------
 def test_waveforms_are_padded() -> None:
-    rows = [
+    rows: list[Mapping[str, Any]] = [
         {"input_values": np.ones(3, np.float32), "labels": np.array([7])},
         {"input_values": np.full(5, 2, np.float32), "labels": np.array([8, 9])},
     ]
@@ -164,7 +166,7 @@ def test_waveforms_are_padded() -> None:
 
 
 def test_features_are_padded() -> None:
-    rows = [{"input_features": np.ones((2, 3))}, {"input_features": np.ones((4, 3))}]
+    rows: list[Mapping[str, Any]] = [{"input_features": np.ones((2, 3))}, {"input_features": np.ones((4, 3))}]
     batch = SpeechCollator("input_features")(rows)
     assert batch["input_features"].shape == (2, 4, 3) and batch["input_features"][0].sum() == 6
     assert batch["attention_mask"].sum(1).tolist() == [2, 4]

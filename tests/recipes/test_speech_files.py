@@ -71,7 +71,7 @@ def refused(folder: Path, signal: np.ndarray, text: str = "ab", name: str = "x.n
 def test_lists_of_files(kind: str, tmp_path: Path) -> None:
     signals = {"a/one.wav": tone(), "two.flac": tone(0.2)}
     file = write(tmp_path, signals, {"a/one.wav": "NA", "two.flac": "two words"}, kind)
-    rows = load_speech_files({"train": file})["train"]
+    rows: Any = load_speech_files({"train": file})["train"]
     assert rows["text"][:] == ["NA", "two words"]  # "NA" is a word
     for row, signal in zip(rows, signals.values(), strict=True):
         found, rate = read_audio(row["audio"])
@@ -83,7 +83,8 @@ def test_absolute_paths_and_other_column_names(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", {"x.wav": tone()}, {"x.wav": "x"})
     (tmp_path / "list.csv").write_text(f'file,words,speaker\n"{tmp_path / "elsewhere" / "x.wav"}","a, b",7\n')
     columns = {"audio_column": "file", "text_column": "words"}
-    (row,) = load_speech_files({"train": str(tmp_path / "list.csv")}, **columns)["train"]
+    rows: Any = load_speech_files({"train": str(tmp_path / "list.csv")}, **columns)["train"]
+    (row,) = rows
     assert row["text"] == "a, b" and len(read_audio(row["audio"])[0]) == len(tone())
 
 

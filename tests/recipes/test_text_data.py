@@ -180,7 +180,7 @@ def glue(task: str) -> dict[str, Dataset]:
     label = Value("float32") if task == "stsb" else ClassLabel(names=names)
     columns = GLUE_TASKS[task].columns
     features = Features({**dict.fromkeys(columns, Value("string")), "label": label, "idx": Value("int32")})
-    labels = {"train": [0, 1, 1], "test": [-1, -1, -1]}
+    labels: dict[str, Any] = {"train": [0, 1, 1], "test": [-1, -1, -1]}
     if task == "stsb":
         labels = {"train": [5.0, 3.25, 0.0], "test": [-1.0, -1.0, -1.0]}
     if task == "mrpc":
@@ -243,17 +243,18 @@ def test_labels_without_a_name_are_refused() -> None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])})
     good = Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
     unlabelled = Dataset.from_dict({"text": ["a", "b"], "label": [0, -1]}, features=features)
-    assert from_dataset_dict(DatasetDict(train=good)).label_names == ["x", "y"]
+    assert from_dataset_dict(DatasetDict({"train": good})).label_names == ["x", "y"]
     with pytest.raises(ValueError, match="validation split has labels outside 0 to 1: -1"):
-        from_dataset_dict(DatasetDict(train=good, validation=unlabelled))
+        from_dataset_dict(DatasetDict({"train": good, "validation": unlabelled}))
 
 
 # ---- the order of classes, weights, tokens ---------------------------------------------------------------------------
 def test_label_order_follows_a_model(load: Callable[..., TextData]) -> None:
     data = load(train="text,label\na,x\nb,y\nc,z\n", test="text\nd\n")
     there = with_label_order(data, ["z", "x", "y"])
-    assert there.label_names == ["z", "x", "y"]
-    assert [there.label_names[i] for i in rows(there)["label"]] == ["x", "y", "z"]
+    names = there.label_names
+    assert names is not None and names == ["z", "x", "y"]
+    assert [names[i] for i in rows(there)["label"]] == ["x", "y", "z"]
     assert rows(there)["text"] == ["a", "b", "c"]
     assert rows(there, "test") == {"text": ["d"]}
     assert with_label_order(data, ["z", "x", "other", "y"]).num_labels == 4  # a small file may lack a class
