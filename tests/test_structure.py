@@ -57,7 +57,9 @@ def files(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", files("hf_squareloss", "examples"), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", files("hf_squareloss", "examples", "benchmarks"), ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_imports_point_one_way(path: Path) -> None:
     assert faults(path, path.read_text(encoding="utf8")) == []
 

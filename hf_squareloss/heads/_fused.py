@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from hf_squareloss.config import base_model
 from hf_squareloss.heads._families import decoder_inputs, masks_decoder_by_labels
 from hf_squareloss.heads._head import Head
-from hf_squareloss.losses import Loss, in_float16_on_accelerator
+from hf_squareloss.losses import Form, Loss, in_float16_on_accelerator
 
 
 class NotLinear(Exception):
@@ -37,6 +37,8 @@ class LinearHead:
         NotLinear: the model has no output layer that is a plain `nn.Linear`, with PEFT's low-rank adapters or without,
             or one that others have changed.
     """
+
+    form: ClassVar[Form] = "auto"
 
     def __init__(self, model: nn.Module, head: Head, loss: Loss) -> None:
         base = base_model(model)
@@ -126,7 +128,7 @@ class LinearHead:
         if self._labels is None or items.shape[:-1] != self._labels.shape or self._calls > 1:
             return self._scores(input)
         self.items = items.detach()
-        self.values = self.loss.of_linear(items, weight, bias, self._labels)
+        self.values = self.loss.of_linear(items, weight, bias, self._labels, form=self.form)
         scores = F.linear(hidden[:1, :1], weight, bias)
         scores = scores if hidden.dtype == input.dtype else scores.to(input.dtype)
         self._returned = scores.detach().clone()  # the model might change its own in place

@@ -22,7 +22,7 @@ from hf_squareloss.heads._families import (
     shifts_labels,
     task_and_auto_class,
 )
-from hf_squareloss.losses import Loss, ctc_loss
+from hf_squareloss.losses import Loss, ctc_loss, refuse
 
 
 @dataclass(frozen=True)
@@ -152,4 +152,6 @@ class Head:
     def check_labels(self, loss: Loss, labels: Tensor) -> None:
         """ValueError for labels out of range, on any device."""
         if self.num_classes not in (None, 1):
-            loss.check_labels(self.aligned(labels), self.num_classes)
+            aligned = self.aligned(labels)
+            if not aligned.is_floating_point() and not loss.multi_label:
+                refuse(aligned, loss.wrong_labels(aligned, self.num_classes), f"[0, {self.num_classes})")

@@ -1,23 +1,28 @@
 """Losses: torch only. A loss knows scores and labels and never sees a model, a trainer or a tokenizer."""
 
-from hf_squareloss.losses._base import Loss, scale
+from hf_squareloss.losses._base import Form, Loss, scale
 from hf_squareloss.losses._cross_entropy import CrossEntropy
-from hf_squareloss.losses._ctc import ctc_loss
-from hf_squareloss.losses._gram import in_float16_on_accelerator
+from hf_squareloss.losses._ctc import ctc_loss, ctc_values
+from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator
 from hf_squareloss.losses._registry import LOSSES, make_loss
 from hf_squareloss.losses._square import SquareLoss, linear_square_loss, square_costs, square_loss
 from hf_squareloss.losses._squentropy import Squentropy
+from hf_squareloss.losses._targets import refuse
 
 __all__ = [
     "LOSSES",
     "CrossEntropy",
+    "Form",
     "Loss",
     "SquareLoss",
     "Squentropy",
     "ctc_loss",
+    "ctc_values",
+    "gram_pays",
     "in_float16_on_accelerator",
     "linear_square_loss",
     "make_loss",
+    "refuse",
     "scale",
     "square_costs",
     "square_loss",

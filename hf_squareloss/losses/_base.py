@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_squareloss.losses._targets import all_count, check_targets, may_read, outside
+
+Form = Literal["auto", "gram", "scores"]
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
-_INTEGERS = (torch.int64, torch.int32)
 
 
 def at_least_float32(scores: Tensor) -> Tensor:
@@ -118,15 +120,10 @@ class Loss(ABC):
         Raises:
             ValueError: shapes, types or label values do not fit, or this loss cannot mean such targets.
         """
-        rows = scores.shape[:-1]
-        if (
-            scores.dim()
-            and labels.shape == rows
-            and scores.is_floating_point()
-            and self._all_in_range(labels, scores.shape[-1])
-        ):
-            return self._label_costs(scores, labels.long())
-        kept = self._check(scores, labels)
+        if scores.dim() and scores.is_floating_point() and labels.shape == scores.shape[:-1]:
+            if self._all_count(labels, scores.shape[-1]):
+                return self._label_costs(scores, labels.long())
+        kept = check_targets(scores, labels, multi_label=self.multi_label, ignore_index=self.ignore_index)
         num_classes = scores.shape[-1]
         if num_classes == 1 and not self.multi_label:
             self._refuse_for_regression()
@@ -138,7 +135,9 @@ class Loss(ABC):
             values = self._label_costs(scores, torch.where(kept, labels, 0).long())
         return torch.where(kept, values, 0.0)
 
-    def of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    def of_linear(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, *, form: Form = "auto"
+    ) -> Tensor:
         """`self(F.linear(hidden, weight, bias), labels)`: override it where the scores need not be built.
 
         Args:
@@ -146,7 +145,13 @@ class Loss(ABC):
             weight: (C, d).
             bias: (C,) or None.
             labels: as in `__call__`.
+            form: "scores" builds them, "gram" does without, "auto" takes what is faster.
+
+        Raises:
+            ValueError: as `__call__`, or "gram" for a loss that cannot do without scores.
         """
+        if form == "gram":
+            raise ValueError(f"{self.name} needs the scores of these labels: form must be 'auto' or 'scores'")
         return self(F.linear(hidden, weight, bias), labels)
 
     def item_weights(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
@@ -168,7 +173,7 @@ class Loss(ABC):
             kept = (labels != self.ignore_index).any(-1)
         if self.class_weights is None or self.multi_label:
             return kept.float()
-        weights = self._weights(labels.device, torch.float32)
+        weights = self.weights_on(labels.device, torch.float32)
         if hard:
             return torch.where(kept, weights[torch.where(kept, labels, 0).long()], 0.0)
         return torch.where(kept, (labels.float() * weights).sum(-1), 0.0)
@@ -179,14 +184,12 @@ class Loss(ABC):
             return (labels != self.ignore_index).sum()
         return self.item_weights(labels, num_classes).sum()
 
-    def check_labels(self, labels: Tensor, num_classes: int) -> None:
-        """ValueError for integer labels outside [0, C), on any device: it reads a value, so once a step is enough."""
-        if not labels.is_floating_point() and not self.multi_label and not self._all_in_range(labels, num_classes):
-            wrong = (labels != self.ignore_index) & ((labels < 0) | (labels >= num_classes))
-            _refuse(labels, wrong, f"[0, {num_classes})")
+    def wrong_labels(self, labels: Tensor, num_classes: int) -> Tensor:
+        """(...) whether integer labels are neither in [0, C) nor `ignore_index`; no value is read from the device."""
+        return outside(labels, num_classes, self.ignore_index)
 
     def total(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Scalar: the sum of the values. Override it where there is a shorter way."""
+        """Scalar: the sum of the values."""
         return self(scores, labels).sum()
 
     def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -202,16 +205,24 @@ class Loss(ABC):
         class has a probability of its own.
 
         Raises:
-            ValueError: C = 1, where a score is a real value and not a class.
+            ValueError: C = 1, where a score is a real value and not a class; a link that gives what is not finite.
         """
         num_classes = scores.shape[-1]
-        if self.multi_label:
-            return self.link(scores)
-        if num_classes == 1:
+        if num_classes == 1 and not self.multi_label:
             raise ValueError("num_labels = 1 is a regression: its score is the prediction, not a probability")
         q = self.link(scores)
+        if may_read(q):
+            broken = torch.isfinite(scores).all(-1, keepdim=True) & ~torch.isfinite(q)
+            if broken.any():
+                at = tuple(broken.nonzero()[0].tolist())
+                raise ValueError(
+                    f"{type(self).__module__}.{type(self).__qualname__}.link must give finite values for finite "
+                    f"scores: it gave {q[at].item()} for the score {scores[at].item():g}"
+                )
+        if self.multi_label:
+            return q
         if self.class_weights is not None:
-            q = q / self._weights(q.device, q.dtype, num_classes)
+            q = q / self.weights_on(q.device, q.dtype, num_classes)
         q = q / q.sum(-1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
         p = ((q - self.label_smoothing / num_classes) / (1.0 - self.label_smoothing)).clamp_min(0.0)
         info = torch.finfo(p.dtype)
@@ -219,9 +230,14 @@ class Loss(ABC):
         return p / p.sum(-1, keepdim=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """The loss as plain values for JSON: its name and every parameter that is not at its default."""
+        """The loss as plain values for JSON: its name and every parameter that is not at its default.
+
+        A loss from outside this package adds the module to import before `make_loss` can know it.
+        """
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        return {"loss": self.name} | {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+        values = {"loss": self.name} | {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+        module = type(self).__module__
+        return values if module.startswith("hf_squareloss.") else values | {"module": module}
 
     # ---- inside --------------------------------------------------------------------------------------------------
     def _label_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -230,14 +246,14 @@ class Loss(ABC):
         smoothing, num_classes = self.label_smoothing, scores.shape[-1]
         if self.class_weights is None and not smoothing:
             return values
-        weights = self._weights(values.device, values.dtype, num_classes)
+        weights = self.weights_on(values.device, values.dtype, num_classes)
         values = (1.0 - smoothing) * weights[labels] * values
         return values + smoothing / num_classes * (self.costs(scores) * weights).sum(-1) if smoothing else values
 
     def _target_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Distributions or multi-label targets (..., C)."""
         # Sums of products, never a matmul: autocast would run that in 16 bits.
-        weights = self._weights(scores.device, at_least_float32(scores).dtype, scores.shape[-1])
+        weights = self.weights_on(scores.device, at_least_float32(scores).dtype, scores.shape[-1])
         targets = targets.to(weights.dtype)
         if self.multi_label:
             return (self.multi_label_costs(scores, targets) * weights).sum(-1) / scores.shape[-1]
@@ -246,84 +262,36 @@ class Loss(ABC):
             targets = (1.0 - smoothing) * targets + smoothing / scores.shape[-1]
         return (targets * weights * self.costs(scores)).sum(-1)
 
-    def _weights(self, device: torch.device, dtype: torch.dtype, num_classes: int | None = None) -> Tensor:
+    def weights_on(self, device: torch.device, dtype: torch.dtype, num_classes: int | None = None) -> Tensor:
+        """The class weights (C,) on a device, copied there once."""
         if self.class_weights is None:
             assert num_classes is not None
             return torch.ones(num_classes, device=device, dtype=dtype)
         if num_classes is not None and len(self.class_weights) != num_classes:
             raise ValueError(f"{len(self.class_weights)} class_weights for scores of {num_classes} classes")
-        return torch.tensor(self.class_weights, device=device, dtype=dtype)
+        if torch.compiler.is_compiling():
+            return torch.tensor(self.class_weights, device=device, dtype=dtype)
+        constants: dict[Any, Tensor] = vars(self).setdefault("_constants", {})
+        if (device, dtype) not in constants:
+            with torch.inference_mode(False):
+                weights = torch.tensor(self.class_weights, device=device, dtype=dtype)
+            if type(weights) is not Tensor:  # what FakeTensorMode makes must not outlive it
+                return weights
+            constants[device, dtype] = weights
+        return constants[device, dtype]
 
-    def _all_in_range(self, labels: Tensor, num_classes: int) -> bool:
+    def _all_count(self, labels: Tensor, num_classes: int) -> bool:
         """Whether these are integer labels that all count, by a single look at them; False also where that is dear."""
-        if not labels.dim() or labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
-            return False
-        if (
-            labels.dtype not in _INTEGERS
-            or self.multi_label
-            or num_classes == 1
-            or 0 <= self.ignore_index < num_classes
-        ):
-            return False
-        least, largest = labels.aminmax()
-        return bool(least >= 0) and bool(largest < num_classes)
+        return not self.multi_label and num_classes > 1 and all_count(labels, num_classes, self.ignore_index)
 
     def _refuse_for_regression(self) -> None:
         if self.label_smoothing or self.class_weights is not None:
             raise ValueError("label_smoothing and class_weights mean nothing for one real-valued target (C = 1)")
 
-    def _check(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Refuses what does not fit; returns the mask (...) of the items that count."""
-        if not scores.is_floating_point() or scores.dim() == 0:
-            raise ValueError(f"scores must be floating with shape (..., C), got {scores.dtype} {tuple(scores.shape)}")
-        regression = scores.shape[-1] == 1 and not self.multi_label
-        rows, whole = scores.shape[:-1], scores.shape
-        if self.multi_label or (labels.is_floating_point() and not regression):
-            if labels.shape != whole:
-                kind = "multi-label targets" if self.multi_label else "floating labels (a distribution over classes)"
-                raise ValueError(
-                    f"{kind} must have the scores' shape {tuple(whole)}, got {tuple(labels.shape)} {labels.dtype}; "
-                    f"class indices must be integers"
-                )
-            kept = (labels != self.ignore_index).any(-1)
-            _check_values(labels, kept.unsqueeze(-1), (labels >= 0) & (labels <= 1), "[0, 1]")
-            if not self.multi_label:
-                total = labels.float().sum(-1)
-                one = (total - 1.0).abs() < 0.01
-                _check_values(total, kept, one, "[0, 1] and sum to one over the classes (or use multi_label)")
-            return kept
-        if regression:
-            if not labels.is_floating_point() or labels.shape not in (rows, whole):
-                raise ValueError(
-                    f"one score per item (C = 1) needs floating targets of shape {tuple(rows)}, "
-                    f"got {labels.dtype} {tuple(labels.shape)}"
-                )
-            finite = torch.isfinite(labels)
-            _check_values(labels, torch.ones_like(finite), finite, "the real numbers")
-            return torch.ones(rows, dtype=torch.bool, device=scores.device)
-        if labels.dtype == torch.bool or labels.shape != rows:
-            raise ValueError(
-                f"labels must be integers of shape {tuple(rows)} for scores {tuple(whole)}, "
-                f"got {labels.dtype} {tuple(labels.shape)}"
-            )
-        kept = labels != self.ignore_index
-        _check_values(labels, kept, (labels >= 0) & (labels < whole[-1]), f"[0, {whole[-1]})")
-        return kept
-
 
 def scale(total: Tensor, num_items: Tensor | float) -> Tensor:
     """`total` over `num_items`, zero instead of 0 / 0: the one place where a sum of losses becomes a mean."""
-    count = torch.as_tensor(num_items, device=total.device, dtype=total.dtype)
-    return total / count.clamp_min(torch.finfo(total.dtype).tiny)
-
-
-def _check_values(labels: Tensor, counted: Tensor, valid: Tensor, expected: str) -> None:
-    # Reading a value stops an accelerator's queue and breaks a compiled graph: there `check_labels` is for the caller
-    # to call once per step; without it the gather kernel's own bounds assertion speaks, as for torch's cross_entropy.
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        _refuse(labels, counted & ~valid, expected)
-
-
-def _refuse(labels: Tensor, wrong: Tensor, expected: str) -> None:
-    if wrong.any():
-        raise ValueError(f"labels must be in {expected}, got {labels[wrong].flatten()[0].item()}")
+    tiny = torch.finfo(total.dtype).tiny
+    if isinstance(num_items, Tensor):
+        return total / num_items.to(total).clamp_min(tiny)
+    return total / max(num_items, tiny)

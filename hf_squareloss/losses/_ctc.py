@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss
+from hf_squareloss.losses._targets import outside, refuse, require_integers
 
 _LEAST_PROBABILITY = 1e-2
 
@@ -63,15 +64,26 @@ def ctc_loss(
         tensor([1.0986])
     """
     _check(scores, labels, logit_lengths, loss, blank)
+    if not torch.compiler.is_compiling():
+        _check_values(scores, labels, logit_lengths, loss, blank)
+    loss = loss if tau is None else replace(loss, ctc_tau=tau)
+    return ctc_values(scores, labels, logit_lengths, loss=loss, blank=blank, zero_infinity=zero_infinity)
+
+
+def ctc_values(
+    scores: Tensor, labels: Tensor, logit_lengths: Tensor, *, loss: Loss, blank: int, zero_infinity: bool
+) -> Tensor:
+    """`ctc_loss` for labels and lengths that are known to be right: it reads no value from the device by itself."""
     num_frames, num_classes = scores.shape[1:]
-    loss = (loss if tau is None else replace(loss, ctc_tau=tau)).for_ctc(num_classes, blank)
+    fitted = loss.for_ctc(num_classes, blank)
+    loss = loss if fitted == loss else fitted  # the same object keeps its constants
     if loss.ctc_tau != "posterior" and loss.class_weights is not None:
         raise ValueError('class_weights have no meaning for a soft minimum over alignments: use tau="posterior"')
 
     kept = labels != loss.ignore_index
     labels = labels.gather(1, (~kept).int().argsort(dim=1, stable=True))  # padding to the right
     lengths = (logit_lengths, kept.sum(1))
-    classes, columns = _own_classes(torch.where(labels == loss.ignore_index, blank, labels), blank)
+    classes, columns = _own_classes(torch.where(labels == loss.ignore_index, blank, labels), blank, num_classes)
     classes = classes.unsqueeze(1).expand(-1, num_frames, -1)
     costs = _costs_at(loss, scores, classes)
     frames = torch.arange(num_frames, device=scores.device) < logit_lengths.unsqueeze(1)
@@ -105,7 +117,7 @@ def _expected_costs(
     """Costs (B, T, S) -> (B,) by the posterior of each class, which gets no gradient."""
     p, weights = loss.link_at(scores.detach(), classes), None
     if loss.class_weights is not None:
-        weights = torch.tensor(loss.class_weights, device=p.device, dtype=p.dtype)[classes[:, :1]]
+        weights = loss.weights_on(p.device, p.dtype)[classes[:, :1]]
         p = p / weights
     p = p.clamp_min_(_LEAST_PROBABILITY)
     with torch.enable_grad():
@@ -120,7 +132,7 @@ def _nll(log_p: Tensor, columns: Tensor, lengths: tuple[Tensor, Tensor]) -> Tens
     return F.ctc_loss(log_p.transpose(0, 1), columns, *lengths, reduction="none", zero_infinity=True)
 
 
-def _own_classes(labels: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+def _own_classes(labels: Tensor, blank: int, num_classes: int) -> tuple[Tensor, Tensor]:
     """The distinct classes of each utterance and where its labels are among them.
 
     Args:
@@ -128,11 +140,13 @@ def _own_classes(labels: Tensor, blank: int) -> tuple[Tensor, Tensor]:
 
     Returns:
         classes (B, S), the blank first, padded with it; columns (B, U) with classes[b, columns[b, u]] = labels[b, u].
+        S is as large as it might have to be, min(U + 1, C): the number needed would have to be read from the device.
     """
     with_blank = F.pad(labels, (1, 0), value=blank)
     ordered, order = torch.where(with_blank == blank, -1, with_blank).sort(dim=1)
     ranks = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0)).cumsum(1)
-    classes = ordered.new_full((len(labels), int(ranks.max()) + 1), -1).scatter_(1, ranks, ordered)
+    size = min(with_blank.shape[1], num_classes)
+    classes = ordered.new_full((len(labels), size), -1).scatter_(1, ranks, ordered)
     columns = torch.empty_like(ranks).scatter_(1, order, ranks)
     return torch.where(classes < 0, blank, classes), columns[:, 1:]
 
@@ -146,26 +160,22 @@ def _costs_at(loss: Loss, scores: Tensor, classes: Tensor) -> Tensor:
 def _check(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int) -> None:
     if not scores.is_floating_point() or scores.dim() != 3:
         raise ValueError(f"scores must be floating with shape (B, T, C), got {scores.dtype} {tuple(scores.shape)}")
-    batch, num_frames, num_classes = scores.shape
-    for name, tensor, shape in (("labels", labels, (batch, "U")), ("logit_lengths", logit_lengths, (batch,))):
-        wrong_type = tensor.is_floating_point() or tensor.dtype == torch.bool
-        if wrong_type or tensor.dim() != len(shape) or len(tensor) != batch:
-            raise ValueError(f"{name} must be integers of shape {shape}, got {tensor.dtype} {tuple(tensor.shape)}")
+    batch, _, num_classes = scores.shape
+    require_integers(labels, (batch, "U"))
+    require_integers(logit_lengths, (batch,), name="logit_lengths")
     if not 0 <= blank < num_classes:
         raise ValueError(f"blank must be a class in [0, {num_classes}), got {blank}")
     if loss.class_weights is not None and len(loss.class_weights) != num_classes:
         raise ValueError(f"{len(loss.class_weights)} class_weights for scores of {num_classes} classes")
     if loss.multi_label:
         raise ValueError("multi_label has no meaning for CTC: each frame has one class")
-    if torch.compiler.is_compiling():
-        return
-    kept = labels != loss.ignore_index
-    _refuse(labels, kept & ((labels < 0) | (labels >= num_classes)), f"labels in [0, {num_classes})")
-    _refuse(labels, kept & (labels == blank), f"labels other than the blank ({blank})")
-    _refuse(logit_lengths, (logit_lengths < 0) | (logit_lengths > num_frames), f"logit_lengths in [0, {num_frames}]")
 
 
-def _refuse(values: Tensor, wrong: Tensor, expected: str) -> None:
-    if wrong.any():
-        where = wrong.nonzero()[0].tolist()
-        raise ValueError(f"utterance {where[0]} of the batch: expected {expected}, got {values[tuple(where)].item()}")
+def _check_values(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int) -> None:
+    num_frames, num_classes = scores.shape[1:]
+    utterance = {"row": "utterance"}
+    refuse(labels, outside(labels, num_classes, loss.ignore_index), f"[0, {num_classes})", **utterance)
+    blanks = (labels == blank) & (blank != loss.ignore_index)
+    refuse(labels, blanks, f"[0, {num_classes}) without the blank ({blank})", **utterance)
+    wrong = (logit_lengths < 0) | (logit_lengths > num_frames)
+    refuse(logit_lengths, wrong, f"[0, {num_frames}]", name="logit_lengths", **utterance)

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_squareloss.losses._targets import require_integers
+
 
 class _SquaresAndScoresAt(torch.autograd.Function):
     # Left to autograd, each operation is a node and the squares and the gather each allocate a gradient of the size of
@@ -56,9 +58,5 @@ def squares_and_scores_at(scores: Tensor, classes: Tensor, *, k: float, M: float
     Raises:
         ValueError: classes with other leading dimensions, which would be cut or broadcast, or not integers.
     """
-    if classes.shape[:-1] != scores.shape[:-1] or classes.is_floating_point() or classes.dtype == torch.bool:
-        raise ValueError(
-            f"labels must be integers of shape {tuple(scores.shape[:-1])} for scores {tuple(scores.shape)}, "
-            f"got {classes.dtype} {tuple(classes.shape[:-1])}"
-        )
+    require_integers(classes, (*scores.shape[:-1], "S"), name="classes", of=f" for scores {tuple(scores.shape)}")
     return _SquaresAndScoresAt.apply(scores, classes.long(), k, M, n)  # type: ignore[return-value]

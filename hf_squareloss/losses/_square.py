@@ -1,6 +1,5 @@
 """The square loss of Hui & Belkin, plain and rescaled."""
 
-import functools
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
@@ -8,21 +7,14 @@ from typing import ClassVar, Literal, Self, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
-from torch._C._nn import mse_loss
 
-from hf_squareloss.losses._base import Loss, at_least_float32
+from hf_squareloss.losses._base import Form, Loss, at_least_float32
 from hf_squareloss.losses._fused_squares import squares_and_scores_at
-from hf_squareloss.losses._gram import (
-    gram_pays,
-    in_float16_on_accelerator,
-    linear_squares_and_scores_at,
-    product_type,
-)
+from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, product_type
+from hf_squareloss.losses._linear_square import check_linear, gram_values
+from hf_squareloss.losses._targets import check_targets
 
-Scale = float | Literal["auto", "paper"]
-_FEW = 2**15  # scores, about as many as one step over them costs as much as starting an operation
-_FULL_PRECISION = (torch.float32, torch.float64)
+Rescaling = float | Literal["auto", "paper"]
 
 
 def square_costs(scores: Tensor, *, k: float = 1.0, M: float = 1.0) -> Tensor:
@@ -74,21 +66,20 @@ def linear_square_loss(
     bias: Tensor | None,
     labels: Tensor,
     *,
-    k: Scale = 1.0,
-    M: Scale = 1.0,
+    k: Rescaling = 1.0,
+    M: Rescaling = 1.0,
     label_smoothing: float = 0.0,
     class_weights: tuple[float, ...] | None = None,
     ignore_index: int = -100,
+    form: Form = "auto",
 ) -> Tensor:
     """The square loss of the scores f = W h + b of a linear head, one value per item, without building them.
 
     sum_i f_i^2 = h^T (W^T W) h + 2 h^T W^T b + |b|^2, and f_y needs one row of W: value and gradients are those of
     `square_loss(F.linear(hidden, weight, bias), labels)` up to rounding, for about 4 (C + N) d^2 operations and two
     d x d matrices instead of 6 N C d and N C. Where that is no gain (few items or classes for the size of d, or
-    float16 on an accelerator), the scores of the items that count are built after all.
-
-    With `label_smoothing` and `class_weights` together it also holds copies of W. Gradients that can be differentiated
-    again (`create_graph=True`) build the scores.
+    float16 on an accelerator), and for `label_smoothing` together with `class_weights`, the scores of the items that
+    count are built after all. Gradients that can be differentiated again (`create_graph=True`) build them too.
 
     Rounding grows with the square of the scores' cancellation, (|h| |W| / |f|)^2, where plain scores have its first
     power: hidden states nearly orthogonal to all rows of W want float64. In bfloat16 that begins where W's rows share a
@@ -104,12 +95,13 @@ def linear_square_loss(
         label_smoothing: share of the label spread over all classes.
         class_weights: one per class.
         ignore_index: items with this label have value zero.
+        form: "gram" never builds scores, "scores" always does, "auto" takes what is faster.
 
     Returns:
         (...) in float32 or float64.
 
     Raises:
-        ValueError: shapes, types or label values do not fit.
+        ValueError: shapes, types or label values do not fit; "gram" for what needs scores.
 
     Source: Vincent, de Brebisson & Bouthillier, NeurIPS 2015 (arXiv 1412.7091), with the rescaling of Hui & Belkin.
 
@@ -118,7 +110,7 @@ def linear_square_loss(
         tensor([0., 0.])
     """
     loss = SquareLoss(k=k, M=M, label_smoothing=label_smoothing, class_weights=class_weights, ignore_index=ignore_index)
-    return loss.of_linear(hidden, weight, bias, labels)
+    return loss.of_linear(hidden, weight, bias, labels, form=form)
 
 
 def _costs_at(scores: Tensor, classes: Tensor, k: float, M: float) -> Tensor:
@@ -151,8 +143,8 @@ class SquareLoss(Loss):
         "in Classification Tasks. ICLR 2021. https://arxiv.org/abs/2006.07322"
     )
 
-    k: Scale = "auto"
-    M: Scale = "auto"
+    k: Rescaling = "auto"
+    M: Rescaling = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,107 +200,39 @@ class SquareLoss(Loss):
         k, M = self._k_and_M(scores.shape[-1])
         return _costs_at(scores, classes, k, M)
 
-    def total(self, scores: Tensor, labels: Tensor) -> Tensor:
-        few = self._of_few(scores, labels, per_item=False)
-        return super().total(scores, labels) if few is None else few
-
-    def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
-        few = self._of_few(scores, labels, per_item=True)
-        return super().mean(scores, labels) if few is None else few
-
-    def _of_few(self, scores: Tensor, labels: Tensor, per_item: bool) -> Tensor | None:
-        """The sum of the values, or their mean, by torch's squared error, where its few operations are the time.
-
-        k (f_y - M)^2 + sum_{i != y} f_i^2 = sum_i (r_i f_i - r_i t_i)^2, with r and t rows of small tables.
-        None where that is slower, or where the labels need a closer look.
-        """
-        if (
-            self.class_weights is not None
-            or self.label_smoothing
-            or self.multi_label
-            or type(scores) is not Tensor
-            or not scores.is_cpu
-            or scores.dim() != 2
-            or scores.dtype not in _FULL_PRECISION
-            or torch.compiler.is_compiling()
-        ):
-            return None
-        num_items, num_classes = scores.shape
-        if (
-            not 1 < num_classes <= _FEW**0.5
-            or not 0 < num_items * num_classes <= _FEW
-            or 0 <= self.ignore_index < num_classes
-            or labels.dtype != torch.int64
-            or labels.shape != (num_items,)
-        ):
-            return None
-        # What a mode or a transform of the moment makes of a table must not outlive it.
-        tables = _tables.__wrapped__ if _transformed() else _tables
-        roots, targets, reduction = tables(num_classes, self.k, self.M, num_items if per_item else None, scores.dtype)
-        try:
-            targets = targets.index_select(0, labels)
-        except IndexError:  # ignored items, or wrong labels
-            return None
-        if roots is not None:
-            scores = scores * (roots.index_select(0, labels) if roots.dim() else roots)
-        # What F.mse_loss ends in: its look at the shapes takes as long as the operation itself.
-        return mse_loss(scores, targets, reduction)  # type: ignore[arg-type]  # the stub is wrong
-
-    def of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    def of_linear(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, *, form: Form = "auto"
+    ) -> Tensor:
         """As `linear_square_loss`."""
-        num_classes, hidden_size = _check_linear(hidden, weight, bias)
+        num_classes, hidden_size = check_linear(hidden, weight, bias)
         hard = not labels.is_floating_point() and not self.multi_label and num_classes > 1
-        if not hard:
-            return super().of_linear(hidden, weight, bias, labels)
+        if not hard or (self.label_smoothing and self.class_weights is not None):
+            return super().of_linear(hidden, weight, bias, labels, form=form)
         items, classes = hidden.reshape(-1, hidden_size), labels.flatten().long()
         kept = counted = None
-        if labels.shape != hidden.shape[:-1] or not self._all_in_range(labels, num_classes):
-            kept = self._check(hidden[..., :1].expand(*hidden.shape[:-1], num_classes), labels).flatten()
+        if labels.shape != hidden.shape[:-1] or not self._all_count(labels, num_classes):
+            scores = hidden[..., :1].expand(*hidden.shape[:-1], num_classes)  # their shape: they are not built
+            kept = check_targets(scores, labels, multi_label=False, ignore_index=self.ignore_index).flatten()
             classes = torch.where(kept, classes, 0)
             # A compiled graph has one shape whatever is ignored; elsewhere ignored items need not be computed.
             if not torch.compiler.is_compiling():
                 counted = kept.nonzero().squeeze(-1)
                 items, classes = items.index_select(0, counted), classes.index_select(0, counted)
-        pays = gram_pays(len(items), num_classes, hidden_size, product_type(hidden))
-        if in_float16_on_accelerator(hidden) or not pays:
-            values = self._label_costs(F.linear(items, weight, bias), classes)
+        if form == "auto":
+            pays = gram_pays(len(items), num_classes, hidden_size, product_type(hidden))
+            form = "gram" if pays and not in_float16_on_accelerator(hidden) else "scores"
+        if form == "gram":
+            k, M = self._k_and_M(num_classes)
+            values = gram_values(items, weight, bias, classes, k=k, M=M, smoothing=self.label_smoothing)
+            if self.class_weights is not None:
+                values = self.weights_on(values.device, values.dtype, num_classes)[classes] * values
         else:
-            values = self._gram_values(items, weight, bias, classes)
+            values = self._label_costs(F.linear(items, weight, bias), classes)
         if counted is not None:
             values = values.new_zeros(labels.numel()).index_copy(0, counted, values)
         elif kept is not None:
             values = torch.where(kept, values, 0.0)
         return values.view(labels.shape)
-
-    def _gram_values(self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor) -> Tensor:
-        if self.label_smoothing and self.class_weights is not None:
-            return self._smoothed_and_weighted_gram_values(items, weight, bias, classes)
-        num_classes = len(weight)
-        shift, factor, k, M, least = _without_smoothing(num_classes, *self._k_and_M(num_classes), self.label_smoothing)
-        if shift:
-            bias = -shift + (weight.new_zeros(num_classes) if bias is None else at_least_float32(bias))
-        squares, at = linear_squares_and_scores_at(items, weight, bias, classes)
-        values = factor * (_of_wrong_classes(squares, at) + k * (at - M).square()) + least
-        if self.class_weights is not None:
-            values = self._weights(values.device, values.dtype, num_classes)[classes] * values
-        return values
-
-    def _smoothed_and_weighted_gram_values(
-        self, items: Tensor, weight: Tensor, bias: Tensor | None, classes: Tensor
-    ) -> Tensor:
-        """sum_c w_c costs(f)_c needs sum_c w_c f_c^2, the squares of other scores, and sum_c w_c f_c, a score."""
-        num_classes, smoothing = len(weight), self.label_smoothing
-        k, M = self._k_and_M(num_classes)
-        squares, at = linear_squares_and_scores_at(items, weight, bias, classes)
-        values = (_of_wrong_classes(squares, at) + k * (at - M).square()) / num_classes
-        weights = self._weights(values.device, values.dtype, num_classes)
-        root = weights.sqrt()
-        heavier = None if bias is None else bias * root
-        weighted, _ = linear_squares_and_scores_at(items, weight * root.unsqueeze(-1), heavier, classes)
-        total = (items * (weights.unsqueeze(-1) * weight).sum(0)).sum(-1, dtype=values.dtype)
-        total = total if bias is None else total + (weights * bias).sum()
-        every = weights.sum() * (squares + k * M * M) + (k - 1.0) * weighted - 2.0 * k * M * total
-        return (1.0 - smoothing) * weights[classes] * values + smoothing / num_classes**2 * every
 
     def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """f_c^2 + y_c ((k - 1) f_c^2 - 2 k M f_c + k M^2): k (f_c - M)^2 where y_c = 1, f_c^2 where y_c = 0."""
@@ -332,65 +256,6 @@ class SquareLoss(Loss):
         return _link(scores.gather(-1, classes), *self._k_and_M(scores.shape[-1]))
 
 
-def _of_wrong_classes(squares: Tensor, at: Tensor) -> Tensor:
-    """sum_{i != y} f_i^2; a difference of two roundings can fall below zero, its gradient is the difference's."""
-    wrong = squares - at.square()
-    return wrong + (wrong.clamp_min(0.0) - wrong).detach()
-
-
-def _without_smoothing(
-    num_classes: int, k: float, M: float, smoothing: float
-) -> tuple[float, float, float, float, float]:
-    """Shift s, factor a, k', M' and least value r of the smoothed loss as a plain one on shifted scores.
-
-    (1 - eps) costs(f)_y + eps / C sum_c costs(f)_c = a [sum_{i != y} (f_i - s)^2 + k' (f_y - s - M')^2] + r
-
-    Both sides are quadratic in f, with one coefficient for all classes but y; comparing them gives the five.
-    """
-    if not smoothing:
-        return 0.0, 1.0 / num_classes, k, M, 0.0
-    factor = (1.0 - smoothing) / num_classes + smoothing * (num_classes + k - 1.0) / num_classes**2
-    linear = smoothing * k * M / num_classes**2  # -1/2 of the coefficient of f_i
-    shift = linear / factor
-    at_square = factor + (1.0 - smoothing) * (k - 1.0) / num_classes
-    at_linear = linear + (1.0 - smoothing) * k * M / num_classes
-    least = k * M * M / num_classes - (num_classes - 1.0) * factor * shift**2 - at_linear**2 / at_square
-    return shift, factor, at_square / factor, at_linear / at_square - shift, least
-
-
-@functools.lru_cache(maxsize=16)
-@torch.inference_mode(False)
-def _tables(
-    num_classes: int, k: Scale, M: Scale, num_items: int | None, dtype: torch.dtype
-) -> tuple[Tensor | None, Tensor, int]:
-    """Of `SquareLoss._of_few` for every label: rows r, rows r t, and torch's number for a mean (1) or a sum (2).
-
-    A sum over classes has its 1 / C, and one over `num_items` too, in r^2, which costs less than a division of the sum;
-    where k = 1, r is one number, or None for the mean that torch takes itself.
-    """
-    k, M = SquareLoss(k=k, M=M)._k_and_M(num_classes)
-    targets = torch.eye(num_classes, dtype=dtype, device="cpu") * (math.sqrt(k) * M)
-    if k == 1.0 and num_items is not None:
-        return None, targets, 1
-    root = 1.0 / math.sqrt(num_classes * (num_items or 1))
-    roots = torch.ones_like(targets).fill_diagonal_(math.sqrt(k)) * root
-    return roots if k != 1.0 else roots[0, 0].clone(), targets * root, 2
-
-
-def _transformed() -> bool:
-    """Whether torch.func or a mode such as FakeTensorMode changes what operations return (names of torch 2.13)."""
-    return torch._C._len_torch_dispatch_stack() > 0 or peek_interpreter_stack() is not None
-
-
 def _link(scores: Tensor, k: float, M: float) -> Tensor:
     scores = at_least_float32(scores).clamp(0.0, M)
     return torch.clamp(scores / (k * M - (k - 1.0) * scores), 0.0, 1.0)
-
-
-def _check_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, int]:
-    """C and d, or a ValueError for shapes that do not make scores."""
-    if weight.dim() != 2 or hidden.dim() < 1 or hidden.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"hidden (..., d) and weight (C, d) do not fit: {tuple(hidden.shape)}, {tuple(weight.shape)}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias must have shape {tuple(weight.shape[:1])}, got {tuple(bias.shape)}")
-    return weight.shape[0], weight.shape[1]

@@ -1,5 +1,6 @@
 """`linear_square_loss`: value and gradients of the square loss on scores, which it does not build."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,23 +13,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hf_squareloss import CrossEntropy, SquareLoss, linear_square_loss, square_loss
-from hf_squareloss.losses import _square
-from hf_squareloss.losses._gram import gram_pays, symmetric_product
+from hf_squareloss.losses import _square, gram_pays
+from hf_squareloss.losses._gram import symmetric_product
 
-pytestmark = pytest.mark.usefixtures("always_gram")
 N, C, D = 12, 15, 4
+without_scores = functools.partial(linear_square_loss, form="gram")  # also for sizes that are faster with them
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "rescaled": {"k": 3.0, "M": 2.0},
     "auto": {"k": "auto", "M": "auto"},
     "weights": {"k": 2.0, "class_weights": tuple(0.5 + c for c in range(C))},
     "smoothing": {"k": 3.0, "M": 2.0, "label_smoothing": 0.2},
-    "smoothing_and_weights": {
-        "k": 3.0,
-        "M": 2.0,
-        "label_smoothing": 0.2,
-        "class_weights": tuple(0.5 + c for c in range(C)),
-    },
 }
 
 
@@ -83,39 +78,47 @@ def assert_close(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_gradients_are_those_on_scores(case: str, bias: bool) -> None:
     inputs = Inputs(bias=bias)
-    assert_close(inputs.gradients(linear_square_loss, **CASES[case]), inputs.gradients(on_scores, **CASES[case]))
+    assert_close(inputs.gradients(without_scores, **CASES[case]), inputs.gradients(on_scores, **CASES[case]))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_scores_are_not_built(case: str, no_scores: None) -> None:
-    Inputs().gradients(linear_square_loss, **CASES[case])
+    Inputs().gradients(without_scores, **CASES[case])
+
+
+def test_smoothing_with_weights_takes_the_scores() -> None:
+    both = CASES["smoothing"] | CASES["weights"]
+    inputs = Inputs()
+    assert_close(inputs.gradients(linear_square_loss, **both), inputs.gradients(on_scores, **both))
+    with pytest.raises(ValueError, match="needs the scores"):
+        inputs.gradients(without_scores, **both)
 
 
 def test_the_papers_formula() -> None:
     inputs = Inputs(bias=False)
-    values = linear_square_loss(inputs.hidden, inputs.weight, None, inputs.labels, k=15.0, M=30.0)
+    values = without_scores(inputs.hidden, inputs.weight, None, inputs.labels, k=15.0, M=30.0)
     scores = inputs.hidden @ inputs.weight.T
     expected = naive.values(SquareLoss(k=15.0, M=30.0), scores, inputs.labels)
     torch.testing.assert_close(values, expected)
 
 
-@pytest.mark.parametrize("case", ["rescaled", "smoothing", "weights", "smoothing_and_weights"])
+@pytest.mark.parametrize("case", ["rescaled", "smoothing", "weights"])
 def test_gradcheck(case: str, no_scores: None) -> None:
     inputs = Inputs()
 
     def compute(*leaves: Tensor) -> Tensor:
-        return linear_square_loss(*leaves, inputs.labels, **CASES[case])
+        return without_scores(*leaves, inputs.labels, **CASES[case])
 
     assert torch.autograd.gradcheck(compute, tuple(inputs.leaves))
 
 
-@pytest.mark.parametrize("case", ["rescaled", "smoothing", "weights", "smoothing_and_weights"])
+@pytest.mark.parametrize("case", ["rescaled", "smoothing", "weights"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_second_derivatives(bias: bool, case: str) -> None:
     inputs = Inputs(n=5, c=C, d=3, bias=bias)
 
     def compute(*leaves: Tensor) -> Tensor:
-        return linear_square_loss(*(leaves if bias else (*leaves, None)), inputs.labels, **CASES[case])
+        return without_scores(*(leaves if bias else (*leaves, None)), inputs.labels, **CASES[case])
 
     assert torch.autograd.gradgradcheck(compute, tuple(inputs.leaves))
 
@@ -134,7 +137,7 @@ def test_gradients_that_can_be_differentiated_again(frozen: str | None, case: st
         square = sum(gradient.square().sum() for gradient in first)
         return [*(gradient.detach() for gradient in first), *torch.autograd.grad(square, inputs.leaves)]
 
-    assert_close(gradients(linear_square_loss), gradients(on_scores))
+    assert_close(gradients(without_scores), gradients(on_scores))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -142,7 +145,7 @@ def test_gradients_that_can_be_differentiated_again_under_autocast(dtype: torch.
     def gradients(create_graph: bool) -> list[Tensor]:
         inputs = Inputs(dtype=dtype)
         with torch.autocast("cpu", torch.bfloat16):
-            values = linear_square_loss(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, k=3.0)
+            values = without_scores(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, k=3.0)
         return list(torch.autograd.grad(values.sum(), inputs.leaves, create_graph=create_graph))
 
     assert_close(gradients(True), gradients(False), 2e-2)
@@ -151,8 +154,8 @@ def test_gradients_that_can_be_differentiated_again_under_autocast(dtype: torch.
 def test_autocast_leaves_float64_alone(no_scores: None) -> None:
     inputs = Inputs()
     with torch.autocast("cpu", torch.bfloat16):
-        ours = inputs.gradients(linear_square_loss, k=3.0)
-    assert_close(ours, inputs.gradients(linear_square_loss, k=3.0))
+        ours = inputs.gradients(without_scores, k=3.0)
+    assert_close(ours, inputs.gradients(without_scores, k=3.0))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -164,7 +167,7 @@ def test_smoothing_in_low_precision(
     inputs, exact = (Inputs(n=300, c=200, d=32, dtype=t, bias=bias) for t in (dtype, torch.float64))
     for mine, wide in zip(inputs.leaves, exact.leaves, strict=True):
         wide.data = mine.detach().double()
-    ours = inputs.gradients(linear_square_loss, **options)
+    ours = inputs.gradients(without_scores, **options)
     monkeypatch.undo()
     assert_close(ours, exact.gradients(on_scores, **options), tolerance)
 
@@ -172,7 +175,7 @@ def test_smoothing_in_low_precision(
 @pytest.mark.parametrize("d", [128, 130, 257])
 def test_wide_hidden_states_by_blocks(d: int, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = Inputs(n=1100, c=1200, d=d)
-    ours = inputs.gradients(linear_square_loss, k=3.0, M=2.0)
+    ours = inputs.gradients(without_scores, k=3.0, M=2.0)
     monkeypatch.undo()
     assert_close(ours, inputs.gradients(on_scores, k=3.0, M=2.0))
 
@@ -193,7 +196,7 @@ def test_float32(scale: float, outlier: float, no_scores: None, monkeypatch: pyt
     inputs = Inputs(n=300, c=2000, d=64, dtype=torch.float32)
     with torch.no_grad():
         inputs.hidden.mul_(scale)[:, 0].mul_(outlier)
-    ours = inputs.gradients(linear_square_loss, k=15.0, M=30.0)
+    ours = inputs.gradients(without_scores, k=15.0, M=30.0)
     monkeypatch.undo()
     assert_close(ours, reference(inputs), 1e-5)
 
@@ -202,7 +205,7 @@ def test_float32(scale: float, outlier: float, no_scores: None, monkeypatch: pyt
 def test_a_vocabulary_of_250_000(d: int, dtype: torch.dtype, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the narrow product and by blocks."""
     inputs = Inputs(n=64, c=250_000, d=d, dtype=dtype)
-    ours = inputs.gradients(linear_square_loss, k="auto", M="auto")
+    ours = inputs.gradients(without_scores, k="auto", M="auto")
     monkeypatch.undo()
     assert_close(ours, reference(inputs, k="auto", M="auto"), 1e-5 if dtype == torch.float32 else 1e-2)
 
@@ -211,7 +214,7 @@ def test_bfloat16_with_an_outlier(no_scores: None, monkeypatch: pytest.MonkeyPat
     inputs = Inputs(n=300, c=2000, d=64, dtype=torch.bfloat16)
     with torch.no_grad():
         inputs.hidden[:, 0].mul_(1e3)
-    ours = inputs.gradients(linear_square_loss, k=15.0, M=30.0)
+    ours = inputs.gradients(without_scores, k=15.0, M=30.0)
     monkeypatch.undo()
     assert_close(ours, reference(inputs), 1e-2)
 
@@ -223,7 +226,7 @@ def test_autocast(dtype: torch.dtype, scale: float, no_scores: None, monkeypatch
     with torch.no_grad():
         inputs.hidden.mul_(scale)
     with torch.autocast("cpu", dtype=dtype):
-        ours = inputs.gradients(linear_square_loss, k=15.0, M=30.0)
+        ours = inputs.gradients(without_scores, k=15.0, M=30.0)
     assert ours[0].dtype == torch.float32 and all(gradient.dtype == torch.float32 for gradient in ours[1:])
     monkeypatch.undo()
     tolerance = 1e-2 if dtype == torch.bfloat16 else 1e-5  # float16 is replaced by float32, in backward too
@@ -236,7 +239,7 @@ def test_models_in_16_bits(c: int, dtype: torch.dtype, no_scores: None, monkeypa
     """A class on half of the items: hundreds of small rows in one sum, whether there are fewer classes or more."""
     inputs = Inputs(n=2000, c=c, d=130, dtype=dtype)
     inputs.labels[::2] = 7
-    ours = inputs.gradients(linear_square_loss, k=15.0, M=30.0)
+    ours = inputs.gradients(without_scores, k=15.0, M=30.0)
     assert all(gradient.dtype == dtype for gradient in ours[1:])
     monkeypatch.undo()
     assert_close(ours, reference(inputs), 1e-2)
@@ -255,7 +258,7 @@ def reference(inputs: Inputs, **options: Any) -> list[Tensor]:
 def test_ignored_items(no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = Inputs()
     inputs.labels[[0, 5, 11]] = -100
-    ours = inputs.gradients(linear_square_loss, k=2.0)
+    ours = inputs.gradients(without_scores, k=2.0)
     monkeypatch.undo()
     assert ours[0][[0, 5, 11]].tolist() == [0.0, 0.0, 0.0] and (ours[0] > 0).sum() == N - 3
     assert ours[1][[0, 5, 11]].abs().sum() == 0
@@ -264,7 +267,6 @@ def test_ignored_items(no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_ignored_items_have_no_scores_where_scores_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of twelve items count: three rows of scores, and none at all where nothing counts."""
-    monkeypatch.setattr(_square, "gram_pays", lambda *_: False)
     inputs, seen = Inputs(), []
     inputs.labels[3:] = -100
     expected = inputs.gradients(on_scores, k=2.0)
@@ -275,18 +277,17 @@ def test_ignored_items_have_no_scores_where_scores_are_built(monkeypatch: pytest
         return linear(items, *rest)
 
     monkeypatch.setattr(_square.F, "linear", seeing)
-    assert_close(inputs.gradients(linear_square_loss, k=2.0), expected)
+    assert_close(inputs.gradients(linear_square_loss, k=2.0, form="scores"), expected)
     inputs.labels.fill_(-100)
-    assert all(x.abs().sum() == 0 for x in inputs.gradients(linear_square_loss, k=2.0))
+    assert all(x.abs().sum() == 0 for x in inputs.gradients(linear_square_loss, k=2.0, form="scores"))
     assert seen == [3, 0]
 
 
-@pytest.mark.parametrize("gram", [True, False])
-def test_every_item_ignored(gram: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_square, "gram_pays", lambda *_: gram)
+@pytest.mark.parametrize("form", ["gram", "scores"])
+def test_every_item_ignored(form: str) -> None:
     inputs = Inputs()
     inputs.labels.fill_(-100)
-    ours = inputs.gradients(linear_square_loss)
+    ours = inputs.gradients(linear_square_loss, form=form)
     assert all(x.abs().sum() == 0 for x in ours)
 
 
@@ -298,14 +299,14 @@ def test_the_guard_against_scores_sees_them(no_scores: None) -> None:
 def test_leading_dimensions() -> None:
     inputs = Inputs()
     inputs.labels[3] = -100
-    flat = linear_square_loss(inputs.hidden, inputs.weight, inputs.bias, inputs.labels)
-    shaped = linear_square_loss(inputs.hidden.view(3, 4, D), inputs.weight, inputs.bias, inputs.labels.view(3, 4))
+    flat = without_scores(inputs.hidden, inputs.weight, inputs.bias, inputs.labels)
+    shaped = without_scores(inputs.hidden.view(3, 4, D), inputs.weight, inputs.bias, inputs.labels.view(3, 4))
     torch.testing.assert_close(shaped, flat.view(3, 4))
 
 
 def test_a_single_item() -> None:
     inputs = Inputs()
-    one = linear_square_loss(inputs.hidden[0], inputs.weight, inputs.bias, inputs.labels[0])
+    one = without_scores(inputs.hidden[0], inputs.weight, inputs.bias, inputs.labels[0])
     torch.testing.assert_close(one, on_scores(*(inputs.hidden[:1], inputs.weight, inputs.bias, inputs.labels[:1]))[0])
 
 
@@ -325,7 +326,7 @@ def test_refusals(change: dict[str, Any], message: str) -> None:
     inputs = Inputs(dtype=torch.float32)
     given = {name: getattr(inputs, name) for name in ("hidden", "weight", "bias", "labels")} | change
     with pytest.raises(ValueError, match=message):
-        linear_square_loss(given.pop("hidden"), given.pop("weight"), given.pop("bias"), given.pop("labels"), **given)
+        without_scores(given.pop("hidden"), given.pop("weight"), given.pop("bias"), given.pop("labels"), **given)
 
 
 def test_soft_labels_and_other_losses_take_the_scores() -> None:
@@ -350,14 +351,14 @@ def test_tied_embeddings_use_the_weight_twice() -> None:
         hidden = torch.tanh(F.embedding(tokens, inputs.weight))
         return torch.autograd.grad(compute(hidden, inputs.weight, None, inputs.labels, k=2.0).sum(), inputs.weight)[0]
 
-    torch.testing.assert_close(step(linear_square_loss), step(on_scores))
+    torch.testing.assert_close(step(without_scores), step(on_scores))
 
 
 @pytest.mark.parametrize("frozen", ["hidden", "weight", "bias"])
 def test_what_is_frozen_gets_no_gradient(frozen: str, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = Inputs()
     getattr(inputs, frozen).requires_grad_(False)
-    ours = inputs.gradients(linear_square_loss)
+    ours = inputs.gradients(without_scores)
     monkeypatch.undo()
     assert_close(ours, inputs.gradients(on_scores))
 
@@ -375,14 +376,14 @@ def test_low_rank_adapter_on_the_head() -> None:
         )
 
     torch.manual_seed(0)
-    ours = step(linear_square_loss)
+    ours = step(without_scores)
     torch.manual_seed(0)
     assert_close(ours, step(on_scores))
 
 
 def test_second_backward_through_the_same_graph() -> None:
     inputs = Inputs()
-    total = linear_square_loss(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, k=2.0).sum()
+    total = without_scores(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, k=2.0).sum()
     once = torch.autograd.grad(total, inputs.leaves, retain_graph=True)
     assert_close(list(torch.autograd.grad(total, inputs.leaves)), list(once))
 
@@ -391,11 +392,11 @@ def test_gradient_checkpointing(no_scores: None) -> None:
     inputs = Inputs()
 
     def recomputed(*args: Any, **options: Any) -> Tensor:
-        values = checkpoint(linear_square_loss, *args, use_reentrant=False, **options)
+        values = checkpoint(without_scores, *args, use_reentrant=False, **options)
         assert isinstance(values, Tensor)
         return values
 
-    assert_close(inputs.gradients(recomputed), inputs.gradients(linear_square_loss))
+    assert_close(inputs.gradients(recomputed), inputs.gradients(without_scores))
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
@@ -403,14 +404,14 @@ def test_gradient_checkpointing(no_scores: None) -> None:
 def test_torch_compile(dtype: torch.dtype, tolerance: float) -> None:
     inputs = Inputs(dtype=dtype)
     inputs.labels[2] = -100
-    compiled: Any = torch.compile(linear_square_loss, backend="aot_eager", fullgraph=True)
+    compiled: Any = torch.compile(without_scores, backend="aot_eager", fullgraph=True)
     assert_close(inputs.gradients(compiled, k=2.0), inputs.gradients(on_scores, k=2.0), tolerance)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
 def test_torch_compile_of_no_items() -> None:
     inputs = Inputs(n=0)
-    compiled: Any = torch.compile(linear_square_loss, backend="aot_eager", fullgraph=True)
+    compiled: Any = torch.compile(without_scores, backend="aot_eager", fullgraph=True)
     values, *gradients = inputs.gradients(compiled)
     assert values.shape == (0,) and not any(gradient.any() for gradient in gradients)
 
@@ -419,7 +420,7 @@ def test_no_grad_and_modules() -> None:
     head = nn.Linear(D, C, dtype=torch.float64)
     inputs = Inputs()
     with torch.no_grad():
-        values = linear_square_loss(inputs.hidden, head.weight, head.bias, inputs.labels)
+        values = without_scores(inputs.hidden, head.weight, head.bias, inputs.labels)
         torch.testing.assert_close(values, square_loss(head(inputs.hidden), inputs.labels))
 
 
@@ -441,7 +442,7 @@ def peak_beyond_gradients(compute: Callable[..., Tensor], inputs: Inputs, **opti
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_memory_is_that_of_the_gram_matrices(dtype: torch.dtype, options: dict[str, Any]) -> None:
     n, c, d = 1000, 5000, 256
-    peak = peak_beyond_gradients(linear_square_loss, Inputs(n, c, d, dtype), **options)
+    peak = peak_beyond_gradients(without_scores, Inputs(n, c, d, dtype), **options)
     scores, rows = n * c * dtype.itemsize, 512 if dtype == torch.float32 else 2 * n
     assert peak < dtype.itemsize * (2 * d + rows) * d < scores / 7
     assert peak_beyond_gradients(on_scores, Inputs(n, c, d, dtype), **options) > scores
@@ -453,8 +454,7 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
         assert gram_pays(4096, 51865, 512, dtype) and gram_pays(512, 1000, 256, dtype)
         assert not gram_pays(16, 50000, 512, dtype) and not gram_pays(4096, 2, 512, dtype)
     assert gram_pays(128, 1000, 128, torch.float32) and not gram_pays(128, 1000, 128, torch.bfloat16)
-    monkeypatch.undo()
     few = Inputs(n=2, c=C, d=D)
     assert not gram_pays(2, C, D, torch.float32)
-    monkeypatch.setattr(_square, "linear_squares_and_scores_at", None)  # not called
+    monkeypatch.setattr(_square, "gram_values", None)  # not called
     assert_close(few.gradients(linear_square_loss), few.gradients(on_scores))

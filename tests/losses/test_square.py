@@ -1,6 +1,7 @@
 """The square loss: the paper's formula, the bugs others have made of it, (k, M), memory."""
 
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -302,32 +303,12 @@ def test_nearly_perfect_scores_cost_nothing_and_not_less() -> None:
     assert expanded.min() < 0.0
 
 
-# ---- few scores ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("k", "M"), K_AND_M)
-@pytest.mark.parametrize("classes", [2, 7, 150])
-@pytest.mark.parametrize("reduction", ["mean", "total"])
-def test_the_short_way_for_few_scores(
-    reduction: str, classes: int, k: float, M: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same value and gradient as by items, and no step by items taken."""
-    loss = SquareLoss(k=k, M=M)
-    scores, labels = random_scores(32, classes).requires_grad_(), torch.arange(32) % classes
-    values = loss(scores, labels)
-    expected = values.mean() if reduction == "mean" else values.sum()
-    (reference,) = torch.autograd.grad(expected, scores)
-    monkeypatch.setattr("hf_squareloss.losses._square.squares_and_scores_at", None)  # not called
-    ours = getattr(loss, reduction)(scores, labels)
-    (gradient,) = torch.autograd.grad(ours, scores)
-    torch.testing.assert_close(ours, expected)
-    torch.testing.assert_close(gradient, reference)
-
-
 @pytest.mark.parametrize(
     "loss",
     [SquareLoss(label_smoothing=0.1), SquareLoss(class_weights=(1.0, 2.0, 3.0)), SquareLoss(ignore_index=0)],
     ids=["smoothing", "weights", "ignore_index"],
 )
-def test_no_short_way_where_it_would_be_wrong(loss: SquareLoss) -> None:
+def test_sums_and_means_are_those_of_the_items(loss: SquareLoss) -> None:
     scores, labels = random_scores(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
     expected = loss(scores, labels).sum() / loss.item_weights(labels).sum()
     torch.testing.assert_close(loss.mean(scores, labels), expected)
@@ -335,7 +316,7 @@ def test_no_short_way_where_it_would_be_wrong(loss: SquareLoss) -> None:
     assert abs(loss.mean(scores, labels) - SquareLoss().mean(scores, labels)) > 1e-3
 
 
-def test_ignored_and_wrong_labels_among_few_scores() -> None:
+def test_ignored_and_wrong_labels() -> None:
     scores, labels = random_scores(4, 3), torch.tensor([0, -100, 2, 1])
     kept = labels != -100
     torch.testing.assert_close(SquareLoss().mean(scores, labels), SquareLoss()(scores, labels).sum() / 3)
@@ -345,35 +326,43 @@ def test_ignored_and_wrong_labels_among_few_scores() -> None:
             SquareLoss().mean(scores, torch.tensor([0, wrong, 2, 1]))
 
 
-def test_no_scores_at_all_and_other_devices_of_the_moment() -> None:
+def test_no_scores_at_all() -> None:
     assert SquareLoss().mean(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)).item() == 0.0
-    scores, labels = random_scores(4, 5), torch.tensor([0, 1, 2, 3])
-    with torch.device("meta"):
-        first = SquareLoss(k=2.5, M=1.5).mean(scores, labels)
-    torch.testing.assert_close(first, SquareLoss(k=2.5, M=1.5).mean(scores, labels))
-    assert first.device.type == "cpu"
 
 
-def test_few_scores_first_seen_in_inference_mode() -> None:
+# ---- class weights on a device are made once -------------------------------------------------------------------------
+WEIGHTS = (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+def test_the_same_tensor_again() -> None:
+    loss = SquareLoss(class_weights=WEIGHTS)
+    cpu, wide = torch.device("cpu"), torch.float64
+    assert loss.weights_on(cpu, wide) is loss.weights_on(cpu, wide)
+    assert loss.weights_on(cpu, torch.float32).tolist() == list(WEIGHTS)
+    assert loss == SquareLoss(class_weights=WEIGHTS) and pickle.loads(pickle.dumps(loss)) == loss
+
+
+def test_weights_first_needed_on_another_device_or_in_inference_mode() -> None:
     """What is kept from an evaluation can be saved for the backward pass of a training step."""
-    scores, labels = random_scores(4, 5), torch.tensor([0, 1, 2, 3])
-    for loss in (SquareLoss(k=1.0, M=1.75), SquareLoss(k=1.25, M=1.75)):  # of no other test
-        for compute in (loss.mean, loss.total):
-            with torch.inference_mode():
-                compute(scores, labels)
-            (gradient,) = torch.autograd.grad(compute(scores.requires_grad_(), labels), scores)
-            assert gradient.norm() > 0
+    scores, labels, loss = random_scores(4, 5), torch.tensor([0, 1, 2, 3]), SquareLoss(class_weights=WEIGHTS)
+    with torch.device("meta"):
+        first = loss.mean(scores, labels)
+    assert first.device.type == "cpu"
+    other = SquareLoss(class_weights=WEIGHTS)
+    with torch.inference_mode():
+        other.mean(scores, labels)
+    (gradient,) = torch.autograd.grad(other.mean(scores.requires_grad_(), labels), scores)
+    assert gradient.norm() > 0
 
 
-def test_few_scores_first_seen_under_a_mode_or_transform() -> None:
-    """What these make of a table does not outlive them."""
-    scores, labels = random_scores(5, 7), torch.tensor([0, 6, 2, 3, 1])
-    loss = SquareLoss(k=1.5, M=2.5)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        assert isinstance(loss.mean(scores, labels), FakeTensor)
-    gradient = torch.func.grad(lambda f: loss.mean(f, labels))(scores)
-    found = loss.mean(scores.requires_grad_(), labels)
+def test_weights_first_needed_under_a_mode_or_transform() -> None:
+    """What these make of a constant does not outlive them."""
+    scores, soft = random_scores(5, 5), torch.full((5, 5), 0.2)
+    loss = SquareLoss(k=1.5, M=2.5, class_weights=WEIGHTS)
+    with FakeTensorMode():
+        assert isinstance(loss.weights_on(torch.device("cpu"), torch.float32), FakeTensor)
+    gradient = torch.func.grad(lambda f: loss(f, soft).sum())(scores)
+    found = loss(scores.requires_grad_(), soft).sum()
     assert type(found) is Tensor
-    assert found.item() == pytest.approx(naive.values(loss, scores, labels).mean().item())
     found.backward()
     torch.testing.assert_close(scores.grad, gradient)
