@@ -15,6 +15,7 @@ class CrossEntropy(Loss):
     """costs(f)_c = logsumexp(f) - f_c, in natural logarithms; multi-label: one binary cross-entropy per class.
 
     Example:
+        >>> import torch
         >>> CrossEntropy()(torch.zeros(1, 2), torch.tensor([0]))
         tensor([0.6931])
     """

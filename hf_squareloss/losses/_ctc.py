@@ -60,6 +60,7 @@ def ctc_loss(
             targets, or class weights with a number for tau (the soft minimum would seek the classes that cost less).
 
     Example:
+        >>> from hf_squareloss.losses import CrossEntropy
         >>> ctc_loss(torch.zeros(1, 2, 3), torch.tensor([[1]]), torch.tensor([2]), loss=CrossEntropy())
         tensor([1.0986])
     """

@@ -17,6 +17,7 @@ class Squentropy(Loss):
     Source: Hui, Belkin & Wright, ICML 2023 (arXiv 2302.03952).
 
     Example:
+        >>> import torch
         >>> Squentropy()(torch.zeros(1, 2), torch.tensor([0]))
         tensor([0.6931])
     """
