@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
@@ -116,8 +115,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         compute_metrics=partial(compute_metrics, data=data, model=model),
     )
 
-    only_text = {"task_name": data_args.task_name, "max_seq_length": data_args.max_seq_length}
-    settings = {**model_args.settings, **data_args.settings, **only_text}
+    settings = {
+        **model_args.settings,
+        **data_args.settings,
+        "task_name": data_args.task_name,
+        "max_seq_length": data_args.max_seq_length,
+    }
     metrics = run_stages(trainer, encoded, settings, partial(class_answers, data=data))
     publish(
         trainer,
@@ -157,11 +160,7 @@ def load_model(model_args: ModelArguments, data: ClassificationData) -> tuple[An
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)
     pad_with_end(tokenizer, config)
     model = AutoModelForSequenceClassification.from_pretrained(
-        name,
-        config=config,
-        dtype=torch.float32,  # transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16
-        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-        **model_args.hub,
+        name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **model_args.weights
     )
     return model, tokenizer, data
 

@@ -28,7 +28,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import (
     AutoConfig,
@@ -94,9 +93,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     classes, notice = (ModelArguments, DataArguments, SquareLossTrainingArguments), ""
     model_args, data_args, args = parse_arguments(classes, argv)
     if data_args.is_demo:
-        model_args, data_args, args = parse_arguments(
-            classes, argv, {**DEMO_TRAINING, **demo_defaults("speech", args.loss)}
-        )
+        defaults = {**DEMO_TRAINING, **demo_defaults("speech", args.loss)}
+        model_args, data_args, args = parse_arguments(classes, argv, defaults)
         notice = "No data set and no file given: running the built-in demo, telephone dial tones."
     elif model_args.model_name_or_path is None and model_args.config_name is None:
         raise ValueError("give a model: --model_name_or_path, or --config_name for a model from scratch")
@@ -122,12 +120,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         compute_metrics=partial(transcript_metrics, tokenizer=tokenizer, names=data_args.eval_metrics),
     )
 
-    only_ctc = {
+    settings = {
+        **model_args.settings,
+        **model_args.config_changes,
+        **data_args.settings,
         "max_duration_in_seconds": data_args.max_duration_in_seconds,
         "stack_frames": data_args.stack_frames,
         "tokenizer_name_or_path": model_args.tokenizer_name_or_path,
     }
-    settings = {**data_args.settings, **model_args.settings, **only_ctc, **model_args.config_changes}
     decode = partial(greedy_transcripts, tokenizer=tokenizer)
     metrics = run_stages(trainer, encoded, settings, decode, extractor=extractor)
     title = "telephone dial tones" if is_demo else data_args.title
@@ -198,9 +198,9 @@ def encode(
 # ---- model ----------------------------------------------------------------------------------------------------------
 def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, Dataset]) -> tuple[Any, Any]:
     """The model with a head for this vocabulary, and its feature extractor; None where the features are stored."""
-    hub, name = model_args.hub, model_args.model_name_or_path
+    name = model_args.model_name_or_path
     source = name or model_args.config_name
-    config: Any = demo_model() if source is None else AutoConfig.from_pretrained(source, **hub)
+    config: Any = demo_model() if source is None else AutoConfig.from_pretrained(source, **model_args.hub)
     if name is None or tokenizer.name_or_path != name:  # not the vocabulary that the model has
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
         if "blank_token_id" in config.to_dict():
@@ -210,11 +210,7 @@ def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, 
         model = AutoModelForCTC.from_config(config)
     else:
         model = AutoModelForCTC.from_pretrained(
-            name,
-            config=config,
-            dtype=torch.float32,  # transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16
-            ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-            **hub,
+            name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **model_args.weights
         )
     if model_args.freeze_feature_encoder:
         if "freeze_feature_encoder" not in dir(model):

@@ -25,7 +25,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import (
     AutoConfig,
@@ -126,11 +125,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         compute_metrics=partial(compute_metrics, tokenizer=tokenizer) if args.predict_with_generate else None,
     )
 
-    only_here = {
+    settings = {
+        **model_args.settings,
+        **data_args.settings,
         "train_split_name": data_args.train_split_name,
         "max_duration_in_seconds": data_args.max_duration_in_seconds,
     }
-    settings = {**data_args.settings, **model_args.settings, **only_here}
     metrics = run_stages(trainer, encoded, settings, partial(decode, tokenizer=tokenizer), extractor=extractor)
     publish(
         trainer,
@@ -202,8 +202,7 @@ def load_model(
             decoder_start_token_id=config.decoder_start_token_id,
         )
     else:
-        # transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(name, config=config, dtype=torch.float32, **hub)
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(name, config=config, **model_args.weights)
     if args.generation_max_length is not None:
         model.generation_config.max_length = args.generation_max_length
     freeze(model, model_args)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -24,13 +26,21 @@ class ModelSourceArguments:
 
     @property
     def hub(self) -> dict[str, Any]:
-        """Keyword arguments for from_pretrained."""
+        """Keyword arguments for from_pretrained of anything."""
         return {
             "cache_dir": self.cache_dir,
             "revision": self.model_revision,
             "token": self.token,
             "trust_remote_code": self.trust_remote_code,
         }
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Keyword arguments for a model's from_pretrained: its weights as float32.
+
+        transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16.
+        """
+        return self.hub | {"dtype": torch.float32}
 
     @property
     def settings(self) -> dict[str, Any]:

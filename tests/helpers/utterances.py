@@ -11,10 +11,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from hf_squareloss.recipes.ctc_data import character_tokenizer
 from hf_squareloss.recipes.speech_encoding import SpeechEncoder
-from hf_squareloss.recipes.speech_files import (
-    encode_text,
-    load_speech_files,
-)
+from hf_squareloss.recipes.speech_files import encode_text, load_speech_files
 
 RATE = 16000
 EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False)

@@ -1,6 +1,7 @@
 """Which model and which data the examples take, and what must stay the same for a run to be resumed."""
 
 import pytest
+import torch
 from datasets import Dataset
 from transformers import HfArgumentParser
 
@@ -18,6 +19,7 @@ def test_the_options_of_from_pretrained() -> None:
     argv = ["--model_name_or_path", "a/b", "--model_revision", "v2", "--token", "hf_x", "--trust_remote_code"]
     (model,) = HfArgumentParser(ModelSourceArguments).parse_args_into_dataclasses(argv)  # type: ignore[arg-type]
     assert model.hub == {"cache_dir": None, "revision": "v2", "token": "hf_x", "trust_remote_code": True}
+    assert model.weights == model.hub | {"dtype": torch.float32}
     assert model.settings == {"model_name_or_path": "a/b", "config_name": None}
 
 
@@ -44,7 +46,7 @@ def test_one_source(file: str) -> None:
 
 def test_only_so_many_samples() -> None:
     some = data("--max_train_samples", "5", "--max_eval_samples", "99", "--max_predict_samples", "2")
-    splits = dict.fromkeys(("train", "validation", "validation_mm", "test", "test_mm"), ROWS)
+    splits: dict[str, Dataset] = dict.fromkeys(("train", "validation", "validation_mm", "test", "test_mm"), ROWS)
     sizes = {name: len(rows) for name, rows in some.limited(splits).items()}
     assert sizes == {"train": 5, "validation": 12, "validation_mm": 12, "test": 2, "test_mm": 2}
     assert some.limited({"train": ROWS})["train"]["x"][:] == [0, 1, 2, 3, 4]

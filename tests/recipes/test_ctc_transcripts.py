@@ -34,13 +34,13 @@ def test_error_rates_and_exact_matches() -> None:
 
 def test_a_padded_batch_gives_the_classes_of_its_utterances_alone(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    config = Wav2Vec2BertConfig(
+    sizes: dict[str, Any] = {
         **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
         **{"vocab_size": 6, "pad_token_id": BLANK, "feature_projection_input_dim": 4, "conv_depthwise_kernel_size": 3},
         **{"left_max_position_embeddings": 4, "right_max_position_embeddings": 4, "add_adapter": True},
         **{"output_hidden_size": 16, "adapter_stride": 2},
-    )
-    model = Wav2Vec2BertForCTC(config).eval()
+    }
+    model = Wav2Vec2BertForCTC(Wav2Vec2BertConfig(**sizes)).eval()
     nn.init.normal_(model.lm_head.weight, std=3.0)
     args = SquareLossTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     trainer = GreedyTrainer(model, args)

@@ -19,7 +19,7 @@ from hf_squareloss.recipes.seq2seq_data import (
 )
 
 TOKENIZER = character_tokenizer(["ab ", "é"])
-START = TOKENIZER.convert_tokens_to_ids("<|startoftranscript|>")
+START: Any = TOKENIZER.convert_tokens_to_ids("<|startoftranscript|>")
 
 
 def split(texts: list[str], audio: list[dict[str, Any]] | None = None) -> Dataset:

@@ -148,7 +148,7 @@ def test_a_run_of_all_stages(model_folder: Path, tmp_path: Path) -> None:
 def test_only_the_chosen_stages_run(model_folder: Path, tmp_path: Path) -> None:
     running = trainer(model_folder, tmp_path, do_eval=True)
     extractor = SimpleNamespace()  # nothing is trained, so nothing is saved
-    found = run_stages(running, {"train": ROWS, "validation": ROWS, "test": ROWS}, {}, str, extractor=extractor)
+    found = run_stages(running, {"train": ROWS, "validation": ROWS, "test": ROWS}, {}, list, extractor=extractor)
     assert {name.split("_")[0] for name in found} == {"eval", "epoch"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all_results.json", "eval_results.json"]
 

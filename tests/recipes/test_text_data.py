@@ -298,10 +298,10 @@ def test_a_decoder_pads_with_its_end() -> None:
     for pad, expected in ((None, "[SEP]"), ("[PAD]", "[PAD]")):
         tokenizer = make_tokenizer()
         tokenizer.eos_token, tokenizer.pad_token = "[SEP]", pad
-        config = GPT2Config()
+        config: Any = GPT2Config()
         pad_with_end(tokenizer, config)
         assert tokenizer.pad_token == expected
         assert config.pad_token_id == tokenizer.convert_tokens_to_ids(expected)
-    given = GPT2Config(pad_token_id=7)
+    given: Any = GPT2Config(pad_token_id=7)
     pad_with_end(make_tokenizer(), given)
     assert given.pad_token_id == 7
