@@ -31,7 +31,8 @@ from transformers import (
 )
 
 from hf_squareloss import SquareLossTrainer
-from hf_squareloss.recipes.text_data import TextData, from_dataset_dict, load_files, tokenize
+from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.text_data import from_dataset_dict, load_files, tokenize
 from hf_squareloss.recipes.text_demo import demo_encoder, docstring_topics
 
 IMPORTS = {
@@ -84,12 +85,12 @@ def import_seconds(rounds: int) -> dict[str, float]:
     return {name: median(values[1:] or values) for name, values in times.items()}
 
 
-def throughput(data: TextData, name: str, samples: int, rounds: int) -> dict[str, Any]:
+def throughput(data: ClassificationData, name: str, samples: int, rounds: int) -> dict[str, Any]:
     """Samples per second of one epoch over `samples` examples, and the padding in one over all of them."""
     tokenizer = AutoTokenizer.from_pretrained(name)
-    every: Any = tokenize(TextData({"train": data.splits["train"]}, data.label_names), tokenizer, max_length=128)[
-        "train"
-    ]
+    every: Any = tokenize(
+        ClassificationData({"train": data.splits["train"]}, data.label_names), tokenizer, max_length=128
+    )["train"]
     dataset = every.shuffle(seed=0).select(range(samples))
     contenders: dict[str, tuple[Callable[..., Trainer], dict[str, Any]]] = {
         "Trainer, cross-entropy": (Trainer, {}),

@@ -20,6 +20,7 @@ from huggingface_hub import HfApi
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
@@ -28,11 +29,10 @@ from transformers import (
 )
 
 from hf_squareloss import attach_loss, detach_loss, load_loss, make_loss
-from hf_squareloss.inference import calibration_metrics
 from hf_squareloss.losses import LOSSES
+from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, name_classes
 from hf_squareloss.recipes.cli import run_script, show_table
-from hf_squareloss.recipes.metrics import TextClassificationMetric
-from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, tokenize
+from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, pad_with_end, tokenize
 from hf_squareloss.training import model_card, require_push_rights
 
 
@@ -88,18 +88,13 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         files = {"train": args.train_file, "validation": args.validation_file}
         data = load_glue(args.task_name) if args.task_name else load_files(files, columns)
         tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path)
-        if tokenizer.pad_token is None:  # decoders such as GPT-2 and Llama
-            tokenizer.pad_token = tokenizer.eos_token
         splits = tokenize(data, tokenizer, max_length=args.max_length)
-    names = data.label_names or []
+    config = AutoConfig.from_pretrained(args.model_name_or_path)
+    name_classes(config, data)
+    pad_with_end(tokenizer, config)
     model = AutoModelForSequenceClassification.from_pretrained(
-        args.model_name_or_path,
-        num_labels=data.num_labels,
-        dtype=torch.float32,
-        **({"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}} if names else {}),
+        args.model_name_or_path, config=config, dtype=torch.float32
     )
-    if model.config.get_text_config().pad_token_id is None:
-        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     attach_loss(model, loss)
 
     def batched(name: str, size: int, most: int | None, shuffle: bool = False) -> Any:
@@ -134,7 +129,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             metrics = {
                 name + suffix: value
                 for suffix, part in held_out.items()
-                for name, value in evaluate(accelerator, model, part, data.metrics, data.label_names is None).items()
+                for name, value in evaluate(accelerator, model, part, data).items()
             }
             progress.set_postfix(metrics)
 
@@ -146,9 +141,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 @torch.no_grad()
-def evaluate(
-    accelerator: Accelerator, model: Any, batches: Any, names: tuple[str, ...], regression: bool
-) -> dict[str, float]:
+def evaluate(accelerator: Accelerator, model: Any, batches: Any, data: ClassificationData) -> dict[str, float]:
     """Task metrics over all processes, and calibration through the loss's own link."""
     model.eval()
     scores, labels = [], []
@@ -156,15 +149,8 @@ def evaluate(
         gathered = accelerator.gather_for_metrics((model(**batch).logits.float(), batch["labels"]))
         scores.append(gathered[0].cpu())
         labels.append(gathered[1].cpu())
-    all_scores, all_labels = torch.cat(scores), torch.cat(labels)
-    predictions = all_scores.squeeze(-1) if regression else all_scores.argmax(-1)
-    metric = TextClassificationMetric(names, all_scores.shape[-1])
-    found = metric.compute(predictions=predictions.tolist(), references=all_labels.tolist())
-    if regression:
-        return dict(found or {})
     unwrapped: Any = accelerator.unwrap_model(model)
-    loss = load_loss(unwrapped)
-    return dict(found or {}) | calibration_metrics(loss.probabilities(all_scores), all_labels)
+    return classification_metrics(torch.cat(scores), torch.cat(labels), data, load_loss(unwrapped))
 
 
 def save(

@@ -22,100 +22,48 @@ same path. Of the official script, phoneme_language (it needs espeak) and ctc_lo
 the mean over utterances, whatever the model's config says.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import (
     AutoConfig,
-    AutoFeatureExtractor,
     AutoModelForCTC,
     AutoTokenizer,
-    EvalPrediction,
     SeamlessM4TFeatureExtractor,
     Wav2Vec2FeatureExtractor,
-    set_seed,
 )
 
 import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
-from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss import SquareLossTrainingArguments
 from hf_squareloss.heads import ctc_frames
 from hf_squareloss.recipes.audio import read_audio
-from hf_squareloss.recipes.cli import HubArguments, parse_arguments, run_script, show_table
+from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.ctc_data import character_tokenizer, require_frames
+from hf_squareloss.recipes.ctc_transcripts import GreedyTrainer, greedy_transcripts, transcript_metrics
+from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
-from hf_squareloss.recipes.speech_arguments import SpeechDataArguments
+from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
 from hf_squareloss.recipes.speech_demo import DEMO_TRAINING, demo_model, dial_tones
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder
-from hf_squareloss.recipes.speech_files import (
-    case_of,
-    encode_text,
-    normalize_texts,
-)
-from hf_squareloss.recipes.stages import (
-    nothing_chosen,
-    publish,
-    same_demo_with_another_loss,
-    save,
-    save_predictions,
-    shown_metrics,
-    train_or_resume,
-    trained_loss,
-    wanted,
-)
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor
+from hf_squareloss.recipes.speech_files import case_of, encode_text, normalize_texts
+from hf_squareloss.recipes.stages import choose_stages, get_split, publish, report, run_stages, start, trainer_inputs
 
 
 @dataclass
-class ModelArguments(HubArguments):
-    model_name_or_path: str | None = field(default=None, metadata={"help": "A model of the Hub, or a folder."})
-    config_name: str | None = field(
-        default=None, metadata={"help": "Without a model, one is made from this configuration: a folder or a file."}
-    )
+class ModelArguments(ConfigArguments, SpeechModelArguments):
     tokenizer_name_or_path: str | None = field(
         default=None, metadata={"help": "Tokenizer; default: in training one is made from the transcripts."}
-    )
-    feature_extractor_name: str | None = field(
-        default=None, metadata={"help": "Feature extractor, if not the model's or the configuration's."}
     )
     ignore_mismatched_sizes: bool = field(
         default=False, metadata={"help": "Replace a head that has another vocabulary."}
     )
-    freeze_feature_encoder: bool = field(
-        default=False, metadata={"help": "Do not train the convolutions on the waveform."}
-    )
-    attention_dropout: float | None = field(default=None, metadata={"help": "Default, here and below: the model's."})
-    activation_dropout: float | None = field(default=None, metadata={"help": "Dropout inside the feed-forward layers."})
-    feat_proj_dropout: float | None = field(default=None, metadata={"help": "Dropout of the projected features."})
-    hidden_dropout: float | None = field(default=None, metadata={"help": "Dropout of the hidden states."})
-    final_dropout: float | None = field(default=None, metadata={"help": "Dropout before the head."})
-    layerdrop: float | None = field(default=None, metadata={"help": "Probability of leaving a layer out."})
-    mask_time_prob: float | None = field(
-        default=None, metadata={"help": "SpecAugment: about this share of the frames is masked."}
-    )
-    mask_time_length: int | None = field(default=None, metadata={"help": "SpecAugment: frames per mask."})
-    mask_feature_prob: float | None = field(
-        default=None, metadata={"help": "SpecAugment: about this share of the features is masked."}
-    )
-    mask_feature_length: int | None = field(default=None, metadata={"help": "SpecAugment: features per mask."})
-    add_adapter: bool | None = field(default=None, metadata={"help": "Convolutions that shorten the output."})
     ctc_zero_infinity: bool = field(
         default=False, metadata={"help": "Keep utterances with too few frames for their text; their loss is 0."}
     )
-
-    @property
-    def config_changes(self) -> dict[str, Any]:
-        names = (
-            *("attention_dropout", "activation_dropout", "feat_proj_dropout", "hidden_dropout", "final_dropout"),
-            *("layerdrop", "mask_time_prob", "mask_time_length", "mask_feature_prob", "mask_feature_length"),
-            "add_adapter",
-        )
-        return {name: value for name in names if (value := vars(self)[name]) is not None}
 
 
 @dataclass
@@ -141,106 +89,65 @@ class DataArguments(SpeechDataArguments):
         return not (self.dataset_name or self.files)
 
 
-class GreedyTrainer(SquareLossTrainer):
-    """Predicts the likeliest class of every frame, which no loss's link to probabilities would change."""
-
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        loss, scores, labels = super().prediction_step(model, inputs, *args, **kwargs)
-        if scores is None:
-            return loss, scores, labels
-        classes = (scores[0] if isinstance(scores, tuple) else scores).argmax(-1)
-        if "attention_mask" in inputs:  # what a model says about padding depends on the batch
-            frames = ctc_frames(self.accelerator.unwrap_model(model), inputs["attention_mask"].sum(-1))
-            padding = torch.arange(classes.shape[1], device=classes.device) >= frames[:, None].to(classes.device)
-            classes = classes.masked_fill(padding, -100)
-        return loss, classes, labels
-
-
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    classes = (ModelArguments, DataArguments, SquareLossTrainingArguments)
+    classes, notice = (ModelArguments, DataArguments, SquareLossTrainingArguments), ""
     model_args, data_args, args = parse_arguments(classes, argv)
     if data_args.is_demo:
-        model_args, data_args, args = parse_arguments(classes, argv, demo_defaults(args))
-        if args.should_save:
-            print("No data set and no file given: running the built-in demo, telephone dial tones.")
+        defaults = {**DEMO_TRAINING, **demo_defaults("speech", args.loss)}
+        model_args, data_args, args = parse_arguments(classes, argv, defaults)
+        notice = "No data set and no file given: running the built-in demo, telephone dial tones."
     elif model_args.model_name_or_path is None and model_args.config_name is None:
         raise ValueError("give a model: --model_name_or_path, or --config_name for a model from scratch")
-    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
-    set_seed(args.seed)
+    start(args, notice)
 
     is_demo = data_args.is_demo
     splits = data_args.limited(dial_tones()) if is_demo else data_args.load(model_args.cache_dir, model_args.token)
-    if nothing_chosen(args):
-        args.do_train, args.do_eval, args.do_predict = (name in splits for name in ("train", "validation", "test"))
+    choose_stages(args, splits)
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)
     model, extractor = load_model(model_args, tokenizer, splits)
     with args.main_process_first(desc="reading the audio"):
-        encoded: dict[str, Any] = encode(splits, data_args, model, tokenizer, extractor)
+        encoded = encode(splits, data_args, model, tokenizer, extractor)
     too_short = require_frames(
         splits, encoded, partial(ctc_frames, model), blank=blank_of(model), keep_too_short=model_args.ctc_zero_infinity
     )
     if too_short and args.should_log:
         print(f"{too_short} utterances have too few frames for their transcripts: their loss is 0")
-    args.remove_unused_columns = False  # the lengths would go before batches are made by them (5.24)
+    args.remove_unused_columns = False  # the lengths would go before batches are made by them (transformers 5.24)
     trainer = GreedyTrainer(
-        model=model,
-        args=args,
-        loss=trained_loss(args, model),
-        train_dataset=wanted(encoded, "train") if args.do_train else None,
-        eval_dataset=wanted(encoded, "validation") if args.do_eval else None,
+        **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
         data_collator=SpeechCollator(model.main_input_name, takes_mask(model, extractor), 8 if args.fp16 else 1),
-        compute_metrics=partial(compute_metrics, tokenizer=tokenizer, names=data_args.eval_metrics),
+        compute_metrics=partial(transcript_metrics, tokenizer=tokenizer, names=data_args.eval_metrics),
     )
-    metrics: dict[str, float] = {}
-    if args.do_train:
-        metrics |= train_or_resume(trainer, run_settings(model_args, data_args))
-        if extractor is not None and args.should_save:
-            extractor.save_pretrained(args.output_dir)
-    if args.do_eval:
-        metrics |= save(trainer, "eval", trainer.evaluate() | {"eval_samples": len(encoded["validation"])})
-    if args.do_predict:
-        metrics |= predict(trainer, wanted(encoded, "test"), tokenizer)
+
+    settings = {
+        **model_args.settings,
+        **model_args.config_changes,
+        **data_args.settings,
+        "max_duration_in_seconds": data_args.max_duration_in_seconds,
+        "stack_frames": data_args.stack_frames,
+        "tokenizer_name_or_path": model_args.tokenizer_name_or_path,
+    }
+    decode = partial(greedy_transcripts, tokenizer=tokenizer)
+    metrics = run_stages(trainer, encoded, settings, decode, extractor=extractor)
+    title = "telephone dial tones" if is_demo else data_args.title
     publish(
         trainer,
         tasks="automatic-speech-recognition",
-        dataset=task_title(data_args),
+        dataset=title,
         dataset_tags=data_args.dataset_name,
         finetuned_from=model_args.model_name_or_path,
     )
     if trainer.is_world_process_zero():
-        report(data_args, args, trainer, metrics)
+        if is_demo and args.do_predict:
+            rows = {
+                "digit error rate on the test split": metrics["test_cer"],
+                "strings without an error": metrics["test_exact_match"],
+            }
+            report_demo(trainer, title, rows, metrics, __file__)
+        else:
+            report(trainer, title, metrics)
     return metrics
-
-
-def demo_defaults(args: SquareLossTrainingArguments) -> dict[str, Any]:
-    return {
-        **DEMO_TRAINING,
-        "output_dir": f"outputs/speech-demo-{args.loss}",
-        "do_train": True,
-        "do_eval": True,
-        "do_predict": True,
-        "eval_strategy": "epoch",
-        "save_strategy": "epoch",
-        "save_total_limit": 1,
-        "logging_steps": 20,
-    }
-
-
-def run_settings(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Any]:
-    """What must be the same for a run to be resumed; the loss is in the model's config."""
-    return {
-        "dataset_name": data_args.dataset_name,
-        "dataset_config_name": data_args.dataset_config_name,
-        "train_file": data_args.train_file and Path(data_args.train_file).name,
-        "max_train_samples": data_args.max_train_samples,
-        "max_duration_in_seconds": data_args.max_duration_in_seconds,
-        "stack_frames": data_args.stack_frames,
-        "model_name_or_path": model_args.model_name_or_path,
-        "config_name": model_args.config_name,
-        "tokenizer_name_or_path": model_args.tokenizer_name_or_path,
-        **model_args.config_changes,
-    }
 
 
 # ---- data -----------------------------------------------------------------------------------------------------------
@@ -262,7 +169,7 @@ def load_tokenizer(
         return tokenizer, normalize_texts(splits, ignore=ignore, case=case_of(tokenizer.get_vocab()))
     splits = normalize_texts(splits, ignore=ignore, case=str.lower)
     tokenizer = character_tokenizer(
-        wanted(splits, "train")["text"],
+        get_split(splits, "train")["text"],
         unk_token=data_args.unk_token,
         pad_token=data_args.pad_token,
         word_delimiter_token=data_args.word_delimiter_token,
@@ -291,28 +198,19 @@ def encode(
 # ---- model ----------------------------------------------------------------------------------------------------------
 def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, Dataset]) -> tuple[Any, Any]:
     """The model with a head for this vocabulary, and its feature extractor; None where the features are stored."""
-    hub, name = model_args.hub, model_args.model_name_or_path
+    name = model_args.model_name_or_path
     source = name or model_args.config_name
-    config: Any = demo_model() if source is None else AutoConfig.from_pretrained(source, **hub)
+    config: Any = demo_model() if source is None else AutoConfig.from_pretrained(source, **model_args.hub)
     if name is None or tokenizer.name_or_path != name:  # not the vocabulary that the model has
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
         if "blank_token_id" in config.to_dict():
             config.blank_token_id = tokenizer.pad_token_id
-    for option, value in model_args.config_changes.items():
-        if option not in config.to_dict():
-            raise ValueError(
-                f"{option}={value} would be ignored: the config of a {config.model_type} has no such entry"
-            )
-        setattr(config, option, value)
+    model_args.change_config(config)
     if name is None:
         model = AutoModelForCTC.from_config(config)
     else:
         model = AutoModelForCTC.from_pretrained(
-            name,
-            config=config,
-            dtype=torch.float32,  # transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16
-            ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-            **hub,
+            name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **model_args.weights
         )
     if model_args.freeze_feature_encoder:
         if "freeze_feature_encoder" not in dir(model):
@@ -328,9 +226,9 @@ def load_extractor(model_args: ModelArguments, model: Any) -> Any:
     source = model_args.feature_extractor_name or model_args.model_name_or_path or model_args.config_name
     if source is None:
         return SeamlessM4TFeatureExtractor()
-    files = [Path(source, file) for file in ("preprocessor_config.json", "processor_config.json")]
-    if not Path(source).exists() or any(file.exists() for file in files):
-        return AutoFeatureExtractor.from_pretrained(source, **model_args.hub)
+    extractor = load_feature_extractor(source, model_args.hub)
+    if extractor is not None:
+        return extractor
     if model.main_input_name != "input_values":
         raise ValueError(
             f"{source} has no preprocessor_config.json, which says how to make features of waveforms: "
@@ -348,51 +246,6 @@ def takes_mask(model: Any, extractor: Any) -> bool:
 def blank_of(model: Any) -> int:
     """The blank that the model's own forward passes to its loss."""
     return model.config.to_dict().get("blank_token_id", model.config.pad_token_id)
-
-
-# ---- results --------------------------------------------------------------------------------------------------------
-def transcripts(classes: np.ndarray, tokenizer: Any) -> list[str]:
-    """Greedy decoding of classes (B, T) per frame: repeats are merged, then blanks dropped."""
-    return tokenizer.batch_decode(np.where(classes < 0, tokenizer.pad_token_id, classes))
-
-
-def compute_metrics(prediction: EvalPrediction, tokenizer: Any, names: list[str]) -> dict[str, float]:
-    """The error rates, and the share of utterances without any error."""
-    labels: Any = prediction.label_ids
-    references = [tokenizer.decode(row[row >= 0], group_tokens=False) for row in labels]
-    found = transcripts(np.asarray(prediction.predictions), tokenizer)
-    exact = float(np.mean([a == b for a, b in zip(found, references, strict=True)]))
-    rates = SpeechRecognitionMetric(names).compute(predictions=found, references=references)
-    return dict(rates or {}) | {"exact_match": exact}
-
-
-def predict(trainer: SquareLossTrainer, rows: Dataset, tokenizer: Any) -> dict[str, float]:
-    """Transcripts into a file, and metrics where the texts are known."""
-    result = trainer.predict(rows, metric_key_prefix="test")  # type: ignore[arg-type]
-    save_predictions(trainer, "test", transcripts(np.asarray(result.predictions), tokenizer))
-    return save(trainer, "test", (result.metrics or {}) | {"test_samples": len(rows)})
-
-
-def task_title(data_args: DataArguments) -> str:
-    return "telephone dial tones" if data_args.is_demo else data_args.dataset_name or "local files"
-
-
-def report(
-    data_args: DataArguments, args: SquareLossTrainingArguments, trainer: SquareLossTrainer, metrics: dict[str, float]
-) -> None:
-    """The table at the end of the screen."""
-    rows: dict[str, Any] = {"loss": str(trainer.loss.to_dict())}
-    if not (data_args.is_demo and args.do_predict):
-        show_table(task_title(data_args), rows | shown_metrics(metrics) | {"the model": args.output_dir})
-        return
-    rows |= {
-        "digit error rate on the test split": metrics["test_cer"],
-        "strings without an error": metrics["test_exact_match"],
-        "training time": f"{metrics['train_runtime']:.0f} s" if "train_runtime" in metrics else "done before",
-        "the model": args.output_dir,
-    }
-    show_table(task_title(data_args), rows)
-    print(same_demo_with_another_loss(__file__, args.loss))
 
 
 if __name__ == "__main__":

@@ -19,21 +19,15 @@ The same command again resumes after a kill. `--loss cross_entropy` trains the b
 In evaluation and prediction tokens are generated, with scores that went through the loss's own link to probabilities.
 """
 
-import io
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
-from tokenizers import pre_tokenizers
 from transformers import (
     AutoConfig,
-    AutoFeatureExtractor,
     AutoModelForSpeechSeq2Seq,
     AutoTokenizer,
     EvalPrediction,
@@ -41,46 +35,29 @@ from transformers import (
     Seq2SeqTrainingArguments,
     SpeechEncoderDecoderModel,
     WhisperFeatureExtractor,
-    WhisperTokenizer,
-    set_seed,
 )
 
 from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments
-from hf_squareloss.recipes.cli import HubArguments, parse_arguments, run_script, show_table
+from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
-from hf_squareloss.recipes.speech_arguments import SpeechDataArguments
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder
-from hf_squareloss.recipes.speech_files import (
-    encode_text,
-    normalize_texts,
-    utterance_name,
+from hf_squareloss.recipes.seq2seq_data import (
+    character_tokenizer,
+    encode_labels,
+    fit_to_tokenizer,
+    refuse_cut_audio,
+    refuse_unknown_characters,
+    without_long_labels,
 )
-from hf_squareloss.recipes.stages import (
-    nothing_chosen,
-    publish,
-    save,
-    save_predictions,
-    shown_metrics,
-    train_or_resume,
-    trained_loss,
-    wanted,
-)
+from hf_squareloss.recipes.speech_arguments import SpeechDataArguments, SpeechModelArguments
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor
+from hf_squareloss.recipes.speech_files import normalize_texts
+from hf_squareloss.recipes.stages import choose_stages, get_split, publish, report, run_stages, start, trainer_inputs
 
 
 @dataclass
-class ModelArguments(HubArguments):
-    model_name_or_path: str | None = field(default=None, metadata={"help": "A model of the Hub, or a folder."})
-    config_name: str | None = field(
-        default=None, metadata={"help": "Configuration, if not the model's; without a model one is made from it."}
-    )
+class ModelArguments(SpeechModelArguments):
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
-    feature_extractor_name: str | None = field(
-        default=None, metadata={"help": "Feature extractor, if not the model's."}
-    )
     freeze_encoder: bool = field(default=False, metadata={"help": "Train the decoder alone."})
-    freeze_feature_encoder: bool = field(
-        default=False, metadata={"help": "Do not train the convolutions in front (SpeechEncoderDecoder models)."}
-    )
     apply_spec_augment: bool = field(
         default=False, metadata={"help": "SpecAugment in training, as the config sets it (Whisper)."}
     )
@@ -131,50 +108,40 @@ class TrainingArguments(SquareLossTrainingArguments, Seq2SeqTrainingArguments):
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     model_args, data_args, args = parse_arguments((ModelArguments, DataArguments, TrainingArguments), argv)
-    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
-    set_seed(args.seed)
+    start(args)
 
     splits = data_args.load(model_args.cache_dir, model_args.token)
     splits = normalize_texts(splits, case=str.lower if data_args.do_lower_case else str)
-    if nothing_chosen(args):
-        args.do_train, args.do_eval, args.do_predict = (name in splits for name in ("train", "validation", "test"))
+    choose_stages(args, splits)
     if args.do_predict and not args.predict_with_generate:
         raise ValueError("--do_predict writes generated transcripts: it needs --predict_with_generate True")
     model, tokenizer, extractor = load_model(model_args, data_args, args, splits)
     with args.main_process_first(desc="reading the audio"):
-        encoded: dict[str, Any] = encode(splits, data_args, model, tokenizer, extractor)
+        encoded = encode(splits, data_args, model, tokenizer, extractor)
     trainer = SquareLossSeq2SeqTrainer(
-        model=model,
-        args=args,
-        loss=trained_loss(args, model),
-        train_dataset=wanted(encoded, "train") if args.do_train else None,
-        eval_dataset=wanted(encoded, "validation") if args.do_eval else None,
+        **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
         data_collator=SpeechCollator(model.main_input_name, attention_mask=takes_mask(model)),
         compute_metrics=partial(compute_metrics, tokenizer=tokenizer) if args.predict_with_generate else None,
     )
-    metrics: dict[str, float] = {}
-    if args.do_train:
-        metrics |= train_or_resume(trainer, run_settings(model_args, data_args))
-        if args.should_save and extractor is not None:
-            extractor.save_pretrained(args.output_dir)
-    if args.do_eval:
-        metrics |= save(trainer, "eval", trainer.evaluate() | {"eval_samples": len(encoded["validation"])})
-    if args.do_predict:
-        metrics |= predict(trainer, wanted(encoded, "test"), tokenizer)
 
+    settings = {
+        **model_args.settings,
+        **data_args.settings,
+        "train_split_name": data_args.train_split_name,
+        "max_duration_in_seconds": data_args.max_duration_in_seconds,
+    }
+    metrics = run_stages(trainer, encoded, settings, partial(decode, tokenizer=tokenizer), extractor=extractor)
     publish(
         trainer,
         tasks="automatic-speech-recognition",
-        dataset=data_args.dataset_name or "local files",
+        dataset=data_args.title,
         dataset_tags=data_args.dataset_name,
         finetuned_from=model_args.model_name_or_path,
         language=data_args.language,
     )
     if trainer.is_world_process_zero():
-        title = data_args.dataset_name or "Speech recognition"
-        rows = {"loss": str(trainer.loss.to_dict()), **shown_metrics(metrics), "the model": args.output_dir}
-        show_table(title, rows)
+        report(trainer, data_args.dataset_name or "Speech recognition", metrics)
     return metrics
 
 
@@ -203,65 +170,6 @@ def encode(
     return encoded
 
 
-def encode_labels(text: str, name: str, *, tokenizer: Any, start: int, longest: int | None) -> list[int]:
-    """The transcript as the decoder is to say it: without the start token, which the model puts before it itself."""
-    ids = encode_text(tokenizer, text, name)
-    ids = ids[1:] if ids[:1] == [start] else ids
-    if longest is not None and len(ids) > longest:
-        raise ValueError(
-            f"{name}: the transcript has {len(ids)} tokens, more than the model's {longest} positions; "
-            f"--max_label_length {longest} leaves such utterances out of training"
-        )
-    return ids
-
-
-def without_long_labels(splits: Mapping[str, Dataset], tokenizer: Any, most: int | None) -> dict[str, Dataset]:
-    """The splits without the training utterances of more than `most` tokens."""
-    if most is None or "train" not in splits:
-        return dict(splits)
-    lengths = [len(tokenizer(text).input_ids) for text in splits["train"]["text"]]
-    kept = [i for i, length in enumerate(lengths) if length <= most]
-    if not kept:
-        raise ValueError(f"max_label_length={most} leaves no training data: the shortest has {min(lengths)} tokens")
-    return {**splits, "train": splits["train"].select(kept)}
-
-
-def refuse_cut_audio(
-    splits: Mapping[str, Dataset], extractor: WhisperFeatureExtractor, longest_in_training: float
-) -> None:
-    """ValueError for audio of which Whisper's feature extractor drops the end, without a word."""
-    import soundfile
-
-    for split, rows in splits.items():
-        for index in range(len(rows)):
-            row: Any = rows[index]
-            path, content = row["audio"]["path"] or "", row["audio"]["bytes"]
-            source: Any = path if content is None else io.BytesIO(content)
-            if path.endswith(".npy"):
-                seconds = len(np.load(source)) / extractor.sampling_rate
-            else:
-                seconds = soundfile.info(source).duration
-            if extractor.chunk_length < seconds and not (split == "train" and seconds > longest_in_training):
-                raise ValueError(
-                    f"{utterance_name(split, index, row)}: {seconds:.2f} seconds, but the model hears only the first "
-                    f"{extractor.chunk_length}: cut the audio (--max_duration_in_seconds is for training alone)"
-                )
-
-
-def refuse_unknown_characters(splits: Mapping[str, Dataset], tokenizer: Any) -> None:
-    """ValueError for characters that the tokenizer drops or cannot give back: it may have no unknown token."""
-    for split, rows in splits.items():
-        if "text" not in rows.column_names:
-            continue
-        texts = list(rows["text"])
-        for character in sorted(set().union(*texts)):
-            ids = tokenizer(character, add_special_tokens=False).input_ids
-            if character.strip() and not tokenizer.decode(ids).strip("\ufffd "):
-                index = next(i for i, text in enumerate(texts) if character in text)
-                name = utterance_name(split, index, rows[index])
-                raise ValueError(f"{name}: the tokenizer does not know {character!r}, of {texts[index]!r}")
-
-
 # ---- model ----------------------------------------------------------------------------------------------------------
 def load_model(
     model_args: ModelArguments, data_args: DataArguments, args: TrainingArguments, splits: Mapping[str, Dataset]
@@ -271,7 +179,7 @@ def load_model(
     config = AutoConfig.from_pretrained(model_args.config_name or name, **hub)
     from_scratch = model_args.model_name_or_path is None
     if from_scratch and model_args.tokenizer_name is None:
-        tokenizer: Any = character_tokenizer(wanted(splits, "train")["text"])
+        tokenizer: Any = character_tokenizer(get_split(splits, "train")["text"])
         fit_to_tokenizer(config, tokenizer)
     else:
         tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
@@ -294,40 +202,12 @@ def load_model(
             decoder_start_token_id=config.decoder_start_token_id,
         )
     else:
-        # transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(name, config=config, dtype=torch.float32, **hub)
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(name, config=config, **model_args.weights)
     if args.generation_max_length is not None:
         model.generation_config.max_length = args.generation_max_length
     freeze(model, model_args)
     set_language(model, tokenizer, data_args)
-    return model, tokenizer, load_extractor(model_args.feature_extractor_name or name, hub)
-
-
-def load_extractor(name: str, hub: dict[str, Any]) -> Any:
-    files = [Path(name, file) for file in ("preprocessor_config.json", "processor_config.json")]
-    if Path(name).is_dir() and not any(file.exists() for file in files):
-        return None
-    return AutoFeatureExtractor.from_pretrained(name, **hub)
-
-
-def character_tokenizer(texts: Iterable[str]) -> WhisperTokenizer:
-    """Whisper's kind of tokenizer, which the pipeline of Whisper models needs, with the bytes of the texts alone."""
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    pieces = [piece for c in sorted(set().union(*texts)) for piece, _ in to_bytes.pre_tokenize_str(c)]
-    end, pad = "<|endoftext|>", "<|pad|>"
-    special = ["<|startoftranscript|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
-    vocabulary = {token: i for i, token in enumerate([pad, *sorted(set().union(*pieces)), end, *special])}
-    # The padding comes first: Speech2Text counts its positions from there, and has only so many (5.24).
-    return WhisperTokenizer(vocab=vocabulary, merges=[], pad_token=pad, additional_special_tokens=special)
-
-
-def fit_to_tokenizer(config: Any, tokenizer: Any) -> None:
-    """A config from scratch gets the tokenizer's vocabulary; the tokens that it suppresses are another tokenizer's."""
-    config.vocab_size = len(tokenizer)
-    config.pad_token_id = tokenizer.pad_token_id
-    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
-    config.decoder_start_token_id = tokenizer.convert_tokens_to_ids("<|startoftranscript|>")
-    config.suppress_tokens = config.begin_suppress_tokens = None
+    return model, tokenizer, load_feature_extractor(model_args.feature_extractor_name or name, hub)
 
 
 def freeze(model: Any, model_args: ModelArguments) -> None:
@@ -357,21 +237,7 @@ def takes_mask(model: Any) -> bool:
     return model.config.model_type != "whisper"
 
 
-# ---- steps ----------------------------------------------------------------------------------------------------------
-def run_settings(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Any]:
-    """What must be the same for a run to be resumed; the loss is in the model's config."""
-    return {
-        "dataset_name": data_args.dataset_name,
-        "dataset_config_name": data_args.dataset_config_name,
-        "train_split_name": data_args.train_split_name,
-        "train_file": data_args.train_file and Path(data_args.train_file).name,
-        "max_train_samples": data_args.max_train_samples,
-        "max_duration_in_seconds": data_args.max_duration_in_seconds,
-        "model_name_or_path": model_args.model_name_or_path,
-        "config_name": model_args.config_name,
-    }
-
-
+# ---- results --------------------------------------------------------------------------------------------------------
 def compute_metrics(prediction: EvalPrediction, tokenizer: Any) -> dict[str, float]:
     """WER and CER of the generated transcripts."""
     transcripts, references = decode(prediction.predictions, tokenizer), decode(prediction.label_ids, tokenizer)
@@ -382,13 +248,6 @@ def compute_metrics(prediction: EvalPrediction, tokenizer: Any) -> dict[str, flo
 def decode(ids: Any, tokenizer: Any) -> list[str]:
     ids = np.where(np.asarray(ids) == -100, tokenizer.pad_token_id, ids)
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
-
-
-def predict(trainer: SquareLossSeq2SeqTrainer, split: Dataset, tokenizer: Any) -> dict[str, float]:
-    """Transcripts into a file, and metrics where the texts are known."""
-    result = trainer.predict(split, metric_key_prefix="test")  # type: ignore[arg-type]
-    save_predictions(trainer, "test", decode(result.predictions, tokenizer))
-    return save(trainer, "test", (result.metrics or {}) | {"test_samples": len(split)})
 
 
 if __name__ == "__main__":

@@ -55,12 +55,28 @@ def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
     """
     if isinstance(model, str | Path):
         model = AutoConfig.from_pretrained(model)
-    config = base_model(model).config if isinstance(model, nn.Module) else model
-    if not isinstance(config, PreTrainedConfig):
+    plain = base_model(model) if isinstance(model, nn.Module) else model
+    if not isinstance(plain, PreTrainedModel | PreTrainedConfig):
         raise ValueError(f"load_loss takes a transformers model, its config or its name, got {type(model).__name__}")
-    values = config.to_dict()
-    saved = dict(values.get(KEY) or {})
-    if not saved:
+    loss = saved_loss(plain)
+    if loss is None:
         raise ValueError(f"this model's config has no {KEY!r} entry: it was not trained and saved with hf_squareloss")
-    saved.pop("version", None)
+    return loss
+
+
+def saved_loss(model: nn.Module | PreTrainedConfig) -> Loss | None:
+    """The loss in a model's config, or None where it names none.
+
+    Raises:
+        ValueError: it names one that is not registered.
+    """
+    model = base_model(model) if isinstance(model, nn.Module) else model
+    if not isinstance(model, PreTrainedModel | PreTrainedConfig):
+        return None
+    config = model.config if isinstance(model, PreTrainedModel) else model
+    saved = dict(config.to_dict().get(KEY) or {})
+    if not saved:
+        return None
+    for known in ("version", "module"):
+        saved.pop(known, None)
     return make_loss(saved.pop("loss"), **saved)

@@ -16,9 +16,9 @@ torch.set_num_threads(1)
 @pytest.fixture
 def always_gram(monkeypatch: pytest.MonkeyPatch) -> None:
     """No scores, also for sizes that are faster by them, as tiny ones are."""
-    from hf_squareloss.heads import LinearHead
+    from hf_squareloss.heads import FusedHead
 
-    monkeypatch.setattr(LinearHead, "form", "gram")
+    monkeypatch.setattr(FusedHead, "form", "gram")
 
 
 @pytest.fixture

@@ -26,9 +26,21 @@ from hf_squareloss.losses import LOSSES
 WEIGHTS = (1.0, 0.5, 2.0, 4.0)
 
 
+def train(model: Any, folder: Path, loss: Any, family: str = "bert") -> SquareLossTrainer:
+    """One step, with labels for the model's head."""
+    examples: Any = make_examples(family)
+    for example in examples:
+        if model.config.problem_type == "multi_label_classification":
+            example["labels"] = torch.eye(CLASSES)[example["labels"]]
+        elif model.config.num_labels == 1:
+            example["labels"] = example["labels"].float()
+    trainer = SquareLossTrainer(model, arguments(folder, max_steps=1), train_dataset=examples, loss=loss)
+    trainer.train()
+    return trainer
+
+
 def save(folder: Path, loss: Any, family: str = "bert", **config: Any) -> Path:
-    trainer = SquareLossTrainer(make_model(family, **config), arguments(folder), loss=loss)
-    trainer.save_model(str(folder))
+    train(make_model(family, **config), folder, loss, family).save_model(str(folder))
     return folder
 
 
@@ -89,7 +101,7 @@ def test_retraining_with_cross_entropy_restores_the_problem_type(tmp_path: Path)
     save(tmp_path / "square", "square")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "square")
     assert model.config.problem_type == "regression"
-    SquareLossTrainer(model, arguments(tmp_path / "new"), loss="cross_entropy")
+    train(model, tmp_path / "new", "cross_entropy")
     assert model.config.problem_type == "single_label_classification"
     assert load_loss(model) == CrossEntropy()
     model.eval()(**batch_of(make_examples("bert")))  # and plain transformers knows its own loss again

@@ -79,6 +79,11 @@ def test_a_wrong_import_is_noticed(place: str, line: str) -> None:
     assert len(faults(PACKAGE / place, line)) == 1
 
 
+def test_every_recipe_has_a_test_of_its_name() -> None:
+    names = {path.stem for path in files("hf_squareloss/recipes")} - {"__init__"}
+    assert names == {path.stem.removeprefix("test_") for path in files("tests/recipes")}
+
+
 def test_losses_import_torch_alone() -> None:
     code = "import sys, hf_squareloss; print([m for m in ('transformers', 'datasets', 'scipy') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -112,12 +112,16 @@ class Head:
             plain = not self.language_model and self.blank is None
             write_loss(model.config, loss, num_classes=self.num_classes if plain else None)
 
-    def computing(self, loss: Loss, model: nn.Module) -> AbstractContextManager[None]:
-        """Within, a CTC model's forward with labels gives `loss` per utterance, (B,); others are as ever."""
+    def computing(self, loss: Loss, model: nn.Module, *, checked: bool = False) -> AbstractContextManager[None]:
+        """Within, a CTC model's forward with labels gives `loss` per utterance, (B,); others are as ever.
+
+        Args:
+            checked: the labels are right: nothing need be read from an accelerator to see that.
+        """
         model = base_model(model)
         if self.blank is None or not isinstance(model, PreTrainedModel):
             return nullcontext()
-        return utterance_loss(model, loss)
+        return utterance_loss(model, loss, checked=checked)
 
     def total(self, loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
         """The sum of `loss` over the items, scalar, from the outputs of a forward within `computing`."""
@@ -146,12 +150,30 @@ class Head:
     def num_items(self, loss: Loss, labels: Tensor) -> Tensor:
         """The denominator that `labels` contribute to the mean: scalar."""
         if self.blank is not None:
-            return torch.tensor(float(len(labels)), device=labels.device)
+            return torch.full((), float(len(labels)), device=labels.device)
         return loss.total_weight(self.aligned(labels), self.num_classes)
 
-    def check_labels(self, loss: Loss, labels: Tensor) -> None:
-        """ValueError for labels out of range, on any device."""
-        if self.num_classes not in (None, 1):
-            aligned = self.aligned(labels)
-            if not aligned.is_floating_point() and not loss.multi_label:
-                refuse(aligned, loss.wrong_labels(aligned, self.num_classes), f"[0, {self.num_classes})")
+    def checked(self, loss: Loss, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The labels with ignore_index in place of wrong ones, and which are wrong; None where they cannot be.
+
+        Wrong are labels that are no class, and a blank among the labels of an utterance. No value is read from an
+        accelerator: `refuse_wrong` says what is wrong with them once somebody has looked.
+        """
+        if self.num_classes in (None, 1) or loss.multi_label:
+            return labels, None
+        if labels.is_floating_point() or labels.dtype == torch.bool:  # a distribution, or what the loss refuses
+            return labels, None
+        if self.blank is None and loss.all_count(labels, self.num_classes):
+            return labels, None
+        wrong = loss.wrong_labels(labels, self.num_classes)
+        if self.blank is not None:
+            wrong = wrong | ((labels == self.blank) & (self.blank != loss.ignore_index))
+        return torch.where(wrong, loss.ignore_index, labels), self.aligned(wrong)
+
+    def refuse_wrong(self, labels: Tensor, wrong: Tensor) -> None:
+        """ValueError with the first label that `checked` found wrong."""
+        classes = f"[0, {self.num_classes})"
+        if self.blank is None:
+            refuse(self.aligned(labels), wrong, classes)
+        else:
+            refuse(labels, wrong, f"{classes} without the blank ({self.blank})", row="utterance")

@@ -48,7 +48,7 @@ _GENERATING: WeakSet[nn.Module] = WeakSet()
 
 
 @contextmanager
-def probability_generation(model: nn.Module) -> Iterator[None]:
+def probability_generation(model: nn.Module, loss: Loss | None = None) -> Iterator[None]:
     """While it is open, `model.generate` sees log probabilities of the model's own loss in place of raw scores.
 
     transformers takes the log_softmax of a model's scores in beam search and their softmax in sampling, which is wrong
@@ -57,11 +57,11 @@ def probability_generation(model: nn.Module) -> Iterator[None]:
     keeps its raw scores, which a loss needs: trainers may evaluate inside.
 
     Args:
-        model: a causal language model or an encoder-decoder, whose config names its loss (a PEFT wrapper is looked
-            through).
+        model: a causal language model or an encoder-decoder (a PEFT wrapper is looked through).
+        loss: the loss that its scores are of; None takes the one that its config names.
 
     Raises:
-        ValueError: a model that cannot generate, or whose config names no loss.
+        ValueError: a model that cannot generate, or no loss given and none in its config.
 
     Example:
         >>> with probability_generation(model):  # doctest: +SKIP
@@ -70,7 +70,7 @@ def probability_generation(model: nn.Module) -> Iterator[None]:
     model = base_model(model)
     if not isinstance(model, PreTrainedModel) or not model.can_generate():
         raise ValueError(f"{type(model).__name__} cannot generate: give a language model or an encoder-decoder")
-    loss = load_loss(model)
+    loss = load_loss(model) if loss is None else loss
     exact = loss.scores_are_logits and not loss.label_smoothing and loss.class_weights is None
     if exact or model in _GENERATING:
         yield

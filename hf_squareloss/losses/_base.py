@@ -121,7 +121,7 @@ class Loss(ABC):
             ValueError: shapes, types or label values do not fit, or this loss cannot mean such targets.
         """
         if scores.dim() and scores.is_floating_point() and labels.shape == scores.shape[:-1]:
-            if self._all_count(labels, scores.shape[-1]):
+            if self.all_count(labels, scores.shape[-1]):
                 return self._label_costs(scores, labels.long())
         kept = check_targets(scores, labels, multi_label=self.multi_label, ignore_index=self.ignore_index)
         num_classes = scores.shape[-1]
@@ -187,6 +187,10 @@ class Loss(ABC):
     def wrong_labels(self, labels: Tensor, num_classes: int) -> Tensor:
         """(...) whether integer labels are neither in [0, C) nor `ignore_index`; no value is read from the device."""
         return outside(labels, num_classes, self.ignore_index)
+
+    def all_count(self, labels: Tensor, num_classes: int) -> bool:
+        """Whether these are integer labels that all count, by a single look at them; False also where that is dear."""
+        return not self.multi_label and num_classes > 1 and all_count(labels, num_classes, self.ignore_index)
 
     def total(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Scalar: the sum of the values."""
@@ -279,10 +283,6 @@ class Loss(ABC):
                 return weights
             constants[device, dtype] = weights
         return constants[device, dtype]
-
-    def _all_count(self, labels: Tensor, num_classes: int) -> bool:
-        """Whether these are integer labels that all count, by a single look at them; False also where that is dear."""
-        return not self.multi_label and num_classes > 1 and all_count(labels, num_classes, self.ignore_index)
 
     def _refuse_for_regression(self) -> None:
         if self.label_smoothing or self.class_weights is not None:

@@ -12,7 +12,7 @@ from hf_squareloss.losses._base import Form, Loss, at_least_float32
 from hf_squareloss.losses._fused_squares import squares_and_scores_at
 from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, product_type
 from hf_squareloss.losses._linear_square import check_linear, gram_values
-from hf_squareloss.losses._targets import check_targets
+from hf_squareloss.losses._targets import check_targets, may_read
 
 Rescaling = float | Literal["auto", "paper"]
 
@@ -89,7 +89,7 @@ def linear_square_loss(
         hidden: H (..., d).
         weight: W (C, d).
         bias: b (C,) or None.
-        labels: (...) integers in [0, C) or `ignore_index`; ignored items cost no time.
+        labels: (...) integers in [0, C) or `ignore_index`; ignored items cost no time on a CPU.
         k: weight of the true class: a number, "paper" or "auto".
         M: the true class's target: a number, "paper" or "auto".
         label_smoothing: share of the label spread over all classes.
@@ -210,12 +210,13 @@ class SquareLoss(Loss):
             return super().of_linear(hidden, weight, bias, labels, form=form)
         items, classes = hidden.reshape(-1, hidden_size), labels.flatten().long()
         kept = counted = None
-        if labels.shape != hidden.shape[:-1] or not self._all_count(labels, num_classes):
+        if labels.shape != hidden.shape[:-1] or not self.all_count(labels, num_classes):
             scores = hidden[..., :1].expand(*hidden.shape[:-1], num_classes)  # their shape: they are not built
             kept = check_targets(scores, labels, multi_label=False, ignore_index=self.ignore_index).flatten()
             classes = torch.where(kept, classes, 0)
-            # A compiled graph has one shape whatever is ignored; elsewhere ignored items need not be computed.
-            if not torch.compiler.is_compiling():
+            # A compiled graph has one shape whatever is ignored, and an accelerator would have to be asked how many
+            # items that is; elsewhere ignored items need not be computed.
+            if may_read(labels):
                 counted = kept.nonzero().squeeze(-1)
                 items, classes = items.index_select(0, counted), classes.index_select(0, counted)
         if form == "auto":

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,26 +17,6 @@ from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
 
 _EXTRAS = {"jiwer": "audio", "soundfile": "audio"}  # module -> the extra of hf_squareloss that brings it
 _LAST_TENSORS = 0.2  # seconds
-
-
-@dataclass
-class HubArguments:
-    """How models are loaded from the Hub; a script's model arguments are a subclass."""
-
-    cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
-    token: str | None = field(default=None, metadata={"help": "Hub token for downloads; default: the stored one."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run model code from the Hub."})
-
-    @property
-    def hub(self) -> dict[str, Any]:
-        """Keyword arguments for from_pretrained."""
-        return {
-            "cache_dir": self.cache_dir,
-            "revision": self.model_revision,
-            "token": self.token,
-            "trust_remote_code": self.trust_remote_code,
-        }
 
 
 def run_script(main: Callable[[], object]) -> None:

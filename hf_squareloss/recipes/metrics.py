@@ -14,7 +14,7 @@ _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
 _REGRESSION = ("pearson", "spearmanr", "mse")
 
 
-class TextClassificationMetric(evaluate.Metric):
+class ClassificationMetric(evaluate.Metric):
     """Scores of predicted classes or values, by name; F1 is of class 1 with two classes and the macro mean otherwise.
 
     Args:
@@ -27,7 +27,7 @@ class TextClassificationMetric(evaluate.Metric):
         ValueError: an unknown name, or classes and values mixed.
 
     Example:
-        >>> TextClassificationMetric(["accuracy"]).compute(predictions=[0, 1], references=[0, 0])
+        >>> ClassificationMetric(["accuracy"]).compute(predictions=[0, 1], references=[0, 0])
         {'accuracy': 0.5}
     """
 

@@ -1,46 +1,81 @@
-"""Arguments that the speech recognition examples share: where the utterances come from, and which of them are used."""
+"""Arguments that the speech recognition examples share: which model, where the utterances come from, and how many."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.speech_files import load_named_speech, load_speech_files
-from hf_squareloss.recipes.stages import limited
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
 @dataclass
-class SpeechDataArguments:
-    """A data set of the Hub or lists of files, for `HfArgumentParser`; a script adds its own by a subclass."""
+class SpeechModelArguments(ModelSourceArguments):
+    """A speech model, or the configuration of one from scratch, for `HfArgumentParser`."""
 
-    dataset_name: str | None = field(default=None, metadata={"help": "A data set of the Hub."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    train_split_name: str = field(default="train", metadata={"help": "Its training split(s), as in train+other."})
+    config_name: str | None = field(
+        default=None, metadata={"help": "Without a model, one is made from this configuration: a folder or a file."}
+    )
+    feature_extractor_name: str | None = field(
+        default=None, metadata={"help": "Feature extractor, if not the model's or the configuration's."}
+    )
+    freeze_feature_encoder: bool = field(
+        default=False, metadata={"help": "Do not train the convolutions on the waveform."}
+    )
+
+
+@dataclass
+class ConfigArguments:
+    """Dropout, SpecAugment and an adapter, for `HfArgumentParser`: what is given replaces the config's value."""
+
+    attention_dropout: float | None = field(default=None, metadata={"help": "Default, here and below: the model's."})
+    activation_dropout: float | None = field(default=None, metadata={"help": "Dropout inside the feed-forward layers."})
+    feat_proj_dropout: float | None = field(default=None, metadata={"help": "Dropout of the projected features."})
+    hidden_dropout: float | None = field(default=None, metadata={"help": "Dropout of the hidden states."})
+    final_dropout: float | None = field(default=None, metadata={"help": "Dropout before the head."})
+    layerdrop: float | None = field(default=None, metadata={"help": "Probability of leaving a layer out."})
+    mask_time_prob: float | None = field(
+        default=None, metadata={"help": "SpecAugment: about this share of the frames is masked."}
+    )
+    mask_time_length: int | None = field(default=None, metadata={"help": "SpecAugment: frames per mask."})
+    mask_feature_prob: float | None = field(
+        default=None, metadata={"help": "SpecAugment: about this share of the features is masked."}
+    )
+    mask_feature_length: int | None = field(default=None, metadata={"help": "SpecAugment: features per mask."})
+    add_adapter: bool | None = field(default=None, metadata={"help": "Convolutions that shorten the output."})
+
+    @property
+    def config_changes(self) -> dict[str, Any]:
+        """Config entry -> new value."""
+        names = [option.name for option in fields(ConfigArguments)]
+        return {name: value for name in names if (value := vars(self)[name]) is not None}
+
+    def change_config(self, config: Any) -> None:
+        """Write the new values into a config. ValueError for an entry that it does not have."""
+        for option, value in self.config_changes.items():
+            if option not in config.to_dict():
+                raise ValueError(
+                    f"{option}={value} would be ignored: the config of a {config.model_type} has no such entry"
+                )
+            setattr(config, option, value)
+
+
+@dataclass
+class SpeechDataArguments(DataSourceArguments):
+    """Utterances of a data set of the Hub or of lists of files, for `HfArgumentParser`."""
+
+    train_split_name: str = field(
+        default="train", metadata={"help": "Training split(s) of the data set, as in train+other."}
+    )
     eval_split_name: str = field(default="validation", metadata={"help": "Its validation split."})
     test_split_name: str | None = field(default=None, metadata={"help": "Its test split, for --do_predict."})
-    train_file: str | None = field(default=None, metadata={"help": "List of training data: csv, tsv or json."})
-    validation_file: str | None = field(default=None, metadata={"help": "List of validation data."})
-    test_file: str | None = field(default=None, metadata={"help": "List of test data; its texts are optional."})
     audio_column_name: str = field(default="audio", metadata={"help": "Column of the audio, in lists its path."})
     text_column_name: str = field(default="text", metadata={"help": "Column of the transcript."})
     min_duration_in_seconds: float = field(default=0.0, metadata={"help": "Leave shorter training audio out."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use only so many training utterances."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only so many validation utterances."})
-    max_predict_samples: int | None = field(default=None, metadata={"help": "Use only so many test utterances."})
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the audio."})
-    overwrite_cache: bool = field(default=False, metadata={"help": "Read the audio again, not from the cache."})
-
-    def __post_init__(self) -> None:
-        if self.dataset_name and self.files:
-            raise ValueError("dataset_name and files exclude each other: give one")
-
-    @property
-    def files(self) -> dict[str, str]:
-        named = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
-        return {split: file for split, file in named.items() if file is not None}
 
     def load(self, cache_dir: str | None, token: str | None) -> dict[str, Dataset]:
         """The splits with the columns audio and text, the first max_*_samples of each."""
@@ -52,12 +87,3 @@ class SpeechDataArguments:
             named["test"] = self.test_split_name
         options: dict[str, Any] = columns | {"cache_dir": cache_dir, "token": token}
         return self.limited(load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options))
-
-    def limited(self, splits: dict[str, Dataset]) -> dict[str, Dataset]:
-        """The first max_*_samples of each split."""
-        most = {
-            "train": self.max_train_samples,
-            "validation": self.max_eval_samples,
-            "test": self.max_predict_samples,
-        }
-        return limited(splits, most)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,3 +140,17 @@ class SpeechCollator:
         padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
         missing = -padded.shape[1] % self.pad_to_multiple_of
         return torch.nn.functional.pad(padded, [0, 0] * (padded.ndim - 2) + [0, missing])
+
+
+def load_feature_extractor(source: str, hub: Mapping[str, Any]) -> Any:
+    """The feature extractor of a model; None for a folder or file without one, whose inputs are stored features.
+
+    Args:
+        hub: keyword arguments for from_pretrained.
+    """
+    from transformers import AutoFeatureExtractor
+
+    files = [Path(source, file) for file in ("preprocessor_config.json", "processor_config.json")]
+    if Path(source).exists() and not any(file.exists() for file in files):
+        return None
+    return AutoFeatureExtractor.from_pretrained(source, **hub)

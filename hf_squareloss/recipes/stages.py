@@ -1,40 +1,71 @@
-"""One run of an example script: train or resume, save the results, publish the model, and show what came out."""
+"""One run of an example script: choose what to do, train or resume, evaluate, predict, publish, show the results."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, set_seed
 
 from hf_squareloss.config import KEY, load_loss
 from hf_squareloss.losses import Loss
-from hf_squareloss.training import SquareLossTrainingArguments, last_complete_checkpoint, record_run, refuse_other_run
+from hf_squareloss.recipes.cli import show_table
+from hf_squareloss.training import (
+    SquareLossSeq2SeqTrainer,
+    SquareLossTrainer,
+    SquareLossTrainingArguments,
+    last_complete_checkpoint,
+    record_run,
+    refuse_other_run,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def nothing_chosen(args: TrainingArguments) -> bool:
-    """Whether none of --do_train, --do_eval and --do_predict was given; an eval_strategy sets do_eval too (5.24)."""
-    return not (args.do_train or args.do_predict or (args.do_eval and args.eval_strategy == "no"))
+def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
+    """Print the notice once, set up logging on each process, and set the seed."""
+    if notice and args.should_save:
+        print(notice)  # noqa: T201
+    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
+    set_seed(args.seed)
 
 
-def wanted(splits: Mapping[str, Dataset], name: str) -> Any:
+def choose_stages(
+    args: SquareLossTrainingArguments, splits: Mapping[str, Dataset], *, predict_by_default: bool = True
+) -> None:
+    """Where no --do_* is given, train, evaluate and predict as far as there are splits.
+
+    An eval_strategy sets do_eval too (transformers 5.24), so it alone is no choice.
+
+    Raises:
+        ValueError: a chosen stage has no split.
+    """
+    if not (args.do_train or args.do_predict or (args.do_eval and args.eval_strategy == "no")):
+        args.do_train, args.do_eval = "train" in splits, "validation" in splits
+        args.do_predict = predict_by_default and "test" in splits
+    for chosen, name in ((args.do_train, "train"), (args.do_eval, "validation"), (args.do_predict, "test")):
+        if chosen:
+            get_split(splits, name)
+
+
+def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
     """The split of this name. ValueError where there is none, saying which option gives one."""
     if name not in splits:
         raise ValueError(f"there is no {name} split: give --{name}_file or another data set, or leave --do_* out")
     return splits[name]
 
 
-def limited(splits: Mapping[str, Dataset], counts: Mapping[str, int | None]) -> dict[str, Dataset]:
-    """The first counts[name] rows of each split; all rows where that is None."""
+def trainer_inputs(args: SquareLossTrainingArguments, model: Any, splits: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Keyword arguments for a trainer: model, arguments, loss, and the encoded splits of the chosen stages."""
     return {
-        name: rows if (count := counts[name]) is None else rows.select(range(min(count, len(rows))))
-        for name, rows in splits.items()
+        "model": model,
+        "args": args,
+        "loss": trained_loss(args, model),
+        "train_dataset": splits["train"] if args.do_train else None,
+        "eval_dataset": splits["validation"] if args.do_eval else None,
     }
 
 
@@ -47,6 +78,39 @@ def trained_loss(args: SquareLossTrainingArguments, model: Any) -> Loss | None:
     if args.should_log:
         print(f"Evaluating with the loss that the model was trained with: {loss.to_dict()}")  # noqa: T201
     return loss
+
+
+def run_stages(
+    trainer: Trainer,
+    splits: Mapping[str, Dataset],
+    settings: Mapping[str, Any],
+    answers: Callable[[Any], list[str]],
+    *,
+    extractor: Any = None,
+) -> dict[str, float]:
+    """Train, evaluate and predict as the arguments say, with results on disk; the metrics of all stages.
+
+    Args:
+        splits: encoded; validation_mm and test_mm are evaluated and predicted too, as MNLI has them.
+        settings: as for `train_or_resume`.
+        answers: the predictions of a split -> one text per row, for <split>_predictions.tsv.
+        extractor: a feature extractor to be saved with the model, where processing_class is the tokenizer.
+    """
+    args: Any = trainer.args
+    metrics: dict[str, float] = {}
+    if args.do_train:
+        metrics |= train_or_resume(trainer, settings)
+        if extractor is not None and args.should_save:
+            extractor.save_pretrained(args.output_dir)
+    if args.do_eval:
+        for split in ("validation", "validation_mm"):
+            if split in splits:
+                metrics |= evaluate(trainer, splits[split], split.replace("validation", "eval"))
+    if args.do_predict:
+        for split in ("test", "test_mm"):
+            if split in splits:
+                metrics |= predict(trainer, splits[split], split, answers)
+    return metrics
 
 
 def train_or_resume(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, float]:
@@ -84,6 +148,19 @@ def train_or_resume(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, 
     return save(trainer, "train", result.metrics | {"train_samples": len(trainer.train_dataset)})  # type: ignore[arg-type]
 
 
+def evaluate(trainer: Trainer, rows: Dataset, name: str = "eval") -> dict[str, float]:
+    """The metrics of these rows, which <name>_results.json gets."""
+    metrics = trainer.evaluate(rows, metric_key_prefix=name)  # type: ignore[arg-type]
+    return save(trainer, name, metrics | {f"{name}_samples": len(rows)})
+
+
+def predict(trainer: Trainer, rows: Dataset, name: str, answers: Callable[[Any], list[str]]) -> dict[str, float]:
+    """Predictions into <name>_predictions.tsv, and the metrics, where labels are known, into <name>_results.json."""
+    result = trainer.predict(rows, metric_key_prefix=name)  # type: ignore[arg-type]
+    save_predictions(trainer, name, answers(result.predictions))
+    return save(trainer, name, (result.metrics or {}) | {f"{name}_samples": len(rows)})
+
+
 def save(trainer: Trainer, split: str, metrics: dict[str, float]) -> dict[str, float]:
     """Write the metrics into <split>_results.json and all_results.json, and return them."""
     everything = Path(trainer.args.output_dir or ".", "all_results.json")
@@ -108,14 +185,13 @@ def publish(trainer: Trainer, **description: Any) -> None:
         trainer.create_model_card(**description)
 
 
+def report(trainer: SquareLossTrainer | SquareLossSeq2SeqTrainer, title: str, metrics: Mapping[str, float]) -> None:
+    """The table at the end of the screen."""
+    rows = shown_metrics(metrics) | {"the model": trainer.args.output_dir}
+    show_table(title, {"loss": str(trainer.loss.to_dict()), **rows})
+
+
 def shown_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics that a table on the screen should have."""
     hidden = ("_per_second", "_flos", "epoch", "_samples")
     return {name: value for name, value in metrics.items() if not name.endswith(hidden)}
-
-
-def same_demo_with_another_loss(script: str, loss: str) -> str:
-    """The command line that runs a script's demo with cross-entropy, or with the square loss if that was it."""
-    other = "square" if loss == "cross_entropy" else "cross_entropy"
-    launcher = os.path.relpath(Path(sys.executable).with_name("accelerate"))
-    return f"The same with {other}:\n\n    {launcher} launch {os.path.relpath(script)} --loss {other}\n"

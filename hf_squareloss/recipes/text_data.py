@@ -1,12 +1,13 @@
-"""Text-classification data in one shape: splits with columns text, text_pair (where there are pairs) and label."""
+"""Data for text classification in one shape: splits with columns text, text_pair (where there are pairs) and label."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hf_squareloss.recipes.classification import ClassificationData, classification_data
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -18,7 +19,7 @@ class GlueTask:
 
     Attributes:
         columns: the column of the text and, for pairs, of the second text.
-        metrics: names for `TextClassificationMetric`.
+        metrics: names for `ClassificationMetric`.
         suffixes: what the names of its validation and test splits end in; MNLI has two of each.
     """
 
@@ -41,28 +42,7 @@ GLUE_TASKS: dict[str, GlueTask] = {
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json"}
 
 
-@dataclass(frozen=True)
-class TextData:
-    """Splits of one task with columns text, text_pair and label, and what the labels mean.
-
-    Attributes:
-        splits: train, validation, test; MNLI's second validation and test sets are validation_mm and test_mm. Without
-            a label column where the labels are hidden.
-        label_names: one name per class in the order of the indices; None for real values (regression); empty where no
-            split has labels.
-        metrics: names for `TextClassificationMetric`.
-    """
-
-    splits: dict[str, Dataset]
-    label_names: list[str] | None
-    metrics: tuple[str, ...] = field(default=("accuracy", "f1"))
-
-    @property
-    def num_labels(self) -> int:
-        return 1 if self.label_names is None else len(self.label_names)
-
-
-def load_glue(task: str, **load_options: Any) -> TextData:
+def load_glue(task: str, **load_options: Any) -> ClassificationData:
     """A GLUE task by name from the Hub.
 
     Args:
@@ -87,7 +67,7 @@ def load_glue(task: str, **load_options: Any) -> TextData:
     return _make(splits, columns, spec.metrics)
 
 
-def load_named(name: str, config: str | None, columns: Mapping[str, str], **load_options: Any) -> TextData:
+def load_named(name: str, config: str | None, columns: Mapping[str, str], **load_options: Any) -> ClassificationData:
     """Any text-classification data set of the Hub; `columns` maps text, text_pair and label to its column names."""
     from datasets import load_dataset
 
@@ -95,7 +75,7 @@ def load_named(name: str, config: str | None, columns: Mapping[str, str], **load
     return _make({split: raw[split] for split in ("train", "validation", "test") if split in raw}, columns)
 
 
-def load_files(files: Mapping[str, str], columns: Mapping[str, str], **load_options: Any) -> TextData:
+def load_files(files: Mapping[str, str], columns: Mapping[str, str], **load_options: Any) -> ClassificationData:
     """Local csv, tsv (tab-separated, unquoted) or json files, one per split.
 
     Args:
@@ -132,46 +112,18 @@ def load_files(files: Mapping[str, str], columns: Mapping[str, str], **load_opti
     return _make(splits, columns)
 
 
-def from_dataset_dict(data: DatasetDict) -> TextData:
+def from_dataset_dict(data: DatasetDict) -> ClassificationData:
     """A DatasetDict that has the columns text and label already."""
     return _make({str(name): split for name, split in data.items()}, {"text": "text", "label": "label"})
 
 
-def balanced_class_weights(labels: list[int], num_classes: int) -> list[float]:
-    """w_c = n / (C n_c): every class weighs the same in all, and the mean weight of an item is 1.
-
-    Raises:
-        ValueError: a class without examples.
-    """
-    counts = Counter(labels)
-    missing = [c for c in range(num_classes) if not counts[c]]
-    if missing:
-        raise ValueError(f"balanced class weights need an example of every class; class {missing[0]} has none")
-    return [len(labels) / (num_classes * counts[c]) for c in range(num_classes)]
-
-
-def with_label_order(data: TextData, names: list[str]) -> TextData:
-    """`data` with class indices in the order of `names` where all its labels are among these.
-
-    A model that was trained elsewhere may count its classes differently, and a small file may lack some of them.
-    """
-    if data.label_names is None or data.label_names == names:
-        return data
-    folded = [name.casefold() for name in names]  # "ENTAILMENT" is "entailment"
-    if len(set(folded)) < len(names) or not {label.casefold() for label in data.label_names} <= set(folded):
-        return data
-    to_index = [folded.index(label.casefold()) for label in data.label_names]
-    splits = {
-        name: split.remove_columns("label").add_column("label", [to_index[i] for i in split["label"][:]])  # type: ignore[call-arg]
-        if "label" in split.column_names
-        else split
-        for name, split in data.splits.items()
-    }
-    return TextData(splits, names, data.metrics)
-
-
 def tokenize(
-    data: TextData, tokenizer: Callable[..., Any], *, max_length: int, pad: bool = False, overwrite: bool = False
+    data: ClassificationData,
+    tokenizer: Callable[..., Any],
+    *,
+    max_length: int,
+    pad: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Dataset]:
     """Every split as token ids, with `labels` where they are known; padded to `max_length` if `pad`."""
 
@@ -194,81 +146,27 @@ def tokenize(
     }
 
 
-def _make(splits: dict[str, Dataset], columns: Mapping[str, str], metrics: tuple[str, ...] | None = None) -> TextData:
-    """Rename, drop what is not needed, turn labels into indices or floats, and refuse what does not fit."""
+def pad_with_end(tokenizer: Any, config: Any) -> None:
+    """Decoders such as GPT-2 and Llama have no padding token: the end token pads, and the model knows it."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if config.get_text_config().pad_token_id is None:
+        config.get_text_config().pad_token_id = tokenizer.pad_token_id
+
+
+def _make(
+    splits: dict[str, Dataset], columns: Mapping[str, str], metrics: tuple[str, ...] | None = None
+) -> ClassificationData:
+    """As `classification_data`, with a column text_pair found by itself, and texts that must be there."""
     from datasets import Value
 
-    if not splits:
-        raise ValueError("the data has none of the splits train, validation and test")
     if "text_pair" not in columns and any("text_pair" in split.column_names for split in splits.values()):
         columns = {**columns, "text_pair": "text_pair"}
-    renamed = {}
-    for name, split in splits.items():
-        if len(split) == 0:
-            raise ValueError(f"the {name} split is empty")
-        present = {ours: theirs for ours, theirs in columns.items() if theirs in split.column_names}
-        for ours, theirs in columns.items():
-            if ours not in present and not (ours == "label" and name.startswith("test")):
-                raise ValueError(f"the {name} split has no column {theirs!r}; it has {', '.join(split.column_names)}")
-        split = split.select_columns(list(present.values())).rename_columns(
-            {theirs: ours for ours, theirs in present.items() if ours != theirs}
-        )
-        # A hidden label is -1 in GLUE's test sets, and nothing in other people's.
-        if "label" in present and name.startswith("test") and set(split["label"][:]) in ({-1}, {""}, {None}):
-            split = split.remove_columns("label")
-        for column in split.column_names:
-            if any(entry is None or (column == "label" and entry == "") for entry in split[column][:]):
+    data = classification_data(splits, columns, metrics)
+    for name, split in data.splits.items():
+        for column in {"text", "text_pair"} & set(split.column_names):
+            if any(entry is None for entry in split[column][:]):
                 raise ValueError(f"the {name} split has an empty {column}")
-            if column != "label" and split.features[column] != Value("string"):
-                split = split.cast_column(column, Value("string"))  # a csv column of nothing but numbers
-        renamed[name] = split
-    names, regression = _label_names(renamed)
-    made = {name: _with_labels(name, split, names, regression) for name, split in renamed.items()}
-    default = ("pearson", "spearmanr", "mse") if regression else ("accuracy", "f1")
-    return TextData(made, None if regression else names, metrics or default)
-
-
-def _label_names(splits: Mapping[str, Dataset]) -> tuple[list[str], bool]:
-    """The classes, from the features or else from the training (or the first known) labels, and: are they values?"""
-    from datasets import ClassLabel
-
-    labelled = [split for split in splits.values() if "label" in split.column_names]
-    if not labelled:
-        return [], False
-    first = splits["train"] if "train" in splits else labelled[0]
-    feature = first.features["label"]
-    if isinstance(feature, ClassLabel):
-        return list(feature.names), False
-    values = set(first["label"][:])
-    if all(isinstance(v, float) for v in values):
-        if all(v.is_integer() for v in values) and len(values) <= 2:
-            raise ValueError(f"the labels {sorted(values)} are floating: write classes as integers or words")
-        return [], True
-    # Numbers in their order, 10 after 9.
-    return [str(v) for v in sorted(values, key=lambda v: (isinstance(v, str), v))], False
-
-
-def _with_labels(name: str, split: Dataset, label_names: list[str], regression: bool) -> Dataset:
-    from datasets import ClassLabel, Value
-
-    if "label" not in split.column_names:
-        return split
-    labels = set(split["label"][:])
-    if regression:
-        words = sorted(v for v in labels if isinstance(v, str))
-        if words:
-            raise ValueError(f"the training labels are real values, but the {name} split has {', '.join(words[:5])}")
-        return split.cast_column("label", Value("float32"))
-    if isinstance(split.features["label"], ClassLabel):
-        if not labels <= set(range(len(label_names))):
-            raise ValueError(f"the {name} split has labels outside 0 to {len(label_names) - 1}: {min(labels)}")
-        return split
-    index = {label: i for i, label in enumerate(label_names)}
-    unknown = sorted({str(v) for v in labels} - index.keys())
-    if unknown:
-        raise ValueError(
-            f"the {name} split has labels that the training labels do not have: {', '.join(unknown[:5])}; "
-            f"known are {', '.join(label_names[:10])}"
-        )
-    encoded = [index[str(v)] for v in split["label"][:]]
-    return split.remove_columns("label").add_column("label", encoded)  # type: ignore[call-arg]
+            if split.features[column] != Value("string"):  # a csv column of nothing but numbers
+                data.splits[name] = split = split.cast_column(column, Value("string"))
+    return data

@@ -47,8 +47,10 @@ class SquareLossTrainingArguments(TrainingArguments):
         if self.class_weights != "balanced":
             self.make_loss()  # wrong names and values are refused before anything is loaded
 
-    def make_loss(self) -> Loss:
-        """The loss these arguments describe, with `label_smoothing_factor` as its smoothing.
+    def make_loss(self, loss: str | None = None) -> Loss:
+        """The loss these arguments describe, or the one called `loss` with their parameters.
+
+        `label_smoothing_factor` is its smoothing.
 
         Raises:
             ValueError: unknown loss or parameter (with the nearest valid one), or a value out of range.
@@ -66,7 +68,7 @@ class SquareLossTrainingArguments(TrainingArguments):
             raise ValueError("class_weights='balanced' needs the training labels: give the weights as numbers")
         if self.class_weights is not None:
             parameters["class_weights"] = tuple(_number("class_weights", w) for w in self.class_weights.split(","))
-        return make_loss(self.loss, label_smoothing=self.label_smoothing_factor, **parameters)
+        return make_loss(loss or self.loss, label_smoothing=self.label_smoothing_factor, **parameters)
 
 
 def _number(name: str, value: str | float, or_else: str = "") -> float:

@@ -1,35 +1,35 @@
-"""The Trainer with a loss of one's choice: the only file that knows how transformers' Trainer scales a loss."""
+"""The Trainer with a loss of one's choice, and how transformers' Trainer wants a loss scaled."""
 
 from __future__ import annotations
 
-import functools
-import math
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
 from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import SchedulerType
-from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
-from hf_squareloss.heads import Head, LinearHead, NotLinear
+from hf_squareloss.config import saved_loss
+from hf_squareloss.heads import FusedSearch
 from hf_squareloss.inference import probability_generation
 from hf_squareloss.losses import Loss, make_loss, scale
 from hf_squareloss.training._arguments import SquareLossTrainingArguments
 from hf_squareloss.training._checkpoints import last_complete_checkpoint, refuse_other_loss
-from hf_squareloss.training._hub import require_push_rights
-from hf_squareloss.training._model_card import model_card
+from hf_squareloss.training._hub import HubMixin
+from hf_squareloss.training._parents import parent_class
+from hf_squareloss.training._step import Step
 from hf_squareloss.training._upstream import UpstreamRepairs
 
 logger = logging.get_logger(__name__)
 
 
-class LossSelectionMixin(UpstreamRepairs):
-    """Lets any transformers Trainer train with a loss of one's choice: put it before the Trainer among the bases.
+class LossSelectionMixin(UpstreamRepairs, HubMixin):
+    """Lets a transformers Trainer train with a loss of one's choice: put it before the Trainer among the bases.
 
     The loss of an optimizer step is one mean over everything that step saw,
 
@@ -38,6 +38,11 @@ class LossSelectionMixin(UpstreamRepairs):
     over items i of all micro-batches and all processes (items are examples, or tokens other than ignore_index; w_i is
     the class weight or 1). Gradients are therefore the same for one batch of 8, four of 2, and two processes of 4.
 
+    A Trainer that only evaluates or predicts does so with the loss that the model was trained with, where its config
+    names one, and changes nothing in it; training writes its loss there.
+
+    A subclass may override `compute_loss` to look at what `super().compute_loss` returns, or to add to it.
+
     Args:
         loss: a name ("square", "cross_entropy", "squentropy"), a `Loss` object, or None for what
             `SquareLossTrainingArguments` say ("square" with plain TrainingArguments).
@@ -45,243 +50,240 @@ class LossSelectionMixin(UpstreamRepairs):
     All other arguments are the Trainer's.
 
     Raises:
-        ValueError: an argument that would be ignored, or a loss that cannot do the model's task.
+        ValueError: a Trainer with a loss of its own, an argument that would be ignored, or a loss that cannot do the
+            model's task.
         FloatingPointError: in training or evaluation, when the loss is not finite.
 
     Example:
-        >>> trainer = SquareLossTrainer(model, args, train_dataset=data, loss="square")  # doctest: +SKIP
+        >>> class MyTrainer(LossSelectionMixin, Trainer):
+        ...     pass
+        >>> trainer = MyTrainer(model, args, train_dataset=data, loss="square")  # doctest: +SKIP
     """
 
+    loss_is_scaled_for_ga: bool | None = True  # by `compute_loss`, over the whole optimizer step
+
     def __init__(self, *args: Any, loss: Loss | str | None = None, **kwargs: Any) -> None:
-        if kwargs.pop("compute_loss_func", None) is not None:
-            raise ValueError("compute_loss_func would be ignored: give the loss as `loss=`")
+        parent = parent_class(type(self), LossSelectionMixin)
         self._requested_loss = loss
-        super().__init__(*args, compute_loss_func=self._loss_from_outputs, **kwargs)
-        # The loss is ours alone: the model need not scale one, and DataParallel cannot scatter the count (5.23).
+        super().__init__(*args, **kwargs)
+        if self.compute_loss_func is not None:
+            raise ValueError("compute_loss_func would be ignored: give the loss as `loss=`")
+        if self.get_cp_size() * self.get_sp_size() > 1:
+            raise ValueError("context and sequence parallelism cut the labels of a sequence apart: not supported")
+        self._parent = parent(self)
+        self._step: Step | None = None
+        # The model need not scale a loss, and DataParallel cannot scatter the count (transformers 5.24).
         self.model_accepts_loss_kwargs = False
-        self._select_loss()
-        # Not used with a compute_loss_func; Seq2SeqTrainer's evaluation would replace our loss by it (5.23).
+        # Seq2SeqTrainer's evaluation would replace our loss by it (transformers 5.24).
         self.label_smoother = None
+        # A loss that is not finite raises: the filter would read two values more from the device at every micro-batch.
+        self.args.logging_nan_inf_filter = False
+        self._select_loss(to_train=False)
         self.add_callback(_LossCallback(self))
 
     @property
-    def loss(self) -> Loss:
+    def selected_loss(self) -> Loss:
         """The loss in use, fitted to the model's head."""
         return self._loss
 
-    def _select_loss(self) -> None:
-        """Fit the requested loss to the present model and write it into that model's config."""
+    def _select_loss(self, *, to_train: bool) -> None:
+        """Fit the loss to the present model; write it into the model's config if the model is about to be trained."""
         model = self._plain_model
-        self._head = Head.of(model)
+        self._head = self._parent.head_of(model)
         self._loss = self._head.fit(_requested(self._requested_loss, self.args))
+        self._step = None
         liger = self.args.liger_kernel_config or {}
         if self.args.use_liger_kernel and self._head.language_model and liger.get("fused_linear_cross_entropy", True):
             raise ValueError(
                 "use_liger_kernel fuses the head with cross-entropy and returns no scores for the loss to see: "
                 'set liger_kernel_config={"fused_linear_cross_entropy": False} or drop use_liger_kernel'
             )
-        self._head.write(self._loss, model)
-        self._linear_head: LinearHead | None = None
-        self._looked_for_linear_head = False
+        plain = self._parent.model_of(model)
+        if to_train:
+            self._head.write(self._loss, plain)
+            self._parent.fit_reading(model, self._loss)
+        else:
+            self._loss = self._loss_trained_with(plain) or self._loss
+        self._fused = FusedSearch(
+            model,
+            self._head,
+            self._loss,
+            refusal=self._refusal_of_fused_head(),
+            gather=self.accelerator.gather if self.args.world_size > 1 else None,  # type: ignore[arg-type]
+        )
 
-    # ---- the three places where the Trainer asks ------------------------------------------------------------------
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        linear_head = None if return_outputs else self._linear_head_for(model, inputs)
-        if linear_head is not None:
-            labels = inputs["labels"]
-            try:
-                with linear_head.computing(labels):
-                    given = {**linear_head.inputs(inputs), "labels": labels}
-                    return super().compute_loss(model, given, num_items_in_batch=num_items_in_batch)
-            except NotLinear as reason:  # which the look at the first batch could not see
-                self._linear_head = None
-                self._say_that_scores_are_built(reason)
-        # The Trainer takes the labels out of the inputs (5.23, compute_loss); some models build on them.
-        if self._head.keeps_labels and "labels" in inputs:
-            model = functools.partial(model, labels=inputs["labels"])
-        if self._head.blank is None:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        with self._head.computing(self._loss, self._plain_model):
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+    def _loss_trained_with(self, model: torch.nn.Module) -> Loss | None:
+        """The loss in the model's config, where it fits the model's head."""
+        try:
+            loss = saved_loss(model)
+            trained = None if loss is None else self._head.fit(loss)
+        except ValueError as error:  # of another task's head, or of a package that is not imported
+            logger.warning_once(f"the loss in the model's config is not used: {error}")
+            return None
+        if trained not in (None, self._loss) and self._requested_loss is not None:
+            logger.warning_once(
+                f"until it is trained, the model is evaluated with the loss that it was trained with, "
+                f"{trained.to_dict()}, and not with {self._loss.to_dict()}"
+            )
+        return trained
+
+    def _refusal_of_fused_head(self) -> str | None:
+        if self.is_fsdp_enabled or self.args.n_gpu > 1:
+            return "FSDP and DataParallel hold its output layer elsewhere"
+        if self.args.ddp_static_graph:  # only a loss among the outputs has its gradients averaged there (torch 2.13)
+            return "ddp_static_graph needs them"
+        return None
 
     @property
     def _plain_model(self) -> Any:
         """The model without what Accelerate or torch.compile put around it; looks through all its modules."""
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
-    def _linear_head_for(self, model: Any, inputs: dict[str, Any]) -> LinearHead | None:
-        """The output layer that can do without scores, if this is a training batch."""
-        if self._loss.needs_scores or not (model.training and torch.is_grad_enabled() and "labels" in inputs):
-            return None
-        if self._linear_head is not None and not self._linear_head.is_current():
-            self._looked_for_linear_head = False
-        if not self._looked_for_linear_head:
-            found = self._find_linear_head(inputs)
-            everywhere = self._in_all_processes(found is not None)
-            self._linear_head, self._looked_for_linear_head = found if everywhere else None, True
-        return self._linear_head
-
-    def _find_linear_head(self, inputs: dict[str, Any]) -> LinearHead | None:
-        if not self._head.language_model:
-            return None
-        model = self._plain_model
-        try:
-            if self.is_fsdp_enabled or self.args.n_gpu > 1:
-                raise NotLinear("FSDP and DataParallel hold its output layer elsewhere")
-            if self.args.ddp_static_graph:
-                # There only a loss among the outputs has its gradients averaged (torch 2.13).
-                raise NotLinear("ddp_static_graph needs them")
-            if super().compute_loss.__func__ is not Trainer.compute_loss:  # type: ignore[attr-defined]
-                raise NotLinear("the Trainer's own compute_loss may look at them")
-            found = LinearHead(model, self._head, self._loss)
-            found.check(inputs)
-            return found
-        except NotLinear as reason:
-            self._say_that_scores_are_built(reason)
-            return None
-
-    def _in_all_processes(self, here: bool) -> bool:
-        """Whether it is so in each: one that ran another forward than the rest would wait in it for their buffers."""
-        if self.args.world_size == 1:
-            return here
-        flags = self.accelerator.gather(torch.tensor([here], dtype=torch.int, device=self.args.device))
-        assert isinstance(flags, Tensor)
-        return bool(flags.all())
-
-    def _say_that_scores_are_built(self, reason: NotLinear) -> None:
-        name = type(self._plain_model).__name__
-        logger.warning_once(f"{name} builds the scores of all tokens in training: {reason}")
-
-    def _loss_from_outputs(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
-        """`compute_loss_func`: one micro-batch's share of the step's mean."""
-        if labels is None:
+    # ---- where the Trainer asks ------------------------------------------------------------------------------------
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """This micro-batch's share of the step's mean, and the outputs if they are asked for."""
+        given, inputs = self._parent.labels(inputs), self._parent.inputs(inputs)
+        if given is None:
             raise ValueError(
-                "the batch has no `labels`, which the loss needs; a model whose forward does not take them needs "
+                f"the batch has no `{self._parent.label_name}`, which the loss needs: it has "
+                f"{', '.join(inputs) or 'nothing else'}. A model whose forward does not take them needs "
                 "remove_unused_columns=False"
             )
-        if num_items_in_batch is None:
-            num_items_in_batch = self._head.num_items(self._loss, labels)
-        direct = self._linear_head
-        if direct is not None and direct.is_computing:
-            fault = direct.fault(outputs)
-            if not self._in_all_processes(fault is None):
-                raise NotLinear(fault or "its forward went otherwise in another process")
-            assert direct.values is not None and direct.items is not None
-            total, seen = direct.values.sum(), direct.items
+        step = self._step or Step()
+        step.computed = True
+        labels, wrong = self._head.checked(self._loss, given)
+        if wrong is not None:
+            step.check(wrong.any(), partial(self._head.refuse_wrong, given, wrong))
+        may_fuse = self._step is not None and not return_outputs and model.training
+        fused, outputs = self._fused.head_for(inputs, labels) if may_fuse else None, None
+        if fused is None:
+            outputs = self._outputs(model, inputs, labels)
+            total = self._head.total(self._loss, outputs, labels)
         else:
-            total, seen = self._head.total(self._loss, outputs, labels), outputs["logits"]
-        value = scale(total, num_items_in_batch)
-        # Reading the value costs nothing more: the Trainer reads every step's loss too (logging_nan_inf_filter).
-        if not math.isfinite(value.item()):
-            raise FloatingPointError(self._describe_failure(seen))
-        return value
+            total, changed = fused.total(model, inputs, labels)
+            step.changed.append(changed)
+        value = scale(
+            total, self._head.num_items(self._loss, labels) if num_items_in_batch is None else num_items_in_batch
+        )
+        step.check(~value.detach().isfinite(), partial(self._fail, inputs, labels))
+        if self._step is None:
+            step.look()
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices and self.args.world_size > 1:
+            # The count is that of all processes, over whose gradients a mean is taken.
+            value = value * (self.accelerator.num_processes // self.get_tp_size())
+        return (value, outputs) if return_outputs else value
+
+    def _outputs(self, model: Any, inputs: dict[str, Any], labels: Tensor) -> Any:
+        labelled = {"labels": labels} if self._head.keeps_labels else {}
+        if self._head.blank is None:
+            return self._parent.outputs(model, inputs, **labelled)
+        with self._head.computing(self._loss, self._plain_model, checked=True):
+            return self._parent.outputs(model, inputs, **labelled)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """As the parent's; behind the last backward pass of an optimizer step comes one look at all its checks."""
+        step = self._step = self._step or Step()
+        step.computed, done = False, True
+        try:
+            value = super().training_step(model, inputs, num_items_in_batch)
+            if not step.computed:
+                raise ValueError(
+                    f"{type(self).__name__}.compute_loss does not call super().compute_loss(...): it would train with "
+                    f"another loss than {self._loss.to_dict()}, which the model's config names"
+                )
+            step.batches.append((inputs, num_items_in_batch))
+            step.values.append(value)
+            done = self.accelerator.sync_gradients
+            if not done:
+                return value
+            if self._fused.in_use:
+                changed, outdated = self._fused.faults(step.changed, value.device)
+                step.checks[:0] = [
+                    (outdated, self._fused.look_again),
+                    (changed, partial(self._repeat_with_scores, model, step)),
+                ]
+            repeated = step.look()
+            return value if repeated is None else repeated
+        finally:
+            self._step = None if done else step
+
+    def _repeat_with_scores(self, model: Any, step: Step) -> Tensor:
+        """The step once more, since its gradients meant nothing: what must be added to the losses logged so far."""
+        self._fused.give_up()
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            raise RuntimeError(
+                "the model no longer hands on the scores of its output layer, and DeepSpeed cannot take a step back: "
+                "resume from the last checkpoint"
+            )
+        model.zero_grad()
+        again = self._step = Step()
+        for number, (inputs, num_items_in_batch) in enumerate(step.batches, start=1):
+            last = number == len(step.batches)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                again.values.append(super().training_step(model, inputs, num_items_in_batch))
+        again.look()
+        return torch.stack(again.values).sum() - sum(step.values[:-1])  # the Trainer has added up those before
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
-        """The denominator of the step's mean: upstream (5.23) counts labels, whatever the loss makes of them."""
-        if not batch_samples or batch_samples[0].get("labels") is None:
+        """The denominator of the step's mean: transformers 5.24 counts labels, whatever a loss makes of them."""
+        labels = [self._parent.labels(batch) for batch in batch_samples]
+        if not labels or any(label is None for label in labels):
             return None
-        for batch in batch_samples:
-            self._head.check_labels(self._loss, batch["labels"])
-        counts = [self._head.num_items(self._loss, batch["labels"]) for batch in batch_samples]
+        counts = [self._head.num_items(self._loss, label) for label in labels if label is not None]
         count = (counts[0] if len(counts) == 1 else torch.stack(counts).sum()).to(device)
-        if self.args.average_tokens_across_devices:
-            if self.args.world_size > 1:
-                gathered = self.accelerator.gather(count.reshape(1))
-                assert isinstance(gathered, Tensor)
-                count = gathered.sum()
-            if self.args.n_gpu > 1:  # upstream multiplies DataParallel's loss by it, though it sees the whole batch
-                count = count * self.args.n_gpu
-        copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
+        if self.args.average_tokens_across_devices and self.args.world_size > 1:
+            gathered = self.accelerator.gather(count.reshape(1))
+            assert isinstance(gathered, Tensor)
+            count = gathered.sum()
+        copies = self.get_tp_size()  # processes with the same batch
         return count if copies == 1 else count / copies
 
-    # ---- the Hub --------------------------------------------------------------------------------------------------
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        if self.is_world_process_zero():
-            name = self.args.hub_model_id or Path(self.args.output_dir or "").absolute().name
-            private = self.args.hub_private_repo if private is None else private
-            require_push_rights(name, token=token or self.args.hub_token, private=private)
-        super().init_hf_repo(token, private)
-
-    def create_model_card(
-        self,
-        language: str | None = None,
-        license: str | None = None,
-        tags: str | list[str] | None = None,
-        model_name: str | None = None,
-        finetuned_from: str | None = None,
-        tasks: str | list[str] | None = None,
-        dataset_tags: str | list[str] | None = None,
-        dataset: str | list[str] | None = None,
-        dataset_args: str | list[str] | None = None,
-    ) -> None:
-        """Write README.md: the loss, this run's last evaluation and how to get probabilities."""
-        if not self.is_world_process_zero():
-            return
-        args, folder = self.args, Path(self.args.output_dir or ".")
-        metrics = {
-            name.removeprefix("eval_"): float(value)
-            for entry in self.state.log_history
-            for name, value in entry.items()
-            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second", "_time"))
-        }
-        training = {
-            "learning rate": args.learning_rate,
-            "epochs": args.num_train_epochs if self.state.epoch is None else round(self.state.epoch, 2),
-            "optimizer steps": self.state.global_step,
-            "batch size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-            "optimizer": OptimizerNames(args.optim).value,
-            "schedule": SchedulerType(args.lr_scheduler_type).value,
-            "seed": args.seed,
-        }
-        card = model_card(
-            repo_id=self.hub_model_id or model_name or folder.absolute().name,
-            loss=self._loss,
-            metrics=metrics,
-            task=_first(tasks) or self._head.task,
-            auto_class=self._head.auto_class,
-            dataset_name=_first(dataset) or "unnamed data",
-            dataset=_first(dataset_tags),
-            base_model=finetuned_from,
-            training=training,
-            regression=self._head.num_classes == 1,
-            language=language,
-            license=license,
-            tags=[tags] if isinstance(tags, str) else tags,
-        )
-        (folder / "README.md").write_text(card, encoding="utf8")
-
-    def _describe_failure(self, scores: Tensor) -> str:
-        """What went wrong at the loss of these scores, or of the hidden states that stand for them."""
-        finite = bool(torch.isfinite(scores).all())
-        what = "the loss overflowed" if finite else "the model's scores are not finite"
+    # ---- what went wrong -------------------------------------------------------------------------------------------
+    def _fail(self, inputs: dict[str, Any], labels: Tensor) -> None:
+        """FloatingPointError: says what is not finite, by one more forward where that waits for no other process."""
+        what = "the loss is not finite"
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled or self.get_tp_size() > 1):
+            with torch.no_grad(), self.compute_loss_context_manager():
+                scores = self._outputs(self._plain_model, inputs, labels)["logits"]
+            what = "the loss overflowed" if scores.isfinite().all() else "the model's scores are not finite"
         kept = last_complete_checkpoint(self._get_output_dir(None), self.args.world_size)
         advice = "a lower learning rate, max_grad_norm or bf16 instead of fp16 usually helps"
         where = f"the last checkpoint is {kept}" if kept else "no checkpoint had been saved yet"
-        step = self.state.global_step + self.is_in_train  # the step under way
-        return f"step {step}, loss {self._loss}: {what}; {where}; {advice}"
+        number = self.state.global_step + self.is_in_train  # the step under way
+        raise FloatingPointError(f"step {number}, loss {self._loss}: {what}; {where}; {advice}")
 
 
 class SquareLossTrainer(LossSelectionMixin, Trainer):
     """`Trainer` with `loss=`: see `LossSelectionMixin`."""
 
+    @property
+    def loss(self) -> Loss:
+        """The loss in use, fitted to the model's head."""
+        return self.selected_loss
+
 
 class SquareLossSeq2SeqTrainer(LossSelectionMixin, Seq2SeqTrainer):
     """`Seq2SeqTrainer` with `loss=`: see `LossSelectionMixin`."""
+
+    @property
+    def loss(self) -> Loss:
+        """The loss in use, fitted to the model's head."""
+        return self.selected_loss
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         if not self.args.predict_with_generate:  # type: ignore[attr-defined]
             return super().prediction_step(model, inputs, *args, **kwargs)
 
-        # With generation the parent reads the model's own loss from its outputs (5.23): hand it ours.
-        def with_loss(**inputs: Any) -> Mapping[str, Any]:
-            outputs = model(**inputs)
-            return {**outputs, "loss": self._loss_from_outputs(outputs, inputs.get("labels"))}
+        # With generation the parent reads the model's own loss from its outputs (transformers 5.24): hand it ours.
+        def with_loss(**given: Any) -> Mapping[str, Any]:
+            value, outputs = self.compute_loss(model, given, return_outputs=True)
+            return {**outputs, "loss": value}
 
         # The parent's beam search would take the softmax of raw scores.
         plain: Any = self.accelerator.unwrap_model(self.model)
-        with probability_generation(plain):
+        with probability_generation(plain, self.selected_loss):
             return super().prediction_step(with_loss, inputs, *args, **kwargs)  # type: ignore[arg-type]
 
 
@@ -294,19 +296,14 @@ class _LossCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.trainer._select_loss()
-        refuse_other_loss(self.trainer._get_output_dir(None), self.trainer.loss)
-
-
-def _first(names: str | list[str] | None) -> str | None:
-    return names[0] if isinstance(names, list) else names
+        self.trainer._select_loss(to_train=True)
+        refuse_other_loss(self.trainer._get_output_dir(None), self.trainer.selected_loss)
 
 
 def _requested(loss: Loss | str | None, args: TrainingArguments) -> Loss:
-    if loss is None:
-        if isinstance(args, SquareLossTrainingArguments):
-            return args.make_loss()
-        loss = "square"
+    ours = isinstance(args, SquareLossTrainingArguments)
+    if loss is None or (isinstance(loss, str) and ours):
+        return args.make_loss(loss) if ours else make_loss("square", label_smoothing=args.label_smoothing_factor)
     if isinstance(loss, str):
         loss = make_loss(loss)
     if not isinstance(loss, Loss):

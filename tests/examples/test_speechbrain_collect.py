@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import render_results
 from example_scripts import load_example
 
 from hf_squareloss.comparison import summary
@@ -50,7 +51,7 @@ def test_a_comparison_of_runs(tmp_path: Path) -> None:
     assert rows[0].seconds == (20.0, 20.0)
     assert results["runs"][0]["validation"]["cer"] == 0.5  # of epoch 1, whose model was tested
     assert results["arguments"] == ["--data_folder", "an4"]
-    card = load_example("render_results").card(results)
+    card = render_results.card(results)
     assert "speechbrain/train.py" in card and "/data" not in card and "/runs" not in card
 
 

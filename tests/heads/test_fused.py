@@ -25,7 +25,7 @@ from tiny_models import (
 )
 
 from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer
-from hf_squareloss.heads import Head, LinearHead
+from hf_squareloss.heads import FusedHead, Head
 
 pytestmark = pytest.mark.usefixtures("always_gram", "nothing_said")
 FAMILIES = ("gpt2_causal", "bert_masked", "bart_seq2seq", "t5_seq2seq")
@@ -243,15 +243,20 @@ def test_generation_is_that_of_the_weights(family: str, tmp_path: Path) -> None:
 def test_the_model_is_untouched_after_a_failure() -> None:
     model = make_model("gpt2_causal")
     layer = model.get_output_embeddings()
-    head = LinearHead(model, Head.of(model), SQUARE)
-    with pytest.raises(RuntimeError, match="stop"), head.computing(torch.zeros(1, 7, dtype=torch.long)):
+    fused = FusedHead.of(model, Head.of(model), SQUARE)
+    assert isinstance(fused, FusedHead)
+
+    def forward(**inputs: Any) -> None:
         assert "forward" in layer.__dict__
         raise RuntimeError("stop")
-    assert "forward" not in layer.__dict__ and head.values is None
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fused.total(forward, {}, torch.zeros(1, 7, dtype=torch.long))
+    assert "forward" not in layer.__dict__ and fused.is_current()
 
 
 def test_other_losses_take_the_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LinearHead, "check", None)  # not called
+    monkeypatch.setattr(FusedHead, "check", None)  # not called
     assert step_gradient("gpt2_causal", tmp_path, batch=8, loss=CrossEntropy()).norm() > 0
 
 

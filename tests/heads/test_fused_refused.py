@@ -21,8 +21,8 @@ from tiny_models import (
 )
 from torch import Tensor, nn
 
-from hf_squareloss import LossSelectionMixin, SquareLossTrainer
-from hf_squareloss.heads import Head, LinearHead, NotLinear
+from hf_squareloss import SquareLossTrainer
+from hf_squareloss.heads import FusedHead, Head
 
 pytestmark = pytest.mark.usefixtures("always_gram", "nothing_said")
 ESM = {"pad_token_id": 0, "mask_token_id": 1, "token_dropout": False}
@@ -216,8 +216,8 @@ def unfreeze_later(model: Any) -> None:
     ("make", "change", "reason"),
     [
         (lambda: gpt2(TwiceLater), None, "does not always call its output layer once"),
-        (lambda: gpt2(HalvedInTraining), None, "does not always hand on"),
-        (lambda: gpt2(HalvedInPlaceInTraining), None, "does not always hand on"),
+        (lambda: gpt2(HalvedInTraining), None, "hand on the scores as they are"),
+        (lambda: gpt2(HalvedInPlaceInTraining), None, "hand on the scores as they are"),
         (gpt2, hook_later, "hooks"),
         (with_a_frozen_scale, unfreeze_later, "parameters that are trained"),
         (lambda: adapted_head(r=2).requires_grad_(True), disable_adapters_later, "output layer is a peft"),
@@ -227,22 +227,29 @@ def unfreeze_later(model: Any) -> None:
 )
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
 @pytest.mark.filterwarnings("ignore:.*tied:UserWarning")  # PEFT: this head shares its weight
+@pytest.mark.parametrize("accumulate", [1, 4])
 def test_what_changes_later_is_seen(
-    make: Any, change: Any, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make: Any, change: Any, reason: str, accumulate: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def weights(trainer: type[SquareLossTrainer]) -> Tensor:
+    """The step is computed again, with scores: the weights and what is logged are those of scores all along."""
+
+    def trained(trainer: type[SquareLossTrainer]) -> tuple[Tensor, list[float]]:
         model = make()
-        sizes = {"per_device_train_batch_size": 8, "max_steps": 3, "learning_rate": 0.01}
+        sizes = {"per_device_train_batch_size": 8 // accumulate, "max_steps": 3, "learning_rate": 0.01}
         callbacks = [AfterAStep(change)] if change else []
         examples: Any = make_examples("gpt2_causal")
-        args = arguments(tmp_path, **sizes)
-        trainer(model, args, train_dataset=examples, loss=SQUARE, callbacks=callbacks).train()
-        return flat_weights(model)
+        logs = {"logging_strategy": "steps", "logging_steps": 1, "gradient_accumulation_steps": accumulate}
+        args = arguments(tmp_path, **sizes, **logs)
+        made = trainer(model, args, train_dataset=examples, loss=SQUARE, callbacks=callbacks)
+        made.train()
+        return flat_weights(model), [entry["loss"] for entry in made.state.log_history if "loss" in entry]
 
     with caplog.at_level(logging.WARNING, "hf_squareloss"):
-        ours = weights(SquareLossTrainer)
+        ours, losses = trained(SquareLossTrainer)
     assert reason in caplog.text
-    assert relative_difference(ours, weights(OnScores)) < 1e-6
+    reference, expected = trained(OnScores)
+    assert relative_difference(ours, reference) < 1e-6
+    assert losses == pytest.approx(expected, rel=1e-4)
 
 
 def test_float16_on_an_accelerator(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
@@ -303,21 +310,17 @@ def test_a_decoder_that_is_masked_by_the_labels(tmp_path: Path, caplog: pytest.L
     assert "masks its decoder" in caplog.text
 
 
-def test_a_trainer_that_looks_at_the_scores(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_trainer_that_looks_at_the_scores(tmp_path: Path) -> None:
     seen = []
 
-    class Looking(tf.Trainer):
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            loss, outputs = super().compute_loss(model, inputs, True, kwargs.get("num_items_in_batch"))
+    class Looking(SquareLossTrainer):
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+            loss, outputs = super().compute_loss(model, inputs, True, **kwargs)
             seen.append(outputs["logits"].shape)
-            return loss
+            return (loss, outputs) if return_outputs else loss
 
-    class Ours(LossSelectionMixin, Looking):
-        pass
-
-    with caplog.at_level(logging.WARNING, "hf_squareloss"):
-        ours = gradient_of(Ours, gpt2(), make_examples("gpt2_causal"), tmp_path)
-    assert seen == [(8, 7, VOCAB)] and "own compute_loss" in caplog.text
+    ours = gradient_of(Looking, gpt2(), make_examples("gpt2_causal"), tmp_path)
+    assert seen == [(8, 7, VOCAB)]
     assert torch.equal(ours, gradient_of(OnScores, gpt2(), make_examples("gpt2_causal"), tmp_path))
 
 
@@ -331,12 +334,10 @@ def test_a_static_graph_keeps_the_scores(tmp_path: Path, caplog: pytest.LogCaptu
 def test_prompt_tuning_is_refused() -> None:
     peft = pytest.importorskip("peft")
     model = peft.get_peft_model(gpt2(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
-    with pytest.raises(NotLinear, match="prompt and prefix tuning"):
-        LinearHead(model, Head.of(model), SQUARE)
+    assert FusedHead.of(model, Head.of(model), SQUARE) == "prompt and prefix tuning change which tokens there are"
 
 
 def test_sharded_weights_are_refused() -> None:
     model = gpt2()
     model.lm_head.weight = nn.Parameter(torch.empty(0))
-    with pytest.raises(NotLinear, match="sharded"):
-        LinearHead(model, Head.of(model), SQUARE)
+    assert "sharded" in str(FusedHead.of(model, Head.of(model), SQUARE))

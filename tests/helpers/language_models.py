@@ -30,8 +30,8 @@ DECODER = {
 class OnScores(SquareLossTrainer):
     """The plain path."""
 
-    def _linear_head_for(self, *args: Any) -> None:  # type: ignore[override]
-        return None
+    def _refusal_of_fused_head(self) -> str:
+        return "the test says so"
 
 
 def gradient_of(trainer: type[tf.Trainer], model: Any, examples: Any, folder: Path, **changes: Any) -> Tensor:

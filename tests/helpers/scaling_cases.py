@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainer, Squentropy
-from hf_squareloss.heads import LinearHead
+from hf_squareloss.heads import FusedHead
 
 FAMILIES = ("bert", "llama", "bart_seq2seq", "bert_tokens", "gpt2_causal", "bert_masked", "vit", "wav2vec2_ctc")
 WEIGHTS = tuple(1.0 + 3.0 * c for c in range(CLASSES))
@@ -32,7 +32,7 @@ def case_gradient(family: str, case: str, folder: Any, **sizes: Any) -> Tensor |
         return None
     language_model = family.endswith(("_causal", "_masked", "_seq2seq"))
     trainer = WithoutScores if case == "square" and language_model else SquareLossTrainer
-    with mock.patch.object(LinearHead, "form", "gram"):  # also for sizes so small
+    with mock.patch.object(FusedHead, "form", "gram"):  # also for sizes so small
         return step_gradient(family, folder, loss=CASES[case], trainer=trainer, **sizes)
 
 

@@ -12,7 +12,6 @@ import transformers as tf
 from torch import Tensor
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
-from hf_squareloss.heads import LinearHead
 
 VOCAB, CLASSES, LENGTH = 50, 4, 7
 SHAPE: dict[str, Any] = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -174,17 +173,11 @@ def step_gradient(
 
 
 class WithoutScores(SquareLossTrainer):
-    """Refuses to fall back to scores in training."""
+    """Refuses to build scores in training."""
 
-    def _find_linear_head(self, *args: Any) -> LinearHead:  # type: ignore[override]
-        found = super()._find_linear_head(*args)
-        assert found is not None
-        return found
-
-    def _loss_from_outputs(self, outputs: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if self.model is not None and self.model.training:
-            assert outputs["logits"].shape[:2] == (1, 1)
-        return super()._loss_from_outputs(outputs, *args, **kwargs)
+    def _outputs(self, model: Any, *args: Any) -> Any:
+        assert not (model.training and self._step is not None and torch.is_grad_enabled())
+        return super()._outputs(model, *args)
 
 
 def rounding(family: str) -> float:

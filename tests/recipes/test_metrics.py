@@ -14,11 +14,11 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from hf_squareloss.recipes.metrics import SpeechRecognitionMetric, TextClassificationMetric
+from hf_squareloss.recipes.metrics import ClassificationMetric, SpeechRecognitionMetric
 
 
 def compute(name: str, predictions: list[Any], references: list[Any]) -> float:
-    found = TextClassificationMetric([name]).compute(predictions=predictions, references=references)
+    found = ClassificationMetric([name]).compute(predictions=predictions, references=references)
     assert found is not None
     assert list(found) == [name]
     assert type(found[name]) is float
@@ -106,7 +106,7 @@ def test_metrics_of_values(name: str) -> None:
 
 def test_f1_of_three_classes_is_the_macro_mean_where_only_two_occur() -> None:
     p, y = [0, 0, 0, 1], [0, 0, 1, 1]
-    found = TextClassificationMetric(["f1"], num_classes=3).compute(predictions=p, references=y)
+    found = ClassificationMetric(["f1"], num_classes=3).compute(predictions=p, references=y)
     assert found is not None and found == {"f1": pytest.approx(mean([f1_of(0, p, y), f1_of(1, p, y)]))}
     assert found["f1"] != pytest.approx(compute("f1", p, y))
 
@@ -132,16 +132,16 @@ def test_a_constant_has_no_correlation(name: str) -> None:
 
 # ---- evaluate -------------------------------------------------------------------------------------------------------
 def test_batches_add_up() -> None:
-    metric = TextClassificationMetric(["accuracy", "f1"])
+    metric = ClassificationMetric(["accuracy", "f1"])
     metric.add_batch(predictions=[0, 1], references=[0, 0])
     metric.add(prediction=1, reference=1)
-    assert metric.compute() == TextClassificationMetric(["accuracy", "f1"]).compute(
+    assert metric.compute() == ClassificationMetric(["accuracy", "f1"]).compute(
         predictions=[0, 1, 1], references=[0, 0, 1]
     )
 
 
 def test_combined_and_saved_by_evaluate(tmp_path: Path) -> None:
-    combined = evaluate.combine([TextClassificationMetric(["accuracy"]), TextClassificationMetric(["f1"])])
+    combined = evaluate.combine([ClassificationMetric(["accuracy"]), ClassificationMetric(["f1"])])
     found = combined.compute(predictions=[0, 1, 1], references=[0, 1, 0])
     assert found == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3)}
     evaluate.save(tmp_path / "result.json", **found)
@@ -158,7 +158,7 @@ def test_no_network() -> None:
 @pytest.mark.parametrize("names", [[], ["acuracy"], ["accuracy", "mse"], ["pearson", "f1"]])
 def test_unknown_and_mixed_names_are_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match="all be among"):
-        TextClassificationMetric(names)
+        ClassificationMetric(names)
 
 
 # ---- speech ---------------------------------------------------------------------------------------------------------

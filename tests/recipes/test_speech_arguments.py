@@ -1,12 +1,12 @@
-"""Where the speech examples take their utterances from."""
+"""Where the speech examples take their models and utterances from."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, Wav2Vec2Config
 
-from hf_squareloss.recipes.speech_arguments import SpeechDataArguments
+from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
 
 
 def parsed(*argv: str) -> SpeechDataArguments:
@@ -24,6 +24,27 @@ def test_lists_and_how_much_of_them(tmp_path: Path) -> None:
     splits = arguments.load(cache_dir=None, token=None)
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 2, "validation": 3}
     assert splits["train"][0]["text"] == "hello"
+
+
+def test_what_is_given_replaces_the_config_s_values() -> None:
+    (changes,) = HfArgumentParser(ConfigArguments).parse_args_into_dataclasses(  # type: ignore[arg-type]
+        ["--hidden_dropout", "0", "--mask_time_length", "3", "--add_adapter", "True"]
+    )
+    assert changes.config_changes == {"hidden_dropout": 0.0, "mask_time_length": 3, "add_adapter": True}
+    config, untouched = Wav2Vec2Config(), Wav2Vec2Config().to_dict()
+    changes.change_config(config)
+    differing = {name for name, value in config.to_dict().items() if untouched[name] != value}
+    assert differing == {"hidden_dropout", "mask_time_length", "add_adapter"}
+    del config.add_adapter
+    with pytest.raises(ValueError, match="add_adapter=True would be ignored: the config of a wav2vec2 has no such"):
+        changes.change_config(config)
+
+
+def test_a_speech_model_is_a_model() -> None:
+    argv = ["--config_name", "folder", "--feature_extractor_name", "other", "--freeze_feature_encoder"]
+    (model,) = HfArgumentParser(SpeechModelArguments).parse_args_into_dataclasses(argv)  # type: ignore[arg-type]
+    assert model.freeze_feature_encoder and model.feature_extractor_name == "other"
+    assert model.settings == {"model_name_or_path": None, "config_name": "folder"}
 
 
 def test_one_source() -> None:

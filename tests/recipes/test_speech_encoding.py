@@ -1,6 +1,5 @@
 """Signals and features become a model's inputs, and whatever is wrong is refused with the utterance's name."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,60 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+from utterances import EXTRACTOR, RATE, encoder, refused, tone, write
 
-from hf_squareloss.recipes.ctc_data import character_tokenizer, require_frames
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder
-from hf_squareloss.recipes.speech_files import (
-    encode_text,
-    load_speech_files,
-    utterance_name,
-)
-
-RATE = 16000
-EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False)
-TOKENS: dict[str, Any] = {"unk_token": "[UNK]", "pad_token": "[PAD]", "word_delimiter_token": "|"}
-
-
-def tone(seconds: float = 0.1, rate: int = RATE, frequency: float = 440.0) -> np.ndarray:
-    return (0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
-
-
-def write(folder: Path, signals: dict[str, np.ndarray], texts: dict[str, str], kind: str = "tsv") -> str:
-    """A list and its files: names ending in .npy are arrays, others sounds."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, signal in signals.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        if name.endswith(".npy"):
-            np.save(folder / name, signal)
-        else:
-            soundfile.write(folder / name, signal, RATE)
-    rows = [{"audio": name, "text": text} for name, text in texts.items()]
-    separator = {"tsv": "\t", "csv": ","}.get(kind)
-    if separator:
-        lines = [separator.join(rows[0]), *(separator.join(row.values()) for row in rows)]
-    else:
-        lines = [json.dumps(rows if kind == "json" else row) for row in (rows if kind == "jsonl" else rows[:1])]
-    file = folder / f"list.{kind}"
-    file.write_text("\n".join(lines) + "\n")
-    return str(file)
-
-
-def encoder(**changes: Any) -> SpeechEncoder:
-    tokenizer = character_tokenizer(["abc "], **TOKENS)
-    options = {"extractor": EXTRACTOR, "labels": lambda text, name: encode_text(tokenizer, text, name)}
-    return SpeechEncoder(**{**options, "input_name": "input_values", **changes})
-
-
-def refused(folder: Path, signal: np.ndarray, text: str = "ab", name: str = "x.npy", **changes: Any) -> str:
-    """What the encoder says about one utterance."""
-    splits = load_speech_files({"train": write(folder, {name: signal}, {name: text})})
-    with pytest.raises(ValueError) as error:
-        encoder(**changes).encode(splits)
-    assert f"train row 1 ({folder / name})" in str(error.value)
-    return str(error.value)
+from hf_squareloss.recipes.ctc_data import require_frames
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, load_feature_extractor
+from hf_squareloss.recipes.speech_files import load_speech_files, utterance_name
 
 
 def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Path) -> None:
@@ -171,3 +123,13 @@ def test_features_are_padded() -> None:
     assert batch["input_features"].shape == (2, 4, 3) and batch["input_features"][0].sum() == 6
     assert batch["attention_mask"].sum(1).tolist() == [2, 4]
     assert "labels" not in batch
+
+
+def test_a_folder_without_a_feature_extractor_is_for_stored_features(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for source in (tmp_path, tmp_path / "config.json"):
+        assert load_feature_extractor(str(source), {}) is None
+    with pytest.raises(OSError, match="no-such-model"):  # a name of the Hub, which is asked for
+        load_feature_extractor("no-such-model", {})
+    EXTRACTOR.save_pretrained(tmp_path)
+    assert load_feature_extractor(str(tmp_path), {}).to_dict() == EXTRACTOR.to_dict()

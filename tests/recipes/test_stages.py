@@ -2,23 +2,27 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from datasets import Dataset
 from tiny_text_model import save_tiny_model
 from transformers import AutoModelForSequenceClassification
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, attach_loss, make_loss
 from hf_squareloss.recipes.stages import (
-    limited,
-    nothing_chosen,
-    same_demo_with_another_loss,
+    choose_stages,
+    get_split,
+    report,
+    run_stages,
     save,
     save_predictions,
     shown_metrics,
+    start,
     train_or_resume,
     trained_loss,
-    wanted,
+    trainer_inputs,
 )
 
 ROWS = Dataset.from_dict({"input_ids": [[1, 2], [3, 4], [5, 6]] * 4, "labels": [0, 1, 0] * 4})
@@ -76,27 +80,83 @@ def test_a_trained_loss_is_used_only_without_training(
     assert "trained with" in capsys.readouterr().out
 
 
-def test_an_eval_strategy_alone_does_not_mean_evaluation_alone(tmp_path: Path) -> None:
-    for options in ({}, {"eval_strategy": "epoch"}):
-        assert nothing_chosen(arguments(tmp_path, **options))
-    for options in ({"do_eval": True}, {"do_train": True, "eval_strategy": "epoch"}, {"do_predict": True}):
-        assert not nothing_chosen(arguments(tmp_path, **options))
+def chosen(folder: Path, splits: str, predict_by_default: bool = True, **options: object) -> list[bool]:
+    args = arguments(folder, **options)
+    choose_stages(args, dict.fromkeys(splits.split(), ROWS), predict_by_default=predict_by_default)
+    return [args.do_train, args.do_eval, args.do_predict]
 
 
-def test_splits() -> None:
-    assert {name: len(rows) for name, rows in limited({"a": ROWS, "b": ROWS}, {"a": 5, "b": None}).items()} == {
-        "a": 5,
-        "b": 12,
-    }
-    assert len(limited({"a": ROWS}, {"a": 99, "other": 1})["a"]) == 12
+def test_without_a_choice_everything_is_done_that_there_are_splits_for(tmp_path: Path) -> None:
+    assert chosen(tmp_path, "train validation test") == [True, True, True]
+    assert chosen(tmp_path, "train test", predict_by_default=False) == [True, False, False]
+    assert chosen(tmp_path, "test") == [False, False, True]
+    # An eval_strategy alone does not mean evaluation alone.
+    assert chosen(tmp_path, "train validation", eval_strategy="epoch") == [True, True, False]
+
+
+def test_a_choice_is_kept_and_needs_its_split(tmp_path: Path) -> None:
+    everything = "train validation test"
+    assert chosen(tmp_path, everything, do_eval=True) == [False, True, False]
+    assert chosen(tmp_path, everything, do_train=True, eval_strategy="epoch") == [True, True, False]
+    assert chosen(tmp_path, everything, predict_by_default=False, do_predict=True) == [False, False, True]
+    for stage, name in (("do_train", "train"), ("do_eval", "validation"), ("do_predict", "test")):
+        with pytest.raises(ValueError, match=f"no {name} split: give --{name}_file"):
+            chosen(tmp_path, everything.replace(name, ""), **{stage: True})
+
+
+def test_splits_by_name() -> None:
+    assert get_split({"train": ROWS}, "train") is ROWS
     with pytest.raises(ValueError, match="no test split: give --test_file"):
-        wanted({"train": ROWS}, "test")
+        get_split({"train": ROWS}, "test")
 
 
-def test_what_is_shown() -> None:
+def test_a_start_says_its_notice_once_and_sets_the_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = []
+    for seed, notice in ((1, "a demo"), (1, ""), (2, "")):
+        start(arguments(tmp_path, seed=seed), notice)
+        numbers.append(torch.rand(1).item())
+        assert capsys.readouterr().out == (f"{notice}\n" if notice else "")
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+def test_a_trainer_gets_the_splits_of_the_chosen_stages(model_folder: Path, tmp_path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder)
+    splits = {"train": ROWS, "validation": ROWS}
+    both = trainer_inputs(arguments(tmp_path, do_train=True, do_eval=True), model, splits)
+    assert both["train_dataset"] is ROWS and both["eval_dataset"] is ROWS and both["loss"] is None
+    attach_loss(model, make_loss("squentropy"))
+    neither = trainer_inputs(arguments(tmp_path, do_predict=True), model, splits)
+    assert neither["train_dataset"] is None and neither["eval_dataset"] is None and neither["model"] is model
+    assert neither["loss"].name == "squentropy"
+
+
+def test_a_run_of_all_stages(model_folder: Path, tmp_path: Path) -> None:
+    running = trainer(model_folder, tmp_path, do_train=True, do_eval=True, do_predict=True)
+    few = ROWS.select(range(4))
+    splits = {"train": ROWS, "validation": ROWS, "validation_mm": few, "test": ROWS, "test_mm": few}
+    saved: list[str] = []
+    extractor = SimpleNamespace(save_pretrained=saved.append)
+    found = run_stages(running, splits, {"data": "a"}, lambda scores: [str(len(scores))], extractor=extractor)
+    sizes = {name: found[f"{name}_samples"] for name in ("train", "eval", "eval_mm", "test", "test_mm")}
+    assert sizes == {"train": 12, "eval": 12, "eval_mm": 4, "test": 12, "test_mm": 4}
+    assert {"eval_loss", "eval_mm_loss", "test_loss", "test_mm_loss", "train_loss"} <= found.keys()
+    assert (tmp_path / "test_mm_predictions.tsv").read_text() == "index\tprediction\n0\t4\n"
+    assert json.loads((tmp_path / "eval_mm_results.json").read_text())["eval_mm_samples"] == 4
+    assert saved == [str(tmp_path)]
+
+
+def test_only_the_chosen_stages_run(model_folder: Path, tmp_path: Path) -> None:
+    running = trainer(model_folder, tmp_path, do_eval=True)
+    extractor = SimpleNamespace()  # nothing is trained, so nothing is saved
+    found = run_stages(running, {"train": ROWS, "validation": ROWS, "test": ROWS}, {}, list, extractor=extractor)
+    assert {name.split("_")[0] for name in found} == {"eval", "epoch"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all_results.json", "eval_results.json"]
+
+
+def test_what_is_shown(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = {"eval_loss": 1.0, "epoch": 2.0, "eval_samples": 3.0, "eval_samples_per_second": 4.0, "total_flos": 5.0}
     assert shown_metrics(metrics) == {"eval_loss": 1.0}
-    assert same_demo_with_another_loss("examples/x.py", "square").endswith(
-        "launch examples/x.py --loss cross_entropy\n"
-    )
-    assert "--loss square" in same_demo_with_another_loss("examples/x.py", "cross_entropy")
+    report(trainer(model_folder, tmp_path), "a task", metrics)
+    shown = capsys.readouterr().out
+    assert "a task" in shown and "'loss': 'square'" in shown and "1.0000" in shown and tmp_path.name in shown
+    assert "samples" not in shown

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from tiny_tokenizer import make_tokenizer
+from transformers import GPT2Config
 
+from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.text_data import (
     GLUE_TASKS,
-    TextData,
     _make,
-    balanced_class_weights,
     from_dataset_dict,
     load_files,
     load_glue,
     load_named,
+    pad_with_end,
     tokenize,
-    with_label_order,
 )
 
 COLUMNS = {"text": "text", "label": "label"}
@@ -31,10 +31,10 @@ ROWS = {
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Callable[..., TextData]:
+def load(tmp_path: Path) -> Callable[..., ClassificationData]:
     """Write each split's content into a file and load the files."""
 
-    def write_and_load(kind: str = "csv", columns: dict[str, str] = COLUMNS, **contents: str) -> TextData:
+    def write_and_load(kind: str = "csv", columns: dict[str, str] = COLUMNS, **contents: str) -> ClassificationData:
         files = {split: tmp_path / f"{split}.{kind}" for split in contents}
         for split, file in files.items():
             file.write_text(contents[split], encoding="utf8")
@@ -43,13 +43,13 @@ def load(tmp_path: Path) -> Callable[..., TextData]:
     return write_and_load
 
 
-def rows(data: TextData, split: str = "train") -> dict[str, list[Any]]:
+def rows(data: ClassificationData, split: str = "train") -> dict[str, list[Any]]:
     return {column: list(data.splits[split][column]) for column in data.splits[split].column_names}
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ROWS)
-def test_every_kind_of_file(load: Callable[..., TextData], kind: str) -> None:
+def test_every_kind_of_file(load: Callable[..., ClassificationData], kind: str) -> None:
     data = load(kind, train=ROWS[kind], validation=ROWS[kind])
     assert set(data.splits) == {"train", "validation"}
     assert rows(data) == rows(data, "validation") == {"text": ["one two", "three"], "label": [0, 1]}
@@ -58,13 +58,13 @@ def test_every_kind_of_file(load: Callable[..., TextData], kind: str) -> None:
     assert data.metrics == ("accuracy", "f1")
 
 
-def test_named_columns_replace_columns_of_our_names(load: Callable[..., TextData]) -> None:
+def test_named_columns_replace_columns_of_our_names(load: Callable[..., ClassificationData]) -> None:
     columns = {"text": "sentence", "text_pair": "reply", "label": "text"}
     data = load(columns=columns, train="text,sentence,reply,label\nx,one,two,9\ny,three,four,9\n")
     assert rows(data) == {"text": ["one", "three"], "text_pair": ["two", "four"], "label": [0, 1]}
 
 
-def test_a_text_pair_is_found_by_itself(load: Callable[..., TextData]) -> None:
+def test_a_text_pair_is_found_by_itself(load: Callable[..., ClassificationData]) -> None:
     pairs = "text,text_pair,label\none,two,x\nthree,four,y\n"
     assert rows(load(train=pairs))["text_pair"] == ["two", "four"]
     assert "text_pair" not in rows(load(train=ROWS["csv"]))
@@ -72,33 +72,33 @@ def test_a_text_pair_is_found_by_itself(load: Callable[..., TextData]) -> None:
         load(train=pairs, validation=ROWS["csv"])
 
 
-def test_na_and_null_are_words(load: Callable[..., TextData]) -> None:
+def test_na_and_null_are_words(load: Callable[..., ClassificationData]) -> None:
     assert rows(load(train="text,label\nNA,null\nnan,NA\n")) == {"text": ["NA", "nan"], "label": [1, 0]}
 
 
-def test_stray_quotes_in_tsv_and_quoted_csv(load: Callable[..., TextData]) -> None:
+def test_stray_quotes_in_tsv_and_quoted_csv(load: Callable[..., ClassificationData]) -> None:
     assert rows(load("tsv", train='text\tlabel\na " b\t1\n"c\t0\n'))["text"] == ['a " b', '"c']
     assert rows(load("csv", train='text,label\n"a, ""b""",1\nc,0\n'))["text"] == ['a, "b"', "c"]
 
 
-def test_a_column_of_numbers_is_text(load: Callable[..., TextData]) -> None:
+def test_a_column_of_numbers_is_text(load: Callable[..., ClassificationData]) -> None:
     assert rows(load(train="text,label\n10,x\n20,y\n"))["text"] == ["10", "20"]
 
 
-def test_integer_labels_are_in_the_order_of_numbers(load: Callable[..., TextData]) -> None:
+def test_integer_labels_are_in_the_order_of_numbers(load: Callable[..., ClassificationData]) -> None:
     data = load(train="text,label\na,10\nb,9\nc,-1\n", validation="text,label\nd,9\n")
     assert data.label_names == ["-1", "9", "10"]
     assert rows(data)["label"] == [2, 1, 0]
     assert rows(data, "validation")["label"] == [1]
 
 
-def test_labels_are_the_same_classes_as_numbers_and_as_words(load: Callable[..., TextData]) -> None:
+def test_labels_are_the_same_classes_as_numbers_and_as_words(load: Callable[..., ClassificationData]) -> None:
     train = '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n'
     data = load("jsonl", train=train, validation='{"text": "c", "label": "1"}\n')
     assert rows(data, "validation")["label"] == [1]
 
 
-def test_real_values_are_regression(load: Callable[..., TextData]) -> None:
+def test_real_values_are_regression(load: Callable[..., ClassificationData]) -> None:
     data = load(train="text,label\na,1.5\nb,-0.25\n", validation="text,label\nc,2\n")
     assert data.label_names is None
     assert data.num_labels == 1
@@ -109,7 +109,7 @@ def test_real_values_are_regression(load: Callable[..., TextData]) -> None:
 
 
 @pytest.mark.parametrize("content", ["text\none\ntwo\n", "text,label\none,\ntwo,\n", "text,label\none,-1\ntwo,-1\n"])
-def test_test_labels_may_be_hidden(load: Callable[..., TextData], content: str) -> None:
+def test_test_labels_may_be_hidden(load: Callable[..., ClassificationData], content: str) -> None:
     data = load(train=ROWS["csv"], test=content)
     assert rows(data, "test") == {"text": ["one", "two"]}
     with pytest.raises(ValueError, match="validation split has"):  # only a test split's
@@ -118,13 +118,13 @@ def test_test_labels_may_be_hidden(load: Callable[..., TextData], content: str) 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl"])
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_an_empty_file_is_refused(load: Callable[..., TextData], kind: str, split: str) -> None:
+def test_an_empty_file_is_refused(load: Callable[..., ClassificationData], kind: str, split: str) -> None:
     with pytest.raises(ValueError, match=f"{split} split is empty"):
         load(kind, **{"train": ROWS[kind], split: ""})
 
 
 @pytest.mark.parametrize(("kind", "content"), [("csv", "text,label\n"), ("tsv", "text\tlabel\n\n"), ("json", "[]")])
-def test_a_file_without_rows_is_refused(load: Callable[..., TextData], kind: str, content: str) -> None:
+def test_a_file_without_rows_is_refused(load: Callable[..., ClassificationData], kind: str, content: str) -> None:
     with pytest.raises(ValueError, match="validation .*(is empty|no data)"):
         load(kind, train=ROWS[kind], validation=content)
 
@@ -148,7 +148,9 @@ def test_a_file_without_rows_is_refused(load: Callable[..., TextData], kind: str
         ({"train": "text,label\na,x\nb,y,z\n"}, "train file .* cannot be read: .*3"),
     ],
 )
-def test_what_does_not_fit_is_refused(load: Callable[..., TextData], contents: dict[str, str], message: str) -> None:
+def test_what_does_not_fit_is_refused(
+    load: Callable[..., ClassificationData], contents: dict[str, str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         load("csv", **contents)
 
@@ -161,12 +163,12 @@ def test_what_does_not_fit_is_refused(load: Callable[..., TextData], contents: d
         ('{"text": "a", "label": 1}\n{"text":\n', "cannot be read"),
     ],
 )
-def test_broken_json_is_refused(load: Callable[..., TextData], content: str, message: str) -> None:
+def test_broken_json_is_refused(load: Callable[..., ClassificationData], content: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load("jsonl", train=content)
 
 
-def test_unknown_kinds_and_missing_files(load: Callable[..., TextData], tmp_path: Path) -> None:
+def test_unknown_kinds_and_missing_files(load: Callable[..., ClassificationData], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in \.csv, \.tsv, \.json, \.jsonl"):
         load("parquet", train="")
     with pytest.raises(ValueError, match=r"validation file .*nowhere\.csv does not exist"):
@@ -248,36 +250,8 @@ def test_labels_without_a_name_are_refused() -> None:
         from_dataset_dict(DatasetDict({"train": good, "validation": unlabelled}))
 
 
-# ---- the order of classes, weights, tokens ---------------------------------------------------------------------------
-def test_label_order_follows_a_model(load: Callable[..., TextData]) -> None:
-    data = load(train="text,label\na,x\nb,y\nc,z\n", test="text\nd\n")
-    there = with_label_order(data, ["z", "x", "y"])
-    names = there.label_names
-    assert names is not None and names == ["z", "x", "y"]
-    assert [names[i] for i in rows(there)["label"]] == ["x", "y", "z"]
-    assert rows(there)["text"] == ["a", "b", "c"]
-    assert rows(there, "test") == {"text": ["d"]}
-    assert with_label_order(data, ["z", "x", "other", "y"]).num_labels == 4  # a small file may lack a class
-    for unrelated in (["x", "y", "z"], ["LABEL_0", "LABEL_1", "LABEL_2"], ["x", "y"]):
-        assert with_label_order(data, unrelated) is data
-
-
-def test_label_order_leaves_real_values_alone(load: Callable[..., TextData]) -> None:
-    data = load(train="text,label\na,1.5\nb,2.5\n")
-    assert with_label_order(data, ["LABEL_0"]) is data
-
-
-def test_balanced_class_weights() -> None:
-    labels = [0, 0, 0, 1, 2, 2]
-    weights = balanced_class_weights(labels, 3)
-    assert weights == pytest.approx([6 / 9, 6 / 3, 6 / 6])
-    assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1.0)
-    assert len({round(weights[c] * labels.count(c), 9) for c in range(3)}) == 1
-    with pytest.raises(ValueError, match="class 3 has none"):
-        balanced_class_weights(labels, 4)
-
-
-def test_tokens_of_pairs(load: Callable[..., TextData]) -> None:
+# ---- tokens ----------------------------------------------------------------------------------------------------------
+def test_tokens_of_pairs(load: Callable[..., ClassificationData]) -> None:
     data = load(train="text,text_pair,label\none two,three,x\nfour,five,y\n", test="text,text_pair\nsix,seven\n")
     encoded = tokenize(data, make_tokenizer(), max_length=16)
     cls, sep = 1, 2
@@ -285,7 +259,7 @@ def test_tokens_of_pairs(load: Callable[..., TextData]) -> None:
     assert list(encoded["train"]["labels"]) == [0, 1]
     assert {"text", "text_pair", "label"}.isdisjoint(encoded["train"].column_names)
     assert "labels" not in encoded["test"].column_names
-    single = TextData({"train": data.splits["train"].remove_columns("text_pair")}, data.label_names)
+    single = ClassificationData({"train": data.splits["train"].remove_columns("text_pair")}, data.label_names)
     assert list(tokenize(single, make_tokenizer(), max_length=16)["train"]["input_ids"][0]) == [cls, 4, 5, sep]
 
 
@@ -308,7 +282,7 @@ def test_texts_are_tokenized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert [len(ids) for ids in encoded["input_ids"]] == [4, 3] and calls == expected
 
 
-def test_tokens_are_cut_and_padded(load: Callable[..., TextData]) -> None:
+def test_tokens_are_cut_and_padded(load: Callable[..., ClassificationData]) -> None:
     data = load(train="text,label\none two three four five,x\nsix,y\n")
     lengths = {
         pad: [len(ids) for ids in tokenize(data, make_tokenizer(), max_length=6, pad=pad)["train"]["input_ids"]]
@@ -318,3 +292,16 @@ def test_tokens_are_cut_and_padded(load: Callable[..., TextData]) -> None:
     cut = tokenize(data, make_tokenizer(), max_length=4, pad=True, overwrite=True)["train"]
     assert [list(ids) for ids in cut["input_ids"]] == [[1, 4, 5, 2], [1, 9, 2, 0]]
     assert [list(mask) for mask in cut["attention_mask"]] == [[1, 1, 1, 1], [1, 1, 1, 0]]
+
+
+def test_a_decoder_pads_with_its_end() -> None:
+    for pad, expected in ((None, "[SEP]"), ("[PAD]", "[PAD]")):
+        tokenizer = make_tokenizer()
+        tokenizer.eos_token, tokenizer.pad_token = "[SEP]", pad
+        config: Any = GPT2Config()
+        pad_with_end(tokenizer, config)
+        assert tokenizer.pad_token == expected
+        assert config.pad_token_id == tokenizer.convert_tokens_to_ids(expected)
+    given: Any = GPT2Config(pad_token_id=7)
+    pad_with_end(make_tokenizer(), given)
+    assert given.pad_token_id == 7

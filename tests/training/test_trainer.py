@@ -394,13 +394,17 @@ def vars_of(args: TrainingArguments) -> dict[str, Any]:
         (None, {"loss_k": "2", "loss_M": "3"}, SQUARE),
         (None, {"loss": "cross_entropy", "label_smoothing_factor": 0.2}, CrossEntropy(label_smoothing=0.2)),
         ("cross_entropy", {"label_smoothing_factor": 0.2}, CrossEntropy(label_smoothing=0.2)),
+        ("square", {"loss_k": "2", "class_weights": "1,2,3,4"}, SquareLoss(k=2.0, M=1.0, class_weights=(1, 2, 3, 4))),
         (None, {"loss_k": "paper", "loss_M": "paper"}, SquareLoss(k=1.0, M=1.0)),
     ],
 )
 def test_loss_by_name_object_or_arguments(given: Any, changes: Any, expected: Loss, tmp_path: Path) -> None:
-    trainer = SquareLossTrainer(make_model("bert"), arguments(tmp_path, **changes), loss=given)
+    args = arguments(tmp_path, max_steps=1, **changes)
+    examples: Any = make_examples("bert")
+    trainer = SquareLossTrainer(make_model("bert"), args, train_dataset=examples, loss=given)
     assert trainer.loss == expected
-    assert load_loss(trainer.model) == expected
+    trainer.train()
+    assert trainer.loss == load_loss(trainer.model) == expected
 
 
 def test_module_without_a_config(tmp_path: Path) -> None:

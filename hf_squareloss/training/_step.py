@@ -1,0 +1,45 @@
+"""One optimizer step: what may have gone wrong in its micro-batches, looked at once, behind its last backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Step:
+    """The step under way. Every value read from an accelerator stalls it, so that all checks of a step share one read.
+
+    Attributes:
+        batches: of each micro-batch its inputs and the step's number of items, as `training_step` got them.
+        values: of each micro-batch its loss.
+        checks: booleans on the device, and what is to be done where one is true, in this order.
+        changed: of each micro-batch without scores, whether its values meant nothing: a boolean on the device.
+        computed: whether the loss was computed by us in the micro-batch under way.
+    """
+
+    batches: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    checks: list[tuple[Tensor, Callable[[], Tensor | None]]] = field(default_factory=list)
+    changed: list[Tensor] = field(default_factory=list)
+    computed: bool = False
+
+    def check(self, wrong: Tensor, act: Callable[[], Tensor | None]) -> None:
+        """At the end of the step, `act` where `wrong`, a boolean scalar, is true."""
+        self.checks.append((wrong, act))
+
+    def look(self) -> Tensor | None:
+        """Read all checks at once and act on those that are true, until one gives the step another value."""
+        checks, self.checks = self.checks, []
+        if not checks:
+            return None
+        device = checks[0][0].device
+        found = torch.stack([wrong.to(device) for wrong, _ in checks]).tolist()
+        for wrong, (_, act) in zip(found, checks, strict=True):
+            if wrong and (value := act()) is not None:
+                return value
+        return None

@@ -1,0 +1,59 @@
+"""Classes of frames become transcripts, in batches of any padding, and their errors are counted."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import EvalPrediction, Wav2Vec2BertConfig, Wav2Vec2BertForCTC
+
+from hf_squareloss import SquareLossTrainingArguments
+from hf_squareloss.heads import ctc_frames
+from hf_squareloss.recipes.ctc_data import character_tokenizer
+from hf_squareloss.recipes.ctc_transcripts import GreedyTrainer, greedy_transcripts, transcript_metrics
+
+TOKENIZER = character_tokenizer(["ab c"], unk_token="[UNK]", pad_token="[PAD]", word_delimiter_token="|")
+A, B, C, SPACE, _, BLANK = range(6)
+
+
+def test_repeats_are_merged_then_blanks_dropped() -> None:
+    frames = [[A, A, BLANK, A, B, B], [C, SPACE, A, -100, -100, -100], [BLANK] * 6]
+    assert greedy_transcripts(frames, tokenizer=TOKENIZER) == ["aab", "c a", ""]
+
+
+def test_error_rates_and_exact_matches() -> None:
+    frames = np.array([[A, BLANK, A, B], [C, SPACE, A, -100]])
+    references = np.array([[A, A, C], [C, SPACE, A]])  # "aac" and "c a"
+    prediction = EvalPrediction(frames, references)
+    found = transcript_metrics(prediction, tokenizer=TOKENIZER, names=["wer", "cer"])
+    assert found == pytest.approx({"wer": 1 / 3, "cer": 1 / 6, "exact_match": 1 / 2})
+    assert set(transcript_metrics(prediction, tokenizer=TOKENIZER, names=["cer"])) == {"cer", "exact_match"}
+
+
+def test_a_padded_batch_gives_the_classes_of_its_utterances_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+        **{"vocab_size": 6, "pad_token_id": BLANK, "feature_projection_input_dim": 4, "conv_depthwise_kernel_size": 3},
+        **{"left_max_position_embeddings": 4, "right_max_position_embeddings": 4, "add_adapter": True},
+        **{"output_hidden_size": 16, "adapter_stride": 2},
+    }
+    model = Wav2Vec2BertForCTC(Wav2Vec2BertConfig(**sizes)).eval()
+    nn.init.normal_(model.lm_head.weight, std=3.0)
+    args = SquareLossTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+    trainer = GreedyTrainer(model, args)
+    lengths = torch.tensor([24, 10])
+    inputs: dict[str, Any] = {"input_features": torch.randn(2, 24, 4)}
+    mask = (torch.arange(24) < lengths[:, None]).long()
+    _, classes, _ = trainer.prediction_step(model, {**inputs, "attention_mask": mask}, False)
+    frames = ctc_frames(model, lengths).tolist()
+    assert (classes != -100).sum(-1).tolist() == frames and frames[1] < frames[0] < 24
+    for row, length, kept, found in zip(inputs["input_features"], lengths, frames, classes, strict=True):
+        alone = model(input_features=row[None, :length]).logits[0].argmax(-1)
+        assert found[:kept].tolist() == alone.tolist()
+    _, unmasked, _ = trainer.prediction_step(model, inputs, False)
+    assert (unmasked != -100).all()
+    loss, nothing, _ = trainer.prediction_step(model, {**inputs, "labels": torch.ones(2, 1).long()}, True)
+    assert loss is not None and nothing is None  # only the loss is asked for
