@@ -32,8 +32,9 @@ from transformers import (
 
 from hf_squareloss import SquareLossTrainer
 from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.demo_encoder import demo_encoder
 from hf_squareloss.recipes.text_data import from_dataset_dict, load_files, tokenize
-from hf_squareloss.recipes.text_demo import demo_encoder, docstring_topics
+from hf_squareloss.recipes.text_demo import docstring_topics
 
 IMPORTS = {
     "Trainer": "from transformers import Trainer",

@@ -34,6 +34,7 @@ from hf_squareloss.recipes.classification import (
 )
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
+from hf_squareloss.recipes.demo_encoder import demo_encoder
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 from hf_squareloss.recipes.text_data import (
     GLUE_TASKS,
@@ -44,7 +45,7 @@ from hf_squareloss.recipes.text_data import (
     pad_with_end,
     tokenize,
 )
-from hf_squareloss.recipes.text_demo import DEMO_TRAINING, demo_encoder, docstring_topics, tfidf_baseline
+from hf_squareloss.recipes.text_demo import DEMO_TRAINING, docstring_topics, tfidf_baseline
 
 
 @dataclass

