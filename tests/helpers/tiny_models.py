@@ -64,7 +64,7 @@ _FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
-def make_model(family: str, seed: int = 0, **changes: Any) -> tf.PreTrainedModel:
+def make_model(family: str, seed: int = 0, **changes: Any) -> Any:
     """A randomly initialised model; `changes` go to its config."""
     model_class, config_class, values = _FAMILIES[family]
     labels = {} if changes.keys() & {"num_labels", "id2label"} else {"num_labels": CLASSES}
@@ -76,8 +76,8 @@ def make_model(family: str, seed: int = 0, **changes: Any) -> tf.PreTrainedModel
     return model.eval()
 
 
-def make_examples(family: str, count: int = 8, seed: int = 1) -> list[dict[str, Tensor]]:
-    """Examples of one length for `family`; padding, and labels of -100, differ strongly from example to example."""
+def make_examples(family: str, count: int = 8, seed: int = 1) -> Any:
+    """A list of examples of one length; padding, and labels of -100, differ strongly from one to another."""
     random = torch.Generator().manual_seed(seed)
 
     def draw(high: int, *shape: int, low: int = 0) -> Tensor:
@@ -139,12 +139,12 @@ class GradientRecorder(tf.TrainerCallback):
         self.gradient = flat_gradient(model)
 
 
-def flat_gradient(model: torch.nn.Module) -> Tensor:
+def flat_gradient(model: Any) -> Tensor:
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     return torch.cat([grad.detach().float().flatten() for grad in grads])
 
 
-def flat_weights(model: torch.nn.Module) -> Tensor:
+def flat_weights(model: Any) -> Tensor:
     return torch.cat([p.detach().float().flatten() for p in model.parameters()])
 
 
@@ -175,7 +175,7 @@ def step_gradient(
 class WithoutScores(SquareLossTrainer):
     """Refuses to build scores in training."""
 
-    def _outputs(self, model: Any, *args: Any) -> Any:
+    def _outputs(self, model: Any, *args: Any) -> Any:  # type: ignore[override]
         assert not (model.training and self._step is not None and torch.is_grad_enabled())
         return super()._outputs(model, *args)
 

@@ -90,7 +90,7 @@ def test_test_lists_without_texts(
 def make_model(family: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     if family == "whisper":
-        special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 3}
+        special: dict[str, Any] = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 3}
         config = tf.WhisperConfig(**WHISPER, vocab_size=12, **special, begin_suppress_tokens=None)
         model: Any = tf.WhisperForConditionalGeneration(config)
     else:
