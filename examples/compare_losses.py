@@ -24,10 +24,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from hf_squareloss.comparison import environment, spread, summary
+from hf_squareloss.comparison import LOWER_IS_BETTER, environment, spread, summary
 
 EXAMPLES = Path(__file__).parent
-LOWER_IS_BETTER = ("loss", "ece", "brier", "nll", "mse", "wer", "cer")
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:

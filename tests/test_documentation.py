@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
 from accelerate.commands.launch import launch_command_parser
 from example_scripts import load_example
 
@@ -190,6 +191,14 @@ def test_command_lines_parse() -> None:
 def test_a_wrong_command_line_is_noticed(line: str) -> None:
     with pytest.raises((SystemExit, ValueError, AssertionError)):
         parse_command(line.split())
+
+
+def test_continuous_integration_runs_the_same_targets() -> None:
+    targets = re.findall(r"^make (\S+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    jobs: Any = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    assert jobs["make"]["strategy"]["matrix"]["target"] == targets
+    for target in targets:
+        assert parse_command(["make", target]) == "make"
 
 
 def messages() -> str:
