@@ -113,8 +113,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if args.fp16 else None),
-        compute_metrics=partial(compute_metrics, data=data, model=model),
     )
+    trainer.compute_metrics = partial(compute_metrics, data=data, trainer=trainer)
 
     settings = {
         **model_args.settings,

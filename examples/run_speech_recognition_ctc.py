@@ -39,7 +39,7 @@ from transformers import (
 
 import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
 from hf_squareloss import SquareLossTrainingArguments
-from hf_squareloss.heads import ctc_frames
+from hf_squareloss.heads import blank_of, ctc_frames
 from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.ctc_data import character_tokenizer, require_frames
@@ -108,7 +108,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     with args.main_process_first(desc="reading the audio"):
         encoded = encode(splits, data_args, model, tokenizer, extractor)
     too_short = require_frames(
-        splits, encoded, partial(ctc_frames, model), blank=blank_of(model), keep_too_short=model_args.ctc_zero_infinity
+        splits,
+        encoded,
+        partial(ctc_frames, model),
+        blank=blank_of(model.config),
+        keep_too_short=model_args.ctc_zero_infinity,
     )
     if too_short and args.should_log:
         print(f"{too_short} utterances have too few frames for their transcripts: their loss is 0")
@@ -241,11 +245,6 @@ def load_extractor(model_args: ModelArguments, model: Any) -> Any:
 
 def takes_mask(model: Any, extractor: Any) -> bool:
     return model.main_input_name == "input_features" or extractor.return_attention_mask
-
-
-def blank_of(model: Any) -> int:
-    """The blank that the model's own forward passes to its loss."""
-    return model.config.to_dict().get("blank_token_id", model.config.pad_token_id)
 
 
 if __name__ == "__main__":

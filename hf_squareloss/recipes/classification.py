@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hf_squareloss.config import load_loss
 from hf_squareloss.inference import calibration_metrics
 from hf_squareloss.losses import Loss
 from hf_squareloss.recipes.metrics import ClassificationMetric
@@ -18,6 +17,8 @@ from hf_squareloss.recipes.metrics import ClassificationMetric
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import EvalPrediction
+
+    from hf_squareloss.training import SquareLossTrainer
 
 
 @dataclass(frozen=True)
@@ -211,10 +212,12 @@ def classification_metrics(scores: Any, labels: Any, data: ClassificationData, l
     return dict(found or {}) | calibration_metrics(probabilities, torch.from_numpy(labels))
 
 
-def compute_metrics(prediction: EvalPrediction, *, data: ClassificationData, model: Any) -> dict[str, float]:
-    """`classification_metrics` as a Trainer calls it, with the loss in the model's config."""
+def compute_metrics(
+    prediction: EvalPrediction, *, data: ClassificationData, trainer: SquareLossTrainer
+) -> dict[str, float]:
+    """`classification_metrics` as a Trainer calls it, with the loss that it uses."""
     scores = first_scores(prediction.predictions)
-    return classification_metrics(scores, prediction.label_ids, data, load_loss(model))
+    return classification_metrics(scores, prediction.label_ids, data, trainer.loss)
 
 
 def class_answers(predictions: Any, *, data: ClassificationData) -> list[str]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import Trainer, set_seed
 
-from hf_squareloss.config import KEY, load_loss
-from hf_squareloss.losses import Loss
+from hf_squareloss.config import saved_loss
 from hf_squareloss.recipes.cli import show_table
 from hf_squareloss.training import (
     SquareLossSeq2SeqTrainer,
@@ -59,25 +58,15 @@ def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
 
 
 def trainer_inputs(args: SquareLossTrainingArguments, model: Any, splits: Mapping[str, Dataset]) -> dict[str, Any]:
-    """Keyword arguments for a trainer: model, arguments, loss, and the encoded splits of the chosen stages."""
+    """Keyword arguments for a trainer: model, arguments, and the encoded splits of the chosen stages."""
+    if not args.do_train and args.should_log and (loss := saved_loss(model)) is not None:
+        print(f"Evaluating with the loss that the model was trained with: {loss.to_dict()}")  # noqa: T201
     return {
         "model": model,
         "args": args,
-        "loss": trained_loss(args, model),
         "train_dataset": splits["train"] if args.do_train else None,
         "eval_dataset": splits["validation"] if args.do_eval else None,
     }
-
-
-def trained_loss(args: SquareLossTrainingArguments, model: Any) -> Loss | None:
-    """The loss that the model was trained with where it is not trained now; None for the loss of the arguments."""
-    if args.do_train or model.config.to_dict().get(KEY) is None:
-        return None
-    args.label_smoothing_factor = 0.0  # it is in the model's loss
-    loss = load_loss(model)
-    if args.should_log:
-        print(f"Evaluating with the loss that the model was trained with: {loss.to_dict()}")  # noqa: T201
-    return loss
 
 
 def run_stages(

@@ -24,6 +24,10 @@ def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
     The loss is written to the config, so `save_pretrained` keeps it. The class keeps its name; deepcopy, pickle,
     torch.save, torch.compile and save_pretrained keep working.
 
+    It takes effect or is refused: attach it to the plain model, before torch.compile, `Accelerator.prepare` or
+    `accelerate.dispatch_model` (which `device_map` calls) give that another forward. The stock Trainer's
+    label_smoothing_factor and compute_loss_func take the labels away: the forward then raises.
+
     Args:
         model: any transformers model with a classification or language-model head. Changed in place.
         loss: a name or a `Loss`.
@@ -32,8 +36,9 @@ def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
         The same model.
 
     Raises:
-        ValueError: a loss is attached already, or this loss cannot do the model's task.
+        ValueError: a loss is attached already, it could not take effect, or this loss cannot do the model's task.
     """
+    _require_plain(model)
     if _is_attached(model):
         raise ValueError("this model has a loss attached already: call detach_loss first")
     head = Head.of(model)
@@ -63,6 +68,22 @@ def detach_loss(model: Model) -> Model:
     return model
 
 
+def _require_plain(model: PreTrainedModel) -> None:
+    """ValueError for a model whose calls do not go through its class's forward."""
+    if not isinstance(model, PreTrainedModel):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise ValueError(
+            f"attach_loss takes a plain transformers model, got a {kind}: attach the loss before torch.compile, PEFT, "
+            "Accelerator.prepare or DistributedDataParallel wrap the model"
+        )
+    if "forward" in model.__dict__:
+        raise ValueError(
+            f"this {type(model).__name__} has a forward of its own beside its class's, as Accelerator.prepare and the "
+            "hooks of device_map put there, which would be called instead of the loss's: attach the loss before, or "
+            "take the hooks off with accelerate.hooks.remove_hook_from_submodules(model) and dispatch it again after"
+        )
+
+
 def _is_attached(model: PreTrainedModel) -> bool:
     return "_attached" in model.__dict__
 
@@ -81,6 +102,11 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         labels = kwargs.get("labels") if head.keeps_labels else kwargs.pop("labels", None)
         num_items = kwargs.pop("num_items_in_batch", None)
         if labels is None:
+            if num_items is not None:  # whoever counts items has labels, and keeps them
+                raise ValueError(
+                    "num_items_in_batch came without labels: the Trainer's label_smoothing_factor or compute_loss_func "
+                    "would replace the attached loss. Leave them out; label_smoothing is a parameter of the loss"
+                )
             return base.forward(self, *args, **kwargs)
         return_dict = kwargs.pop("return_dict", None)
         with head.computing(loss, self):

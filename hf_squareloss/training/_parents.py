@@ -78,7 +78,12 @@ class CrossEncoderParent(Parent):
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self.label_name = "label"
+        model: Any = trainer.model
+        self.label_name, self._one_score = "label", model.num_labels == 1
+
+    def labels(self, batch: Mapping[str, Any]) -> Tensor | None:
+        labels = super().labels(batch)
+        return labels if labels is None or not self._one_score else labels.float().view(-1, 1)
 
     def model_of(self, model: nn.Module) -> nn.Module:
         found: Any = model

@@ -89,21 +89,19 @@ class LossSelectionMixin(UpstreamRepairs, HubMixin):
     def _select_loss(self, *, to_train: bool) -> None:
         """Fit the loss to the present model; write it into the model's config if the model is about to be trained."""
         model = self._plain_model
-        self._head = self._parent.head_of(model)
-        self._loss = self._head.fit(_requested(self._requested_loss, self.args))
-        self._step = None
+        plain = self._parent.model_of(model)
+        self._head, self._step = self._parent.head_of(model), None
+        trained = None if to_train else self._loss_trained_with(plain)
+        self._loss = trained or self._head.fit(_requested(self._requested_loss, self.args))
         liger = self.args.liger_kernel_config or {}
         if self.args.use_liger_kernel and self._head.language_model and liger.get("fused_linear_cross_entropy", True):
             raise ValueError(
                 "use_liger_kernel fuses the head with cross-entropy and returns no scores for the loss to see: "
                 'set liger_kernel_config={"fused_linear_cross_entropy": False} or drop use_liger_kernel'
             )
-        plain = self._parent.model_of(model)
         if to_train:
             self._head.write(self._loss, plain)
             self._parent.fit_reading(model, self._loss)
-        else:
-            self._loss = self._loss_trained_with(plain) or self._loss
         self._fused = FusedSearch(
             model,
             self._head,
@@ -115,16 +113,18 @@ class LossSelectionMixin(UpstreamRepairs, HubMixin):
     def _loss_trained_with(self, model: torch.nn.Module) -> Loss | None:
         """The loss in the model's config, where it fits the model's head."""
         try:
-            loss = saved_loss(model)
-            trained = None if loss is None else self._head.fit(loss)
+            saved = saved_loss(model)
+            trained = None if saved is None else self._head.fit(saved)
         except ValueError as error:  # of another task's head, or of a package that is not imported
             logger.warning_once(f"the loss in the model's config is not used: {error}")
             return None
-        if trained not in (None, self._loss) and self._requested_loss is not None:
-            logger.warning_once(
-                f"until it is trained, the model is evaluated with the loss that it was trained with, "
-                f"{trained.to_dict()}, and not with {self._loss.to_dict()}"
-            )
+        if trained is not None and self._requested_loss is not None:
+            requested = self._head.fit(_requested(self._requested_loss, self.args))
+            if requested != trained:
+                logger.warning_once(
+                    f"until it is trained, the model is evaluated with the loss that it was trained with, "
+                    f"{trained.to_dict()}, and not with {requested.to_dict()}"
+                )
         return trained
 
     def _refusal_of_fused_head(self) -> str | None:

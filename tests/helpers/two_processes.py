@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+import other_trainers
 import torch
 from scaling_cases import CASES, FAMILIES, case_gradient, twice_in_one_process
 from tiny_models import step_gradient
@@ -20,6 +21,10 @@ def main() -> None:
         for case in CASES
         for accumulate in (1, 2)
     }
+    for case in other_trainers.CASES:
+        for accumulate in (1, 2):
+            sizes = {"batch": 4 // accumulate, "accumulate": accumulate}
+            gradients[case, accumulate] = other_trainers.gradient(case, folder, **sizes)
     square = CASES["square"]
     gradients["twice"] = step_gradient("gpt2_causal", folder, batch=4, loss=square, trainer=twice_in_one_process)
     gradients["stock"] = step_gradient("bert", folder, batch=4, trainer=Trainer)

@@ -1,14 +1,16 @@
 """Labels, metrics and answers are the same whatever the inputs are, and follow the model's classes."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
+from tiny_models import arguments
 from transformers import BertConfig, EvalPrediction
 
-from hf_squareloss import attach_loss, make_loss
+from hf_squareloss import SquareLossTrainer, attach_loss, make_loss
 from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
@@ -145,13 +147,13 @@ def test_metrics_of_real_values_have_no_calibration() -> None:
 
 
 @pytest.mark.parametrize("loss", ["square", "cross_entropy"])
-def test_a_trainer_s_metrics_go_through_the_model_s_own_loss(loss: str) -> None:
-    model = attached(loss)
+def test_a_trainer_s_metrics_go_through_its_loss(loss: str, tmp_path: Path) -> None:
+    trainer = SquareLossTrainer(attached(loss), arguments(tmp_path))
     expected = classification_metrics(SCORES, [0, 1, 1], letters(), make_loss(loss))
     every: tuple[Any, ...] = (SCORES, (SCORES, np.zeros(3)))  # a model may return more than its scores
     for predictions in every:
         prediction = EvalPrediction(predictions, np.array([0, 1, 1]))
-        assert compute_metrics(prediction, data=letters(), model=model) == expected
+        assert compute_metrics(prediction, data=letters(), trainer=trainer) == expected
 
 
 def attached(loss: str) -> Any:

@@ -21,7 +21,6 @@ from hf_squareloss.recipes.stages import (
     shown_metrics,
     start,
     train_or_resume,
-    trained_loss,
     trainer_inputs,
 )
 
@@ -66,18 +65,16 @@ def test_results_add_up_in_one_file_even_after_a_kill(model_folder: Path, tmp_pa
     assert (tmp_path / "test_predictions.tsv").read_text() == "index\tprediction\n0\tgood\n1\tbad\n"
 
 
-def test_a_trained_loss_is_used_only_without_training(
+def test_the_loss_of_an_evaluation_is_said(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(model_folder)
-    evaluation = arguments(tmp_path, label_smoothing_factor=0.1)
-    assert trained_loss(evaluation, model) is None
+    trainer_inputs(arguments(tmp_path), model, {})
     attach_loss(model, make_loss("square", k=2.0, M=3.0))
-    assert trained_loss(arguments(tmp_path, do_train=True), model) is None
-    loss = trained_loss(evaluation, model)
-    assert loss is not None and loss.to_dict() == {"loss": "square", "k": 2.0, "M": 3.0}
-    assert evaluation.label_smoothing_factor == 0.0
-    assert "trained with" in capsys.readouterr().out
+    trainer_inputs(arguments(tmp_path, do_train=True), model, {"train": ROWS})
+    assert capsys.readouterr().out == ""
+    trainer_inputs(arguments(tmp_path), model, {})
+    assert "trained with: {'loss': 'square', 'k': 2.0, 'M': 3.0}" in capsys.readouterr().out
 
 
 def chosen(folder: Path, splits: str, predict_by_default: bool = True, **options: object) -> list[bool]:
@@ -123,7 +120,7 @@ def test_a_trainer_gets_the_splits_of_the_chosen_stages(model_folder: Path, tmp_
     model = AutoModelForSequenceClassification.from_pretrained(model_folder)
     splits = {"train": ROWS, "validation": ROWS}
     both = trainer_inputs(arguments(tmp_path, do_train=True, do_eval=True), model, splits)
-    assert both["train_dataset"] is ROWS and both["eval_dataset"] is ROWS and both["loss"] is None
+    assert both["train_dataset"] is ROWS and both["eval_dataset"] is ROWS
     attach_loss(model, make_loss("squentropy"))
     neither = trainer_inputs(arguments(tmp_path, do_predict=True), model, splits)
     assert neither["train_dataset"] is None and neither["eval_dataset"] is None and neither["model"] is model

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import other_trainers
 import pytest
 import torch
 from scaling_cases import RUNS, case_gradient, whole
@@ -26,6 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def two_processes(folder: Path) -> dict[Any, Tensor]:
     """All cases on two processes, in one launch."""
+    for num_labels in (1, 3):
+        other_trainers.cross_encoder(num_labels, folder / f"encoder{num_labels}")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -56,6 +59,16 @@ def test_ragged_last_window(family: str, case: str, folder: Path) -> None:
 @pytest.mark.parametrize(("family", "case"), RUNS)
 def test_two_processes(family: str, case: str, accumulate: int, folder: Path, two_processes: dict[Any, Tensor]) -> None:
     assert relative_difference(two_processes[family, case, accumulate], whole(family, case, folder)) < TOLERANCE
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated")  # trl 1.16 with transformers 5.24
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("case", other_trainers.CASES)
+def test_two_processes_of_other_trainers(
+    case: str, accumulate: int, folder: Path, two_processes: dict[Any, Tensor]
+) -> None:
+    expected = other_trainers.gradient(case, folder, batch=8)
+    assert relative_difference(two_processes[case, accumulate], expected) < TOLERANCE
 
 
 def test_a_batch_that_needs_scores_in_one_process(folder: Path, two_processes: dict[Any, Tensor]) -> None:
