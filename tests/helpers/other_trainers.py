@@ -34,16 +34,19 @@ class Counted(tf.GPT2LMHeadModel):
 
     forwards = 0
 
-    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any) -> Any:
+    def forward(  # type: ignore[override]
+        self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **kwargs: Any
+    ) -> Any:
         self.forwards += 1
         return super().forward(input_ids, attention_mask=attention_mask, labels=labels, **kwargs)
 
 
 def sft_trainer(folder: Path | str, count: int = 8, callbacks: Any = (), loss: Any = SQUARE, **changes: Any) -> Any:
     """An SFTTrainer on `count` texts, without dropout."""
-    import trl
+    from trl.trainer.sft_config import SFTConfig  # pyright does not see what trl imports lazily
+    from trl.trainer.sft_trainer import SFTTrainer
 
-    class Ours(LossSelectionMixin, trl.SFTTrainer):
+    class Ours(LossSelectionMixin, SFTTrainer):  # type: ignore[misc]  # create_model_card
         pass
 
     tokenizer = make_tokenizer()
@@ -53,7 +56,7 @@ def sft_trainer(folder: Path | str, count: int = 8, callbacks: Any = (), loss: A
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(5.0)
-    args = trl.SFTConfig(output_dir=str(folder), **{**PLAIN, **changes})
+    args = SFTConfig(output_dir=str(folder), **{**PLAIN, **changes})
     rows = datasets.Dataset.from_dict({"text": texts(count)})
     options: dict[str, Any] = {"processing_class": tokenizer, "callbacks": list(callbacks), "loss": loss}
     return Ours(model=model, args=args, train_dataset=rows, **options)
@@ -67,7 +70,7 @@ def cross_encoder(num_labels: int, folder: Path) -> Any:
     if not folder.exists():
         torch.manual_seed(0)
         tokenizer = make_tokenizer()
-        config = tf.BertConfig(**{**BERT, "vocab_size": len(tokenizer)}, num_labels=num_labels)
+        config = tf.BertConfig(**{**BERT, "vocab_size": len(tokenizer)}, num_labels=num_labels)  # type: ignore[call-arg]
         model = tf.BertForSequenceClassification(config)
         with torch.no_grad():
             for parameter in model.parameters():
@@ -89,7 +92,7 @@ def cross_encoder_trainer(
     """A CrossEncoderTrainer on `count` pairs."""
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 
-    class Ours(LossSelectionMixin, CrossEncoderTrainer):
+    class Ours(LossSelectionMixin, CrossEncoderTrainer):  # type: ignore[misc]  # create_model_card
         pass
 
     args = CrossEncoderTrainingArguments(output_dir=str(folder), **{**PLAIN, **changes})
