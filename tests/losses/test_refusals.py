@@ -1,7 +1,7 @@
 """What every loss refuses: scores and labels that do not fit, and options that mean nothing."""
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -61,6 +61,36 @@ def test_labels_of_every_integer_type(loss: Loss, dtype: torch.dtype) -> None:
 def test_options_that_mean_nothing_are_refused(loss: Loss, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         replace(loss, **options)
+
+
+@every_loss
+def test_parameters_of_a_wrong_type_are_refused_by_name(loss: Loss) -> None:
+    for parameter in fields(loss):
+        wrong: list[Any] = ["nonsense", "1", [], torch.ones(2, 2)]
+        wrong += [1, 0.5] if parameter.name == "multi_label" else [True]
+        wrong += [None] if parameter.default is not None else []
+        for value in wrong:
+            with pytest.raises(ValueError, match=f"{parameter.name} must be"):
+                replace(loss, **{parameter.name: value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Careless(Loss):
+    """It does not look at its own parameter."""
+
+    name: ClassVar[str] = "careless"
+    power: float = 2.0
+
+    def costs(self, scores: Tensor) -> Tensor:
+        return scores
+
+    def link(self, scores: Tensor) -> Tensor:
+        return scores
+
+
+def test_a_loss_that_takes_anything_is_noticed() -> None:
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test_parameters_of_a_wrong_type_are_refused_by_name(Careless())
 
 
 @every_loss
