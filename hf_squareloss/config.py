@@ -47,7 +47,8 @@ def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
         model: a model or config loaded with from_pretrained, or its name on the Hub, or its folder.
 
     Raises:
-        ValueError: the config names no loss, or one that is not registered in `hf_squareloss.losses.LOSSES`.
+        ValueError: the config names no loss, or one that is not known here; if it is defined outside this package, the
+            error names the module to import, and nothing is imported because a config says so.
 
     Example:
         >>> model = AutoModelForSequenceClassification.from_pretrained("user/name")  # doctest: +SKIP

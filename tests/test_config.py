@@ -23,7 +23,7 @@ from hf_squareloss import (
     load_loss,
 )
 from hf_squareloss.config import write_loss
-from hf_squareloss.losses import LOSSES
+from hf_squareloss.losses import LOSSES, _registry, register_loss
 
 WEIGHTS = (1.0, 0.5, 2.0, 4.0)
 
@@ -144,9 +144,10 @@ def test_registered_loss_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     model = attach_loss(make_model("bert"), Fourth(power=6.0))
     model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="fourth"):
+    with pytest.raises(ValueError, match=f"'fourth' is defined in {__name__}: import"):
         load_loss(tmp_path)
-    monkeypatch.setitem(LOSSES, "fourth", Fourth)
+    monkeypatch.setattr(_registry, "LOSSES", dict(LOSSES))
+    register_loss(Fourth)
     assert load_loss(tmp_path) == Fourth(power=6.0)
 
 
