@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from contract import CONTRACT
+from installed_losses import install
 from torch import Tensor
 
 from hf_squareloss.losses import LOSSES, CrossEntropy, Loss, SquareLoss, make_loss, register_loss
@@ -201,32 +202,6 @@ def test_what_is_no_loss_is_not_registered(cls: Any, says: str) -> None:
 
 
 # ---- entry points ----------------------------------------------------------------------------------------------------
-SOURCE = """
-from dataclasses import dataclass
-from hf_squareloss import Loss
-
-@dataclass(frozen=True, kw_only=True)
-class Offered(Loss):
-    name = "{name}"
-
-    def costs(self, scores):
-        return -scores.log_softmax(-1)
-
-    def link(self, scores):
-        return scores.softmax(-1)
-"""
-
-
-def install(folder: Path, package: str, name: str, entry_point: str | None = None) -> None:
-    """A distribution as pip leaves it, whose module `package` has a loss called `name`."""
-    (folder / f"{package}.py").write_text(SOURCE.format(name=name))
-    information = folder / f"{package}-1.0.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    lines = f"[hf_squareloss.losses]\n{entry_point or name} = {package}:Offered\n"
-    (information / "entry_points.txt").write_text(lines)
-
-
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(tmp_path)
