@@ -114,7 +114,7 @@ def make_loss(name: str, *, module: str | None = None, **parameters: Any) -> Los
 
 def _installed(name: str) -> type[Loss] | None:
     """The loss that an installed package offers under this name, now registered."""
-    points = list(_entry_points(name=name))
+    points = list(_entry_points().select(name=name))
     if not points:
         return None
     if len({point.value for point in points}) > 1:
@@ -126,8 +126,8 @@ def _installed(name: str) -> type[Loss] | None:
     return cls
 
 
-def _entry_points(**selection: str) -> EntryPoints:
-    return entry_points(group=_GROUP, **selection)
+def _entry_points() -> EntryPoints:
+    return entry_points(group=_GROUP)
 
 
 def _same_package(saved: str, found: str) -> bool:

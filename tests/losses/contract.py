@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_squareloss.losses import CrossEntropy, Loss, SquareLoss, Squentropy
+from hf_squareloss.losses import CrossEntropy, Loss, SquareLoss, make_loss
 
 
 class Contract(NamedTuple):
@@ -27,7 +27,7 @@ class Contract(NamedTuple):
     exact_link: bool = True
 
 
-def cross_entropy(loss: CrossEntropy, f: Tensor, y: int) -> Tensor:
+def cross_entropy(loss: Loss, f: Tensor, y: int) -> Tensor:
     """-log softmax(f)_y, shifted by the largest score."""
     top = max(float(v.detach()) for v in f)
     total = f.new_zeros(())
@@ -36,7 +36,7 @@ def cross_entropy(loss: CrossEntropy, f: Tensor, y: int) -> Tensor:
     return total.log() + top - f[y]
 
 
-def cross_entropy_of_a_question(loss: CrossEntropy, f: Tensor, yes: bool) -> Tensor:
+def cross_entropy_of_a_question(loss: Loss, f: Tensor, yes: bool) -> Tensor:
     return cross_entropy(loss, torch.stack([torch.zeros_like(f), f]), int(yes))
 
 
@@ -54,7 +54,7 @@ def square_of_a_question(loss: SquareLoss, f: Tensor, yes: bool) -> Tensor:
     return float(resolved.k) * (f - float(resolved.M)) ** 2 if yes else f**2
 
 
-def squentropy(loss: Squentropy, f: Tensor, y: int) -> Tensor:
+def squentropy(loss: Loss, f: Tensor, y: int) -> Tensor:
     """Hui, Belkin & Wright: cross-entropy + 1/(C-1) sum_{i != y} f_i^2."""
     wrong = f.new_zeros(())
     for i in range(len(f)):
@@ -71,7 +71,7 @@ CONTRACT: dict[str, Contract] = {
         square_of_a_question,
     ),
     # Its paper reads a softmax, which is not the minimiser's inverse: test_squentropy.py says how far off it is.
-    "squentropy": Contract([Squentropy()], squentropy, exact_link=False),
+    "squentropy": Contract([make_loss("squentropy")], squentropy, exact_link=False),
 }
 
 EVERY: list[Loss] = [loss for entry in CONTRACT.values() for loss in entry.losses]
