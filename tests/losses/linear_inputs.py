@@ -11,7 +11,9 @@ from torch import Tensor
 from hf_squareloss import SquareLoss, linear_square_loss
 
 N, C, D = 12, 15, 4
-without_scores = functools.partial(linear_square_loss, form="gram")  # also for sizes that are faster with them
+without_scores: Callable[..., Tensor] = functools.partial(
+    linear_square_loss, form="gram"
+)  # also for sizes that are faster with them
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "rescaled": {"k": 3.0, "M": 2.0},

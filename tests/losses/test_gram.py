@@ -76,7 +76,7 @@ def test_gradients_that_can_be_differentiated_again(frozen: str | None, case: st
             getattr(inputs, frozen).requires_grad_(False)
         values = compute(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, **CASES[case])
         first = torch.autograd.grad((values * inputs.upstream).sum(), inputs.leaves, create_graph=True)
-        square = sum(gradient.square().sum() for gradient in first)
+        square = torch.stack([gradient.square().sum() for gradient in first]).sum()
         return [*(gradient.detach() for gradient in first), *torch.autograd.grad(square, inputs.leaves)]
 
     assert_close(gradients(without_scores), gradients(on_scores))

@@ -78,8 +78,9 @@ def test_a_name_near_to_nothing_is_answered_with_all_of_them() -> None:
     ],
 )
 def test_a_wrong_parameter_is_answered_with_the_nearest_one(name: str, wrong: str, nearest: str | None) -> None:
+    parameters: dict[str, Any] = {wrong: 1}
     with pytest.raises(ValueError, match=f"no parameter '{wrong}'") as error:
-        make_loss(name, **{wrong: 1})
+        make_loss(name, **parameters)
     assert ("did you mean" in str(error.value)) == (nearest is not None)
     assert nearest is None or repr(nearest) in str(error.value)
 
