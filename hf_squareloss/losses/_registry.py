@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 from hf_squareloss.losses._base import Loss
 from hf_squareloss.losses._cross_entropy import CrossEntropy
+from hf_squareloss.losses._focal import FocalLoss
 from hf_squareloss.losses._square import SquareLoss
 from hf_squareloss.losses._squentropy import Squentropy
 
 LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
+    "focal": FocalLoss,
     "square": SquareLoss,
     "squentropy": Squentropy,
 }

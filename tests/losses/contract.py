@@ -63,8 +63,26 @@ def squentropy(loss: Loss, f: Tensor, y: int) -> Tensor:
     return cross_entropy(CrossEntropy(), f, y) + wrong / (len(f) - 1)
 
 
+def focal(loss: Any, f: Tensor, y: int) -> Tensor:
+    """Lin et al., equation 5: -alpha (1 - p)^gamma log p for p = softmax(f)_y."""
+    p = (-cross_entropy(loss, f, y)).exp()
+    return -(loss.alpha or 1.0) * (1.0 - p) ** loss.gamma * p.log()
+
+
+def focal_of_a_question(loss: Any, f: Tensor, yes: bool) -> Tensor:
+    """With alpha_t: alpha where the answer is yes, 1 - alpha where it is no."""
+    p = 1.0 / (1.0 + (-f if yes else f).exp())
+    alpha = 1.0 if loss.alpha is None else loss.alpha if yes else 1.0 - loss.alpha
+    return -alpha * (1.0 - p) ** loss.gamma * p.log()
+
+
 CONTRACT: dict[str, Contract] = {
     "cross_entropy": Contract([CrossEntropy()], cross_entropy, cross_entropy_of_a_question),
+    "focal": Contract(
+        [make_loss("focal"), make_loss("focal", gamma=0.5, alpha=0.25)],
+        focal,
+        focal_of_a_question,
+    ),
     "square": Contract(
         [SquareLoss(), SquareLoss(k=1, M=1), SquareLoss(k=3, M=2), SquareLoss(k=0.5, M=15)],
         square,
