@@ -9,12 +9,14 @@ from importlib.metadata import EntryPoints, entry_points
 from typing import Any, TypeVar
 
 from hf_squareloss.losses._base import Loss
+from hf_squareloss.losses._brier import BrierLoss
 from hf_squareloss.losses._cross_entropy import CrossEntropy
 from hf_squareloss.losses._focal import FocalLoss
 from hf_squareloss.losses._square import SquareLoss
 from hf_squareloss.losses._squentropy import Squentropy
 
 LOSSES: dict[str, type[Loss]] = {
+    "brier": BrierLoss,
     "cross_entropy": CrossEntropy,
     "focal": FocalLoss,
     "square": SquareLoss,

@@ -76,7 +76,20 @@ def focal_of_a_question(loss: Any, f: Tensor, yes: bool) -> Tensor:
     return -alpha * (1.0 - p) ** loss.gamma * p.log()
 
 
+def brier(loss: Loss, f: Tensor, y: int) -> Tensor:
+    """Brier: sum_i (p_i - [i = y])^2 for p = softmax(f)."""
+    total = f.new_zeros(())
+    for i in range(len(f)):
+        total = total + ((-cross_entropy(loss, f, i)).exp() - float(i == y)) ** 2
+    return total
+
+
+def brier_of_a_question(loss: Loss, f: Tensor, yes: bool) -> Tensor:
+    return (1.0 / (1.0 + (-f).exp()) - float(yes)) ** 2
+
+
 CONTRACT: dict[str, Contract] = {
+    "brier": Contract([make_loss("brier")], brier, brier_of_a_question),
     "cross_entropy": Contract([CrossEntropy()], cross_entropy, cross_entropy_of_a_question),
     "focal": Contract(
         [make_loss("focal"), make_loss("focal", gamma=0.5, alpha=0.25)],
