@@ -33,7 +33,7 @@ from hf_squareloss.losses import LOSSES
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, name_classes
 from hf_squareloss.recipes.cli import run_script, show_table
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, pad_with_end, tokenize
-from hf_squareloss.training import model_card, require_push_rights
+from hf_squareloss.training import model_card, parse_loss_parameters, require_push_rights
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -44,9 +44,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model_name_or_path", required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--loss", default="square", help=", ".join(LOSSES))
-    parser.add_argument("--loss_k", type=scale, help="square loss: weight of the true class; a number, auto or paper")
-    parser.add_argument("--loss_M", type=scale, help="square loss: target of the true class; a number, auto or paper")
-    parser.add_argument("--label_smoothing", type=float, default=0.0)
+    parser.add_argument("--loss_k", help="square loss: weight of the true class; a number, auto or paper")
+    parser.add_argument("--loss_M", help="square loss: target of the true class; a number, auto or paper")
+    parser.add_argument("--loss_parameters", nargs="+", default=[], help="the loss's own: gamma=2 alpha=0.25")
+    parser.add_argument("--label_smoothing", type=float)
     parser.add_argument("--max_length", type=int, default=128)
     parser.add_argument("--max_train_samples", type=int)
     parser.add_argument("--max_eval_samples", type=int)
@@ -68,16 +69,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def scale(text: str) -> float | str:
-    return text if text in ("auto", "paper") else float(text)
-
-
 def main(argv: list[str] | None = None) -> dict[str, float]:
     args = parse(argv)
     accelerator = Accelerator(gradient_accumulation_steps=args.gradient_accumulation_steps)
     set_seed(args.seed)
-    parameters = {name: value for name, value in (("k", args.loss_k), ("M", args.loss_M)) if value is not None}
-    loss = make_loss(args.loss, label_smoothing=args.label_smoothing, **parameters)
+    options = {"k": args.loss_k, "M": args.loss_M, "label_smoothing": args.label_smoothing}
+    words = [f"{name}={value}" for name, value in options.items() if value is not None]
+    loss = make_loss(args.loss, **parse_loss_parameters([*words, *args.loss_parameters]))
     if args.push_to_hub and accelerator.is_main_process:
         args.hub_model_id = require_push_rights(
             args.hub_model_id or args.output_dir.absolute().name, token=args.hub_token

@@ -11,6 +11,7 @@ from hf_squareloss.losses import (
     ctc_loss,
     linear_square_loss,
     make_loss,
+    register_loss,
     square_loss,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "make_loss",
     "probability_generation",
     "probability_pipeline",
+    "register_loss",
     "square_loss",
 ]
 

@@ -47,7 +47,8 @@ def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
         model: a model or config loaded with from_pretrained, or its name on the Hub, or its folder.
 
     Raises:
-        ValueError: the config names no loss, or one that is not registered in `hf_squareloss.losses.LOSSES`.
+        ValueError: the config names no loss, or one that is not known here; if it is defined outside this package, the
+            error names the module to import, and nothing is imported because a config says so.
 
     Example:
         >>> model = AutoModelForSequenceClassification.from_pretrained("user/name")  # doctest: +SKIP
@@ -68,7 +69,7 @@ def saved_loss(model: nn.Module | PreTrainedConfig) -> Loss | None:
     """The loss in a model's config, or None where it names none.
 
     Raises:
-        ValueError: it names one that is not registered.
+        ValueError: it names one that is not known here; the error names the module to import.
     """
     model = base_model(model) if isinstance(model, nn.Module) else model
     if not isinstance(model, PreTrainedModel | PreTrainedConfig):
@@ -77,6 +78,5 @@ def saved_loss(model: nn.Module | PreTrainedConfig) -> Loss | None:
     saved = dict(config.to_dict().get(KEY) or {})
     if not saved:
         return None
-    for known in ("version", "module"):
-        saved.pop(known, None)
+    saved.pop("version", None)
     return make_loss(saved.pop("loss"), **saved)

@@ -1,16 +1,17 @@
 """What a saved model says of its loss, to us and to plain transformers."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from contract import every_loss
 from tiny_models import CLASSES, arguments, batch_of, make_examples, make_model
 from tiny_tokenizer import make_tokenizer
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, pipeline
 
 from hf_squareloss import (
     CrossEntropy,
@@ -21,7 +22,8 @@ from hf_squareloss import (
     attach_loss,
     load_loss,
 )
-from hf_squareloss.losses import LOSSES
+from hf_squareloss.config import write_loss
+from hf_squareloss.losses import LOSSES, _registry, register_loss
 
 WEIGHTS = (1.0, 0.5, 2.0, 4.0)
 
@@ -66,6 +68,18 @@ def test_loss_comes_back(loss: Loss, resolved: Loss | None, tmp_path: Path) -> N
         assert load_loss(saved) == (resolved or loss)
     entry = json.loads((tmp_path / "config.json").read_text())["hf_squareloss"]
     assert entry["version"] and json.loads(json.dumps(entry)) == entry
+
+
+@every_loss
+def test_every_loss_comes_back(loss: Loss, tmp_path: Path) -> None:
+    smoothed = replace(loss, label_smoothing=0.1, class_weights=WEIGHTS)
+    for written in (loss, smoothed):
+        config = BertConfig(num_labels=CLASSES)
+        write_loss(config, written, num_classes=CLASSES)
+        config.save_pretrained(tmp_path)
+        assert load_loss(tmp_path) == written
+        assert AutoConfig.from_pretrained(tmp_path).problem_type == config.problem_type
+        assert (config.problem_type == "regression") == (not loss.scores_are_logits)
 
 
 @pytest.mark.parametrize("loss", ["square", "cross_entropy"])
@@ -143,9 +157,10 @@ def test_registered_loss_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     model = attach_loss(make_model("bert"), Fourth(power=6.0))
     model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="fourth"):
+    with pytest.raises(ValueError, match=f"'fourth' is defined in {__name__}: import"):
         load_loss(tmp_path)
-    monkeypatch.setitem(LOSSES, "fourth", Fourth)
+    monkeypatch.setattr(_registry, "LOSSES", dict(LOSSES))
+    register_loss(Fourth)
     assert load_loss(tmp_path) == Fourth(power=6.0)
 
 

@@ -4,11 +4,13 @@
         --test_tsv test.tsv --sample_rate 8000 --loss square --output_folder outputs/square
 
 DIR holds train.tsv (columns path and text) and the waveforms or stored features (.npy) that it names. `--loss` is the
-loss of the attention decoder and `--ctc_loss` that of the CTC branch: cross_entropy, square or squentropy. The same
-command again resumes after a kill. Error rates of every epoch and of the test set are in results.json.
+loss of the attention decoder and `--ctc_loss` that of the CTC branch: a name that `hf_squareloss.make_loss` knows;
+`--loss_parameters k=2 M=3` are the parameters of `--loss`. The same command again resumes after a kill. Error rates of
+every epoch and of the test set are in results.json.
 """
 
 # pyright: reportMissingImports=false
+import itertools
 import json
 import os
 import platform
@@ -31,6 +33,8 @@ from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.data_pipeline import provides, takes
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
+
+from hf_squareloss.training import parse_loss_parameters
 
 
 class Recogniser(Brain):
@@ -191,8 +195,19 @@ def write_json(path: Path, content: Any) -> None:
     unfinished.replace(path)
 
 
+def with_loss_parameters(argv: list[str]) -> list[str]:
+    """`--loss_parameters NAME=VALUE ...` as `--seq_loss {NAME: VALUE}`, which is how hparams files are overridden."""
+    if "--loss_parameters" not in argv:
+        return argv
+    start = argv.index("--loss_parameters")
+    words = list(itertools.takewhile(lambda word: not word.startswith("--"), argv[start + 1 :]))
+    parameters = json.dumps(parse_loss_parameters(words))  # JSON is YAML
+    return [*argv[:start], "--seq_loss", parameters, *argv[start + 1 + len(words) :]]
+
+
 def main(argv: list[str] | None = None) -> None:
-    hparams_file, run_opts, overrides = RunOptions.from_command_line_args(sys.argv[1:] if argv is None else argv)
+    argv = with_loss_parameters(sys.argv[1:] if argv is None else argv)
+    hparams_file, run_opts, overrides = RunOptions.from_command_line_args(argv)
     with open(hparams_file, encoding="utf-8") as file:
         hparams = load_hyperpyyaml(file, overrides)
     create_experiment_directory(hparams["output_folder"], hparams_file, overrides)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_squareloss.losses._parameters import require_flag, require_integer, require_number, require_weights
 from hf_squareloss.losses._targets import all_count, check_targets, may_read, outside
 
 Form = Literal["auto", "gram", "scores"]
@@ -56,18 +57,17 @@ class Loss(ABC):
     ctc_tau: float | Literal["auto", "posterior"] = "auto"
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        smoothing = require_number("label_smoothing", self.label_smoothing, "in [0, 1)", lambda eps: 0 <= eps < 1)
+        object.__setattr__(self, "label_smoothing", smoothing)
         if self.class_weights is not None:
-            weights = tuple(float(w) for w in self.class_weights)
-            if not weights or not all(math.isfinite(w) and w > 0 for w in weights):
-                raise ValueError(f"class_weights must be positive and finite, one per class, got {self.class_weights}")
-            object.__setattr__(self, "class_weights", weights)
+            object.__setattr__(self, "class_weights", require_weights("class_weights", self.class_weights))
+        require_flag("multi_label", self.multi_label)
+        require_integer("ignore_index", self.ignore_index)
         if self.multi_label and self.label_smoothing:
             raise ValueError("label_smoothing is not defined for multi_label targets; smooth the targets themselves")
         if self.ctc_tau not in ("auto", "posterior"):
-            if not isinstance(self.ctc_tau, int | float) or not 0 < self.ctc_tau < math.inf:
-                raise ValueError(f'ctc_tau must be a positive number, "posterior" or "auto", got {self.ctc_tau!r}')
+            expected = 'a positive number, "posterior" or "auto"'
+            require_number("ctc_tau", self.ctc_tau, expected, lambda tau: 0 < tau < math.inf)
 
     # ---- what a loss must give -----------------------------------------------------------------------------------
     @abstractmethod

@@ -12,6 +12,7 @@ from hf_squareloss.losses._base import Form, Loss, at_least_float32
 from hf_squareloss.losses._fused_squares import squares_and_scores_at
 from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, product_type
 from hf_squareloss.losses._linear_square import check_linear, gram_values
+from hf_squareloss.losses._parameters import require_number
 from hf_squareloss.losses._targets import check_targets, may_read
 
 Rescaling = float | Literal["auto", "paper"]
@@ -152,9 +153,8 @@ class SquareLoss(Loss):
             value = getattr(self, name)
             if value in ("auto", "paper"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f'{name} must be a positive number, "auto" or "paper", got {value!r}')
-            object.__setattr__(self, name, float(value))
+            expected = 'a positive number, "auto" or "paper"'
+            object.__setattr__(self, name, require_number(name, value, expected, lambda v: 0 < v < math.inf))
 
     def resolve(self, num_classes: int) -> Self:
         k, M = self.k, self.M

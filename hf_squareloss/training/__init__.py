@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from hf_squareloss._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from hf_squareloss.training._arguments import SquareLossTrainingArguments
+    from hf_squareloss.training._arguments import SquareLossTrainingArguments, parse_loss_parameters
     from hf_squareloss.training._attach import attach_loss, detach_loss
     from hf_squareloss.training._checkpoints import (
         last_complete_checkpoint,
@@ -28,6 +28,7 @@ __all__ = [
     "detach_loss",
     "last_complete_checkpoint",
     "model_card",
+    "parse_loss_parameters",
     "record_run",
     "refuse_other_loss",
     "refuse_other_run",
@@ -37,7 +38,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "_arguments": ("SquareLossTrainingArguments",),
+        "_arguments": ("SquareLossTrainingArguments", "parse_loss_parameters"),
         "_attach": ("attach_loss", "detach_loss"),
         "_checkpoints": ("last_complete_checkpoint", "record_run", "refuse_other_loss", "refuse_other_run"),
         "_hub": ("require_push_rights",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,17 +10,22 @@ from transformers import TrainingArguments
 
 from hf_squareloss.losses import LOSSES, Loss, make_loss
 
+_WORDS = {"true": True, "false": False, "none": None}
+
 
 @dataclass
 class SquareLossTrainingArguments(TrainingArguments):
     """`TrainingArguments` with `--loss`, its parameters and class weights.
 
     Example:
-        >>> SquareLossTrainingArguments(loss="square", loss_k="2", loss_M="4").make_loss().to_dict()
+        >>> SquareLossTrainingArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()
         {'loss': 'square', 'k': 2.0, 'M': 4.0}
     """
 
-    loss: str = field(default="square", metadata={"help": f"The loss to train with: {', '.join(LOSSES)}."})
+    loss: str = field(
+        default="square",
+        metadata={"help": f"The loss to train with: {', '.join(LOSSES)}, or one that an installed package offers."},
+    )
     loss_k: str = field(
         default="auto",
         metadata={"help": "Square loss: weight of the true class. A number, 'auto' (a rule from the number of classes) "
@@ -29,6 +35,11 @@ class SquareLossTrainingArguments(TrainingArguments):
         default="auto",
         metadata={"help": "Square loss: target of the true class. A number, 'auto' or 'paper'."},
     )
+    loss_parameters: list[str] = field(
+        default_factory=list,
+        metadata={"help": "The loss's own parameters as NAME=VALUE, separated by spaces: k=2 M=paper. A VALUE is a "
+                          "number, true, false, none or a text, or several of these with commas."},
+    )  # fmt: skip
     ctc_tau: str = field(
         default="auto",
         metadata={"help": "CTC models: temperature of the soft minimum over alignments, 'posterior' for the costs "
@@ -44,6 +55,8 @@ class SquareLossTrainingArguments(TrainingArguments):
         super().__post_init__()
         if isinstance(self.class_weights, list):  # as a JSON file of arguments has it
             self.class_weights = ",".join(map(str, self.class_weights))
+        if isinstance(self.loss_parameters, str):  # likewise
+            self.loss_parameters = self.loss_parameters.split()
         if self.class_weights != "balanced":
             self.make_loss()  # wrong names and values are refused before anything is loaded
 
@@ -55,24 +68,48 @@ class SquareLossTrainingArguments(TrainingArguments):
         Raises:
             ValueError: unknown loss or parameter (with the nearest valid one), or a value out of range.
         """
-        parameters: dict[str, Any] = {}
-        for name, value in (("k", self.loss_k), ("M", self.loss_M)):
-            if value != "auto":
-                parameters[name] = value if value == "paper" else _number(f"loss_{name}", value, ", 'auto' or 'paper'")
-        if self.ctc_tau != "auto":
-            known = self.ctc_tau == "posterior"
-            parameters["ctc_tau"] = (
-                self.ctc_tau if known else _number("ctc_tau", self.ctc_tau, ", 'posterior' or 'auto'")
-            )
         if self.class_weights == "balanced":
             raise ValueError("class_weights='balanced' needs the training labels: give the weights as numbers")
+        options = {"k": self.loss_k, "M": self.loss_M, "ctc_tau": self.ctc_tau}
+        words = [f"{name}={value}" for name, value in options.items() if value != "auto"]
+        if self.label_smoothing_factor:
+            words.append(f"label_smoothing={self.label_smoothing_factor}")
         if self.class_weights is not None:
-            parameters["class_weights"] = tuple(_number("class_weights", w) for w in self.class_weights.split(","))
-        return make_loss(loss or self.loss, label_smoothing=self.label_smoothing_factor, **parameters)
+            words.append(f"class_weights={self.class_weights},")
+        return make_loss(loss or self.loss, **parse_loss_parameters([*words, *self.loss_parameters]))
 
 
-def _number(name: str, value: str | float, or_else: str = "") -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ValueError(f"{name} must be a number{or_else}, got {value!r}") from None
+def parse_loss_parameters(words: Iterable[str]) -> dict[str, Any]:
+    """A loss's parameters from a command line, for `make_loss`, which knows their names.
+
+    Args:
+        words: NAME=VALUE each; a VALUE is a number, true, false, none or a text, or several of these with commas.
+
+    Raises:
+        ValueError: a word of another form, or a name given twice.
+
+    Example:
+        >>> parse_loss_parameters(["gamma=2", "alpha=none", "k=paper", "class_weights=1,2.5"])
+        {'gamma': 2, 'alpha': None, 'k': 'paper', 'class_weights': (1, 2.5)}
+    """
+    parameters: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not (name and equals and text):
+            raise ValueError(f"loss_parameters must be NAME=VALUE, separated by spaces, got {word!r}")
+        if name in parameters:
+            raise ValueError(f"{name!r} is given twice, by loss_parameters or by an option of its own")
+        values = tuple(_value(part) for part in text.removesuffix(",").split(","))
+        parameters[name] = values if "," in text else values[0]
+    return parameters
+
+
+def _value(text: str) -> bool | int | float | str | None:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text

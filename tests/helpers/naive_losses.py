@@ -1,47 +1,18 @@
-"""The losses as the papers write them, one class and one item at a time: what the tests hold the package against."""
+"""Losses one item and one class at a time, from the formulas in losses/contract.py, and their minimisers."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from contract import CONTRACT
 from torch import Tensor
 
-from hf_squareloss.losses import CrossEntropy, Loss, SquareLoss, Squentropy
-
-Cost = Callable[[Tensor, int], Tensor]
+from hf_squareloss.losses import Loss
 
 
-def square(f: Tensor, y: int, k: float = 1.0, M: float = 1.0) -> Tensor:
-    """Hui & Belkin: (1/C) [k (f_y - M)^2 + sum_{i != y} f_i^2]."""
-    total = f.new_zeros(())
-    for i in range(len(f)):
-        total = total + (k * (f[i] - M) ** 2 if i == y else f[i] ** 2)
-    return total / len(f)
-
-
-def cross_entropy(f: Tensor, y: int) -> Tensor:
-    """-log softmax(f)_y, shifted by the largest score."""
-    top = max(float(v.detach()) for v in f)
-    total = f.new_zeros(())
-    for value in f:
-        total = total + (value - top).exp()
-    return total.log() + top - f[y]
-
-
-def squentropy(f: Tensor, y: int) -> Tensor:
-    """Hui, Belkin & Wright: cross-entropy + 1/(C-1) sum_{i != y} f_i^2."""
-    wrong = f.new_zeros(())
-    for i in range(len(f)):
-        if i != y:
-            wrong = wrong + f[i] ** 2
-    return cross_entropy(f, y) + wrong / (len(f) - 1)
-
-
-def cost_of(loss: Loss) -> Cost:
-    """The naive cost for a loss object whose k and M are numbers."""
-    if isinstance(loss, SquareLoss):
-        k, M = float(loss.k), float(loss.M)
-        return lambda f, y: square(f, y, k, M)
-    return {CrossEntropy: cross_entropy, Squentropy: squentropy}[type(loss)]
+def cost_of(loss: Loss) -> Callable[[Tensor, int], Tensor]:
+    """The naive cost for a loss object."""
+    return partial(CONTRACT[loss.name].cost, loss)
 
 
 def values(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
@@ -60,8 +31,22 @@ def values(loss: Loss, scores: Tensor, labels: Tensor) -> Tensor:
     return torch.stack(rows).reshape(scores.shape[:-1])
 
 
+def multi_label_values(loss: Loss, scores: Tensor, targets: Tensor) -> Tensor:
+    """Every item's mean over its yes-no questions, with the loss object's weights; targets (N, C) of 0 and 1."""
+    question, num_classes, rows = CONTRACT[loss.name].question, scores.shape[-1], []
+    assert question is not None
+    weights = loss.class_weights or [1.0] * num_classes
+    for f, target in zip(scores, targets, strict=True):
+        total = f.new_zeros(())
+        if not bool((target == loss.ignore_index).all()):
+            for c in range(num_classes):
+                total = total + weights[c] * question(loss, f[c], bool(target[c])) / num_classes
+        rows.append(total)
+    return torch.stack(rows)
+
+
 def minimise(objective: Callable[[Tensor], Tensor], size: int) -> Tensor:
-    """The (size,) scores where a convex objective is least, found numerically."""
+    """The (size,) scores where an objective is least, found numerically from zero."""
     scores = torch.zeros(size, dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS(
         [scores], max_iter=1000, tolerance_grad=1e-10, tolerance_change=1e-18, line_search_fn="strong_wolfe"

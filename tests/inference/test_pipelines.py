@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract import ONE_EACH, title
 from PIL import Image
 from tiny_models import CLASSES, make_model
 from tiny_tokenizer import make_tokenizer
@@ -23,13 +24,12 @@ from transformers import (
     pipeline,
 )
 
-from hf_squareloss import CrossEntropy, Loss, SquareLoss, Squentropy, attach_loss, load_loss, probability_pipeline
+from hf_squareloss import CrossEntropy, Loss, SquareLoss, attach_loss, load_loss, probability_pipeline
 from hf_squareloss.inference import ctc_greedy, probability_generation
 
 LOSSES: list[Loss] = [
     SquareLoss(k=2.0, M=3.0),
-    CrossEntropy(),
-    Squentropy(),
+    *ONE_EACH,
     CrossEntropy(label_smoothing=0.2, class_weights=(1.0, 2.0, 3.0, 4.0)),
 ]
 TASKS = {"bert": "text-classification", "vit": "image-classification", "wav2vec2": "audio-classification"}
@@ -62,7 +62,7 @@ def by_class(shown: list[Any]) -> list[float]:
     return [values[f"LABEL_{c}"] for c in range(CLASSES)]
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=["square", "cross_entropy", "squentropy", "smoothed"])
+@pytest.mark.parametrize("loss", LOSSES, ids=title)
 @pytest.mark.parametrize("family", TASKS)
 def test_scores_are_the_losses_probabilities(family: str, loss: Loss, tmp_path: Path) -> None:
     needs, raw, inputs = tools(family)
@@ -75,7 +75,7 @@ def test_scores_are_the_losses_probabilities(family: str, loss: Loss, tmp_path: 
         assert shown == pytest.approx(expected, abs=1e-6)
         assert sum(shown) == pytest.approx(1.0)
         plain = by_class(pipeline(TASKS[family], model=source, top_k=None, **needs)(raw))
-        softmax = type(loss) in (CrossEntropy, Squentropy) and not loss.label_smoothing
+        softmax = loss.scores_are_logits and not loss.label_smoothing
         assert (plain == pytest.approx(expected, abs=1e-3)) == softmax
 
 
@@ -125,7 +125,7 @@ def save_whisper(folder: Path, loss: Loss) -> PreTrainedModel:
     return model
 
 
-@pytest.mark.parametrize("loss", LOSSES[:2], ids=["square", "cross_entropy"])
+@pytest.mark.parametrize("loss", [LOSSES[0], CrossEntropy()], ids=title)
 def test_an_encoder_decoder_searches_with_the_losses_probabilities(loss: Loss, tmp_path: Path) -> None:
     model: Any = save_whisper(tmp_path, loss)
     audio = np.random.default_rng(0).standard_normal(12000).astype(np.float32)
@@ -148,7 +148,7 @@ class Decoder:
         return [("found",)]
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=["square", "cross_entropy", "squentropy", "smoothed"])
+@pytest.mark.parametrize("loss", LOSSES, ids=title)
 def test_a_ctc_model_gives_its_largest_scores_or_a_decoder_log_probabilities(loss: Loss, tmp_path: Path) -> None:
     if loss.class_weights is not None:
         loss = CrossEntropy(label_smoothing=0.2)

@@ -1,76 +1,18 @@
-"""`linear_square_loss`: value and gradients of the square loss on scores, which it does not build."""
+"""The Gram form of the square loss: value and gradients of the loss on scores, which it does not build."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import naive_losses as naive
 import pytest
 import torch
-import torch.nn.functional as F
+from linear_inputs import CASES, C, D, Inputs, assert_close, on_scores, without_scores
 from measuring import peak_bytes
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 
-from hf_squareloss import CrossEntropy, SquareLoss, linear_square_loss, square_loss
+from hf_squareloss import SquareLoss, linear_square_loss
 from hf_squareloss.losses import _square, gram_pays
 from hf_squareloss.losses._gram import symmetric_product
-
-N, C, D = 12, 15, 4
-without_scores = functools.partial(linear_square_loss, form="gram")  # also for sizes that are faster with them
-CASES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "rescaled": {"k": 3.0, "M": 2.0},
-    "auto": {"k": "auto", "M": "auto"},
-    "weights": {"k": 2.0, "class_weights": tuple(0.5 + c for c in range(C))},
-    "smoothing": {"k": 3.0, "M": 2.0, "label_smoothing": 0.2},
-}
-
-
-class Inputs:
-    """A head and what goes into it, with a different upstream gradient for each item."""
-
-    def __init__(
-        self, n: int = N, c: int = C, d: int = D, dtype: torch.dtype = torch.float64, bias: bool = True
-    ) -> None:
-        random = torch.Generator().manual_seed(0)
-
-        def draw(*shape: int) -> Tensor:
-            return torch.randn(*shape, dtype=torch.float64, generator=random).to(dtype)
-
-        self.hidden, self.weight = draw(n, d).requires_grad_(), (draw(c, d) / d**0.5).requires_grad_()
-        self.bias = draw(c).requires_grad_() if bias else None
-        self.labels = torch.randint(0, c, (n,), generator=random)
-        self.upstream = draw(n).double()
-
-    @property
-    def leaves(self) -> list[Tensor]:
-        return [x for x in (self.hidden, self.weight, self.bias) if x is not None and x.requires_grad]
-
-    def gradients(self, compute: Callable[..., Tensor], **options: Any) -> list[Tensor]:
-        """The values, then the gradients of all that has one."""
-        values = compute(self.hidden, self.weight, self.bias, self.labels, **options)
-        return [values.detach(), *torch.autograd.grad((values.double() * self.upstream).sum(), self.leaves)]
-
-
-def on_scores(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, **options: Any) -> Tensor:
-    return SquareLoss(**{"k": 1.0, "M": 1.0, **options})(F.linear(hidden, weight, bias), labels)
-
-
-@pytest.fixture
-def no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Building the scores fails."""
-
-    def refuse(*args: Any) -> None:
-        raise AssertionError("the scores were built")
-
-    monkeypatch.setattr("hf_squareloss.losses._base.F.linear", refuse)
-
-
-def assert_close(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-12) -> None:
-    for mine, reference in zip(ours, theirs, strict=True):
-        assert mine.shape == reference.shape
-        assert ((mine.double() - reference.double()).norm() / reference.double().norm()).item() < tolerance
 
 
 # ---- exact -----------------------------------------------------------------------------------------------------------
@@ -134,7 +76,7 @@ def test_gradients_that_can_be_differentiated_again(frozen: str | None, case: st
             getattr(inputs, frozen).requires_grad_(False)
         values = compute(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, **CASES[case])
         first = torch.autograd.grad((values * inputs.upstream).sum(), inputs.leaves, create_graph=True)
-        square = sum(gradient.square().sum() for gradient in first)
+        square = torch.stack([gradient.square().sum() for gradient in first]).sum()
         return [*(gradient.detach() for gradient in first), *torch.autograd.grad(square, inputs.leaves)]
 
     assert_close(gradients(without_scores), gradients(on_scores))
@@ -186,242 +128,6 @@ def test_symmetric_product(n: int, d: int) -> None:
     left = torch.randn(n, d, dtype=torch.float64)
     right = left * torch.rand(n, 1, dtype=torch.float64)
     torch.testing.assert_close(symmetric_product(left, right), left.T @ right)
-
-
-# ---- low precision and bad scales ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-@pytest.mark.parametrize("outlier", [1.0, 1e3])
-def test_float32(scale: float, outlier: float, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also with one hidden dimension far above the others, as language models have."""
-    inputs = Inputs(n=300, c=2000, d=64, dtype=torch.float32)
-    with torch.no_grad():
-        inputs.hidden.mul_(scale)[:, 0].mul_(outlier)
-    ours = inputs.gradients(without_scores, k=15.0, M=30.0)
-    monkeypatch.undo()
-    assert_close(ours, reference(inputs), 1e-5)
-
-
-@pytest.mark.parametrize(("d", "dtype"), [(16, torch.float32), (64, torch.float32), (64, torch.bfloat16)])
-def test_a_vocabulary_of_250_000(d: int, dtype: torch.dtype, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the narrow product and by blocks."""
-    inputs = Inputs(n=64, c=250_000, d=d, dtype=dtype)
-    ours = inputs.gradients(without_scores, k="auto", M="auto")
-    monkeypatch.undo()
-    assert_close(ours, reference(inputs, k="auto", M="auto"), 1e-5 if dtype == torch.float32 else 1e-2)
-
-
-def test_bfloat16_with_an_outlier(no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = Inputs(n=300, c=2000, d=64, dtype=torch.bfloat16)
-    with torch.no_grad():
-        inputs.hidden[:, 0].mul_(1e3)
-    ours = inputs.gradients(without_scores, k=15.0, M=30.0)
-    monkeypatch.undo()
-    assert_close(ours, reference(inputs), 1e-2)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
-def test_autocast(dtype: torch.dtype, scale: float, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = Inputs(n=300, c=2000, d=64, dtype=torch.float32)
-    with torch.no_grad():
-        inputs.hidden.mul_(scale)
-    with torch.autocast("cpu", dtype=dtype):
-        ours = inputs.gradients(without_scores, k=15.0, M=30.0)
-    assert ours[0].dtype == torch.float32 and all(gradient.dtype == torch.float32 for gradient in ours[1:])
-    monkeypatch.undo()
-    tolerance = 1e-2 if dtype == torch.bfloat16 else 1e-5  # float16 is replaced by float32, in backward too
-    assert_close(ours, reference(inputs), tolerance)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("c", [300, 3000])
-def test_models_in_16_bits(c: int, dtype: torch.dtype, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A class on half of the items: hundreds of small rows in one sum, whether there are fewer classes or more."""
-    inputs = Inputs(n=2000, c=c, d=130, dtype=dtype)
-    inputs.labels[::2] = 7
-    ours = inputs.gradients(without_scores, k=15.0, M=30.0)
-    assert all(gradient.dtype == dtype for gradient in ours[1:])
-    monkeypatch.undo()
-    assert_close(ours, reference(inputs), 1e-2)
-
-
-def reference(inputs: Inputs, **options: Any) -> list[Tensor]:
-    """The same numbers through scores in float64."""
-    exact = Inputs.__new__(Inputs)
-    exact.hidden, exact.weight = (x.detach().double().requires_grad_() for x in (inputs.hidden, inputs.weight))
-    exact.bias = None if inputs.bias is None else inputs.bias.detach().double().requires_grad_()
-    exact.labels, exact.upstream = inputs.labels, inputs.upstream
-    return exact.gradients(on_scores, **({"k": 15.0, "M": 30.0} | options))
-
-
-# ---- ignored items, shapes, refusals ---------------------------------------------------------------------------------
-def test_ignored_items(no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = Inputs()
-    inputs.labels[[0, 5, 11]] = -100
-    ours = inputs.gradients(without_scores, k=2.0)
-    monkeypatch.undo()
-    assert ours[0][[0, 5, 11]].tolist() == [0.0, 0.0, 0.0] and (ours[0] > 0).sum() == N - 3
-    assert ours[1][[0, 5, 11]].abs().sum() == 0
-    assert_close(ours, inputs.gradients(on_scores, k=2.0))
-
-
-def test_ignored_items_have_no_scores_where_scores_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three of twelve items count: three rows of scores, and none at all where nothing counts."""
-    inputs, seen = Inputs(), []
-    inputs.labels[3:] = -100
-    expected = inputs.gradients(on_scores, k=2.0)
-    linear = F.linear
-
-    def seeing(items: Tensor, *rest: Any) -> Tensor:
-        seen.append(len(items))
-        return linear(items, *rest)
-
-    monkeypatch.setattr(_square.F, "linear", seeing)
-    assert_close(inputs.gradients(linear_square_loss, k=2.0, form="scores"), expected)
-    inputs.labels.fill_(-100)
-    assert all(x.abs().sum() == 0 for x in inputs.gradients(linear_square_loss, k=2.0, form="scores"))
-    assert seen == [3, 0]
-
-
-@pytest.mark.parametrize("form", ["gram", "scores"])
-def test_every_item_ignored(form: str) -> None:
-    inputs = Inputs()
-    inputs.labels.fill_(-100)
-    ours = inputs.gradients(linear_square_loss, form=form)
-    assert all(x.abs().sum() == 0 for x in ours)
-
-
-def test_the_guard_against_scores_sees_them(no_scores: None) -> None:
-    with pytest.raises(AssertionError, match="scores were built"):
-        CrossEntropy().of_linear(torch.zeros(3, 2), torch.zeros(4, 2), None, torch.zeros(3, dtype=torch.long))
-
-
-def test_leading_dimensions() -> None:
-    inputs = Inputs()
-    inputs.labels[3] = -100
-    flat = without_scores(inputs.hidden, inputs.weight, inputs.bias, inputs.labels)
-    shaped = without_scores(inputs.hidden.view(3, 4, D), inputs.weight, inputs.bias, inputs.labels.view(3, 4))
-    torch.testing.assert_close(shaped, flat.view(3, 4))
-
-
-def test_a_single_item() -> None:
-    inputs = Inputs()
-    one = without_scores(inputs.hidden[0], inputs.weight, inputs.bias, inputs.labels[0])
-    torch.testing.assert_close(one, on_scores(*(inputs.hidden[:1], inputs.weight, inputs.bias, inputs.labels[:1]))[0])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"hidden": torch.zeros(N, D + 1)}, "do not fit"),
-        ({"weight": torch.zeros(C)}, "do not fit"),
-        ({"bias": torch.zeros(1)}, "bias must have shape"),
-        ({"labels": torch.zeros(1, dtype=torch.long)}, "labels must be integers of shape"),
-        ({"labels": torch.full((N,), C)}, "labels must be in"),
-        ({"k": -1.0}, "k must be"),
-        ({"class_weights": (1.0,)}, "class_weights for scores"),
-    ],
-)
-def test_refusals(change: dict[str, Any], message: str) -> None:
-    inputs = Inputs(dtype=torch.float32)
-    given = {name: getattr(inputs, name) for name in ("hidden", "weight", "bias", "labels")} | change
-    with pytest.raises(ValueError, match=message):
-        without_scores(given.pop("hidden"), given.pop("weight"), given.pop("bias"), given.pop("labels"), **given)
-
-
-def test_soft_labels_and_other_losses_take_the_scores() -> None:
-    inputs = Inputs()
-    targets = torch.rand(N, C, dtype=torch.float64).softmax(-1)
-    scores = F.linear(inputs.hidden, inputs.weight, inputs.bias)
-    for loss, labels in (
-        (SquareLoss(), targets),
-        (SquareLoss(multi_label=True), targets),
-        (CrossEntropy(), inputs.labels),
-    ):
-        ours = loss.of_linear(inputs.hidden, inputs.weight, inputs.bias, labels)
-        torch.testing.assert_close(ours, loss(scores, labels))
-
-
-# ---- how it is used --------------------------------------------------------------------------------------------------
-def test_tied_embeddings_use_the_weight_twice() -> None:
-    tokens = torch.randint(0, C, (N,))
-
-    def step(compute: Callable[..., Tensor]) -> Tensor:
-        inputs = Inputs()
-        hidden = torch.tanh(F.embedding(tokens, inputs.weight))
-        return torch.autograd.grad(compute(hidden, inputs.weight, None, inputs.labels, k=2.0).sum(), inputs.weight)[0]
-
-    torch.testing.assert_close(step(without_scores), step(on_scores))
-
-
-@pytest.mark.parametrize("frozen", ["hidden", "weight", "bias"])
-def test_what_is_frozen_gets_no_gradient(frozen: str, no_scores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = Inputs()
-    getattr(inputs, frozen).requires_grad_(False)
-    ours = inputs.gradients(without_scores)
-    monkeypatch.undo()
-    assert_close(ours, inputs.gradients(on_scores))
-
-
-def test_low_rank_adapter_on_the_head() -> None:
-    def step(compute: Callable[..., Tensor]) -> list[Tensor]:
-        inputs = Inputs()
-        inputs.weight.requires_grad_(False)
-        a, b = (
-            torch.randn(2, D, dtype=torch.float64).requires_grad_(),
-            torch.randn(C, 2, dtype=torch.float64).requires_grad_(),
-        )
-        return list(
-            torch.autograd.grad(compute(inputs.hidden, inputs.weight + b @ a, inputs.bias, inputs.labels).sum(), [a, b])
-        )
-
-    torch.manual_seed(0)
-    ours = step(without_scores)
-    torch.manual_seed(0)
-    assert_close(ours, step(on_scores))
-
-
-def test_second_backward_through_the_same_graph() -> None:
-    inputs = Inputs()
-    total = without_scores(inputs.hidden, inputs.weight, inputs.bias, inputs.labels, k=2.0).sum()
-    once = torch.autograd.grad(total, inputs.leaves, retain_graph=True)
-    assert_close(list(torch.autograd.grad(total, inputs.leaves)), list(once))
-
-
-def test_gradient_checkpointing(no_scores: None) -> None:
-    inputs = Inputs()
-
-    def recomputed(*args: Any, **options: Any) -> Tensor:
-        values = checkpoint(without_scores, *args, use_reentrant=False, **options)
-        assert isinstance(values, Tensor)
-        return values
-
-    assert_close(inputs.gradients(recomputed), inputs.gradients(without_scores))
-
-
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.bfloat16, 2e-2)])
-def test_torch_compile(dtype: torch.dtype, tolerance: float) -> None:
-    inputs = Inputs(dtype=dtype)
-    inputs.labels[2] = -100
-    compiled: Any = torch.compile(without_scores, backend="aot_eager", fullgraph=True)
-    assert_close(inputs.gradients(compiled, k=2.0), inputs.gradients(on_scores, k=2.0), tolerance)
-
-
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo itself does (2.13)
-def test_torch_compile_of_no_items() -> None:
-    inputs = Inputs(n=0)
-    compiled: Any = torch.compile(without_scores, backend="aot_eager", fullgraph=True)
-    values, *gradients = inputs.gradients(compiled)
-    assert values.shape == (0,) and not any(gradient.any() for gradient in gradients)
-
-
-def test_no_grad_and_modules() -> None:
-    head = nn.Linear(D, C, dtype=torch.float64)
-    inputs = Inputs()
-    with torch.no_grad():
-        values = without_scores(inputs.hidden, head.weight, head.bias, inputs.labels)
-        torch.testing.assert_close(values, square_loss(head(inputs.hidden), inputs.labels))
 
 
 # ---- memory and the choice -------------------------------------------------------------------------------------------

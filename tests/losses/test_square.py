@@ -1,7 +1,6 @@
 """The square loss: the paper's formula, the bugs others have made of it, (k, M), memory."""
 
 import math
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedConfig
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
 
@@ -245,43 +242,7 @@ def test_scores_of_zero_have_a_gradient() -> None:
     torch.testing.assert_close(scores.grad, expected)
 
 
-# ---- memory ----------------------------------------------------------------------------------------------------------
-N, C = 8192, 1000
-
-
-def peak_in_scores(mean: Callable[[Tensor, Tensor], Tensor]) -> tuple[float, int]:
-    """Peak of the memory allocated by forward and backward, in units of the scores, and the number of such buffers."""
-    scores, labels = torch.randn(N, C, requires_grad=True), torch.randint(0, C, (N,))
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        mean(scores, labels).backward()
-    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
-    events: list[Any] = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    unit, live, peak = N * C * 4, 0, 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return peak / unit, sum(event.nbytes() >= unit for event in events)
-
-
-@pytest.mark.parametrize(
-    "loss", [SquareLoss(), SquareLoss(k=3, M=2, class_weights=(2.0,) * C)], ids=["auto", "weights"]
-)
-def test_the_gradient_is_the_only_buffer_of_the_size_of_the_scores(loss: SquareLoss) -> None:
-    peak, buffers = peak_in_scores(loss.mean)
-    assert buffers == 1
-    assert peak < 1.05
-
-
-def test_the_measure_sees_the_buffers_of_plain_autograd() -> None:
-    def plain(scores: Tensor, labels: Tensor) -> Tensor:
-        true = scores.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-        return ((scores.square().sum(-1) + 2 * true.square() - 12 * true + 12) / C).mean()
-
-    peak, buffers = peak_in_scores(plain)
-    assert buffers > 1
-    assert peak > 2
-
-
+# ---- the function ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("labels", [torch.tensor([0]), torch.zeros(4), torch.zeros(4, 3, dtype=torch.long)])
 def test_the_function_refuses_labels_that_would_broadcast(labels: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="integers of shape"):
@@ -301,68 +262,3 @@ def test_nearly_perfect_scores_cost_nothing_and_not_less() -> None:
     assert square_loss(scores, labels, k=1.0, M=15.0).min() >= 0.0
     expanded = (scores.square().sum(-1) - 30.0 * scores[:, 0] + 225.0) / 52  # the form that cancels
     assert expanded.min() < 0.0
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [SquareLoss(label_smoothing=0.1), SquareLoss(class_weights=(1.0, 2.0, 3.0)), SquareLoss(ignore_index=0)],
-    ids=["smoothing", "weights", "ignore_index"],
-)
-def test_sums_and_means_are_those_of_the_items(loss: SquareLoss) -> None:
-    scores, labels = random_scores(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
-    expected = loss(scores, labels).sum() / loss.item_weights(labels).sum()
-    torch.testing.assert_close(loss.mean(scores, labels), expected)
-    torch.testing.assert_close(loss.total(scores, labels), loss(scores, labels).sum())
-    assert abs(loss.mean(scores, labels) - SquareLoss().mean(scores, labels)) > 1e-3
-
-
-def test_ignored_and_wrong_labels() -> None:
-    scores, labels = random_scores(4, 3), torch.tensor([0, -100, 2, 1])
-    kept = labels != -100
-    torch.testing.assert_close(SquareLoss().mean(scores, labels), SquareLoss()(scores, labels).sum() / 3)
-    torch.testing.assert_close(SquareLoss().mean(scores, labels), SquareLoss().mean(scores[kept], labels[kept]))
-    for wrong in (3, -1):
-        with pytest.raises(ValueError, match="labels must be in"):
-            SquareLoss().mean(scores, torch.tensor([0, wrong, 2, 1]))
-
-
-def test_no_scores_at_all() -> None:
-    assert SquareLoss().mean(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)).item() == 0.0
-
-
-# ---- class weights on a device are made once -------------------------------------------------------------------------
-WEIGHTS = (1.0, 2.0, 3.0, 4.0, 5.0)
-
-
-def test_the_same_tensor_again() -> None:
-    loss = SquareLoss(class_weights=WEIGHTS)
-    cpu, wide = torch.device("cpu"), torch.float64
-    assert loss.weights_on(cpu, wide) is loss.weights_on(cpu, wide)
-    assert loss.weights_on(cpu, torch.float32).tolist() == list(WEIGHTS)
-    assert loss == SquareLoss(class_weights=WEIGHTS) and pickle.loads(pickle.dumps(loss)) == loss
-
-
-def test_weights_first_needed_on_another_device_or_in_inference_mode() -> None:
-    """What is kept from an evaluation can be saved for the backward pass of a training step."""
-    scores, labels, loss = random_scores(4, 5), torch.tensor([0, 1, 2, 3]), SquareLoss(class_weights=WEIGHTS)
-    with torch.device("meta"):
-        first = loss.mean(scores, labels)
-    assert first.device.type == "cpu"
-    other = SquareLoss(class_weights=WEIGHTS)
-    with torch.inference_mode():
-        other.mean(scores, labels)
-    (gradient,) = torch.autograd.grad(other.mean(scores.requires_grad_(), labels), scores)
-    assert gradient.norm() > 0
-
-
-def test_weights_first_needed_under_a_mode_or_transform() -> None:
-    """What these make of a constant does not outlive them."""
-    scores, soft = random_scores(5, 5), torch.full((5, 5), 0.2)
-    loss = SquareLoss(k=1.5, M=2.5, class_weights=WEIGHTS)
-    with FakeTensorMode():
-        assert isinstance(loss.weights_on(torch.device("cpu"), torch.float32), FakeTensor)
-    gradient = torch.func.grad(lambda f: loss(f, soft).sum())(scores)
-    found = loss(scores.requires_grad_(), soft).sum()
-    assert type(found) is Tensor
-    found.backward()
-    torch.testing.assert_close(scores.grad, gradient)

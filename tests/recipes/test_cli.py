@@ -106,7 +106,7 @@ def test_the_process_arguments_are_taken(classes: tuple[type[Any], ...], monkeyp
     [
         (["--loss", "sqare"], "did you mean 'square'"),
         (["--loss", "crossentropy"], "did you mean 'cross_entropy'"),
-        (["--loss_k", "many"], "loss_k must be a number"),
+        (["--loss_k", "many"], "k must be a positive number"),
         (["--loss", "cross_entropy", "--loss_k", "2"], "no parameter 'k'"),
         (["--task_name", "mrcp"], "no GLUE task"),
         (["--task_name", "mrpc", "--train_file", "a.csv"], "exclude each other"),

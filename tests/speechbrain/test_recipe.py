@@ -75,7 +75,7 @@ def losses(results: dict[str, Any]) -> list[float]:
 
 
 def test_trains_on_waveforms_and_resumes_as_if_never_killed(tones: Path, tmp_path: Path) -> None:
-    options = ("--loss", "square", "--seq_loss", "{k: 2.0}", "--test_tsv", "test.tsv")
+    options = ("--loss", "square", "--loss_parameters", "k=2", "--test_tsv", "test.tsv")
     whole = run(tones, tmp_path / "whole", *options)
     assert whole["settings"]["loss"] == {"loss": "square", "k": 2.0, "M": 1.5}  # M = C / (2 k) of six classes
     assert whole["settings"]["ctc_loss"] == {"loss": "cross_entropy"}

@@ -1,6 +1,7 @@
 """The command line's loss."""
 
 import io
+import json
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from tiny_models import arguments
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainingArguments, Squentropy
+from hf_squareloss.training import parse_loss_parameters
 
 
 def parse(folder: Path, *words: str) -> SquareLossTrainingArguments:
@@ -26,6 +28,11 @@ def parse(folder: Path, *words: str) -> SquareLossTrainingArguments:
         ("--loss_M 3", SquareLoss(M=3.0)),
         ("--loss cross_entropy --label_smoothing_factor 0.1", CrossEntropy(label_smoothing=0.1)),
         ("--loss squentropy --class_weights 1,2,0.5", Squentropy(class_weights=(1.0, 2.0, 0.5))),
+        ("--class_weights 3", SquareLoss(class_weights=(3.0,))),
+        ("--loss_parameters k=2 M=4.5", SquareLoss(k=2.0, M=4.5)),
+        ("--loss_k 2 --loss_parameters M=paper ignore_index=-1", SquareLoss(k=2.0, M="paper", ignore_index=-1)),
+        ("--loss_parameters multi_label=true class_weights=1,2", SquareLoss(multi_label=True, class_weights=(1, 2))),
+        ("--loss cross_entropy --loss_parameters class_weights=none", CrossEntropy()),
     ],
 )
 def test_command_line(words: str, expected: Loss, tmp_path: Path) -> None:
@@ -36,7 +43,7 @@ def test_command_line(words: str, expected: Loss, tmp_path: Path) -> None:
     ("words", "word"),
     [
         ("--loss sqare", "did you mean 'square'"),
-        ("--loss_k two", "loss_k"),
+        ("--loss_k two", "k must be a positive number"),
         ("--loss_k -1", "k must be"),
         ("--loss_M nan", "M must be"),
         ("--loss cross_entropy --loss_k 2", "no parameter 'k'"),
@@ -45,6 +52,18 @@ def test_command_line(words: str, expected: Loss, tmp_path: Path) -> None:
         ("--class_weights 1,paper", "class_weights"),
         ("--class_weights 1,-2", "class_weights"),
         ("--label_smoothing_factor 1.5", "smoothing"),
+        ("--loss_parameters k", "NAME=VALUE.*got 'k'"),
+        ("--loss_parameters k=", "NAME=VALUE"),
+        ("--loss_parameters =2", "NAME=VALUE"),
+        ("--loss_parameters k=2 k=2", "'k' is given twice"),
+        ("--loss_k 2 --loss_parameters k=2", "'k' is given twice"),
+        ("--loss_M 2 --loss_parameters k=2 M=2", "'M' is given twice"),
+        ("--class_weights 1,2 --loss_parameters class_weights=1,2", "'class_weights' is given twice"),
+        ("--label_smoothing_factor 0.1 --loss_parameters label_smoothing=0.1", "'label_smoothing' is given twice"),
+        ("--loss_parameters k=true", "k must be a positive number"),
+        ("--loss_parameters M=none", "M must be a positive number"),
+        ("--loss_parameters multi_label=1", "multi_label must be True or False"),
+        ("--loss squentropy --loss_parameters label_smooting=0.1", "did you mean 'label_smoothing'"),
     ],
 )
 def test_refused_before_anything_is_loaded(words: str, word: str, tmp_path: Path) -> None:
@@ -69,7 +88,7 @@ def test_help_and_dictionary() -> None:
     shown = io.StringIO()
     with redirect_stdout(shown):
         HfArgumentParser(SquareLossTrainingArguments).print_help()
-    names = {"loss", "loss_k", "loss_M", "ctc_tau", "class_weights"}
+    names = {"loss", "loss_k", "loss_M", "loss_parameters", "ctc_tau", "class_weights"}
     assert all(f"--{name}" in shown.getvalue() for name in names)
     ours, stock = SquareLossTrainingArguments(use_cpu=True), TrainingArguments(use_cpu=True)
     assert ours.to_dict().keys() - stock.to_dict().keys() == names
@@ -80,8 +99,28 @@ def test_ctc_tau() -> None:
         return SquareLossTrainingArguments(use_cpu=True, ctc_tau=text).make_loss().ctc_tau
 
     assert (tau("auto"), tau("posterior"), tau("0.5")) == ("auto", "posterior", 0.5)
-    with pytest.raises(ValueError, match="ctc_tau must be a number.*'posterior'"):
+    with pytest.raises(ValueError, match='ctc_tau must be a positive number, "posterior"'):
         tau("cold")
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("a=2", 2), ("a=-1", -1), ("a=2.5", 2.5), ("a=1e-3", 1e-3), ("a=true", True), ("a=False", False),
+        ("a=none", None), ("a=paper", "paper"), ("a=b=c", "b=c"), ("a=1,2.5", (1, 2.5)), ("a=1,", (1,)),
+    ],
+)  # fmt: skip
+def test_values_of_loss_parameters(word: str, value: Any) -> None:
+    parsed = parse_loss_parameters([word])["a"]
+    assert parsed == value and type(parsed) is type(value)
+
+
+def test_loss_parameters_in_a_json_file(tmp_path: Path) -> None:
+    for given in ("k=2 M=3", ["k=2", "M=3"]):
+        values: dict[str, Any] = {"output_dir": str(tmp_path), "use_cpu": True, "loss_parameters": given}
+        [args] = HfArgumentParser(SquareLossTrainingArguments).parse_dict(values)
+        assert args.make_loss() == SquareLoss(k=2.0, M=3.0)
+        assert json.loads(args.to_json_string())["loss_parameters"] == ["k=2", "M=3"]
 
 
 def test_class_weights_may_be_a_json_list(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
+from contract import ONE_EACH, title
 from huggingface_hub import ModelCard
 
-from hf_squareloss import CrossEntropy, Loss, SquareLoss, Squentropy
+from hf_squareloss import CrossEntropy, Loss, SquareLoss
 from hf_squareloss.training import model_card
 
 METRICS = {"loss": 0.25, "accuracy": 0.8765432198, "f1": 0.75, "ece": 0.125, "brier": 0.5, "nll": 0.7}
@@ -61,12 +62,12 @@ def test_text_has_the_loss_the_metrics_and_the_settings() -> None:
     assert "label_smoothing" not in card
 
 
-@pytest.mark.parametrize("loss", [SQUARE, CrossEntropy(), Squentropy()])
+@pytest.mark.parametrize("loss", [SQUARE, *ONE_EACH], ids=title)
 def test_how_to_get_probabilities_and_the_citation(loss: Loss) -> None:
     card = make(loss)
     assert 'probability_pipeline("user/my-model"' in card
     assert "load_loss(model).probabilities(" in card
-    assert ("a softmax of them is not a probability" in card) == (loss is SQUARE)
+    assert ("a softmax of them is not a probability" in card) == (not loss.scores_are_logits)
     assert ("## Citation" in card) == bool(loss.citation)
     assert loss.citation in card
 
