@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hf_squareloss.losses import LOSSES, Loss, make_loss
+from hf_squareloss.metric_order import greater_is_better
 
 _WORDS = {"true": True, "false": False, "none": None}
 
@@ -16,6 +17,9 @@ _WORDS = {"true": True, "false": False, "none": None}
 @dataclass
 class SquareLossTrainingArguments(TrainingArguments):
     """`TrainingArguments` with `--loss`, its parameters and class weights.
+
+    With `metric_for_best_model`, the best is the lowest value where a metric is an error (`LOWER_IS_BETTER` of
+    hf_squareloss.metric_order) unless `greater_is_better` says otherwise.
 
     Example:
         >>> SquareLossTrainingArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()
@@ -52,6 +56,9 @@ class SquareLossTrainingArguments(TrainingArguments):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        # transformers 5.24 takes the largest value of any metric for the best unless its name ends in "loss".
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            self.greater_is_better = greater_is_better(self.metric_for_best_model)
         super().__post_init__()
         if isinstance(self.class_weights, list):  # as a JSON file of arguments has it
             self.class_weights = ",".join(map(str, self.class_weights))
