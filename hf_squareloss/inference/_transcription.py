@@ -89,18 +89,17 @@ def transcribe(
         beam_size = 1 if language_model is None else 100
 
     texts: list[str] = []
+    search: Any = language_model
     for scores, lengths in _scores(model, audio, feature_extractor, sampling_rate, batch_size):
         if language_model is None and beam_size == 1:
             found: list[Sequence[int]] = [*ctc_greedy(scores, lengths, model=model)]
         elif language_model is None or callable(language_model):
-            transcripts = ctc_beam_search(
-                scores, lengths, loss=model, beam_size=beam_size, language_model=language_model
-            )
+            transcripts = ctc_beam_search(scores, lengths, loss=model, beam_size=beam_size, language_model=search)
             found = [best.labels for best, *_ in transcripts]
         else:
             log_p = log_probabilities(scores, model).cpu().numpy()
             texts += [
-                language_model.decode(frames[:length], beam_width=beam_size)
+                search.decode(frames[:length], beam_width=beam_size)
                 for frames, length in zip(log_p, lengths.tolist(), strict=True)
             ]
             continue
@@ -127,13 +126,12 @@ def _scores(
     for wave in waveforms:
         if wave.ndim != 1 or not wave.size:
             raise ValueError(f"a waveform must have shape (samples,), got {wave.shape}")
+    plain: Any = base_model(model)
     for start in range(0, len(waveforms), batch_size):
         batch = waveforms[start : start + batch_size]
         inputs = extractor(batch, sampling_rate=sampling_rate, padding=True, return_tensors="pt")
-        lengths = (
-            torch.tensor([len(wave) for wave in batch]) if base_model(model).main_input_name == "input_values" else None
-        )
-        yield _computed(model, dict(inputs), lengths)
+        lengths = torch.tensor([len(wave) for wave in batch])
+        yield _computed(model, dict(inputs), lengths if plain.main_input_name == "input_values" else None)
 
 
 def _computed(model: PreTrainedModel, inputs: dict[str, Tensor], lengths: Tensor | None) -> tuple[Tensor, Tensor]:
