@@ -101,7 +101,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     start(args, notice)
 
     is_demo = data_args.is_demo
-    splits = data_args.limited(dial_tones()) if is_demo else data_args.load(model_args.cache_dir, model_args.token)
+    splits = dial_tones() if is_demo else data_args.load(model_args.cache_dir, model_args.token)
+    splits = data_args.chosen(splits, args.seed)
     choose_stages(args, splits)
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)
     model, extractor = load_model(model_args, tokenizer, splits)

@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model_args, data_args, args = parse_arguments((ModelArguments, DataArguments, TrainingArguments), argv)
     start(args)
 
-    splits = data_args.load(model_args.cache_dir, model_args.token)
+    splits = data_args.chosen(data_args.load(model_args.cache_dir, model_args.token), args.seed)
     splits = normalize_texts(splits, case=str.lower if data_args.do_lower_case else str)
     choose_stages(args, splits)
     if args.do_predict and not args.predict_with_generate:

@@ -78,12 +78,14 @@ class SpeechDataArguments(DataSourceArguments):
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the audio."})
 
     def load(self, cache_dir: str | None, token: str | None) -> dict[str, Dataset]:
-        """The splits with the columns audio and text, the first max_*_samples of each."""
+        """The splits with the columns audio and text."""
         columns = {"audio_column": self.audio_column_name, "text_column": self.text_column_name}
         if self.files:
-            return self.limited(load_speech_files(self.files, **columns))
-        named = {"train": self.train_split_name, "validation": self.eval_split_name}
+            return load_speech_files(self.files, **columns)
+        named = {"train": self.train_split_name}
+        if self.train_val_split is None:
+            named["validation"] = self.eval_split_name
         if self.test_split_name is not None:
             named["test"] = self.test_split_name
         options: dict[str, Any] = columns | {"cache_dir": cache_dir, "token": token}
-        return self.limited(load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options))
+        return load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options)
