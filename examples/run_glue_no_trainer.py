@@ -41,7 +41,7 @@ from hf_squareloss.training import model_card, parse_loss_parameters, require_pu
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task_name", choices=list(GLUE_TASKS))
-    parser.add_argument("--train_file", help="csv, tsv, json or parquet with the columns text, text_pair (pairs) and label")
+    parser.add_argument("--train_file", help="csv, tsv, json or parquet: columns text, text_pair (pairs) and label")
     parser.add_argument("--validation_file")
     parser.add_argument("--model_name_or_path", required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
