@@ -15,9 +15,9 @@ def cache_file(*content: Any, cache_dir: str | None = None) -> str:
         content: data sets, tokenizers, settings: all that the file depends on.
         cache_dir: the cache; default: that of datasets, which HF_HOME moves.
     """
-    import datasets
+    from datasets import config
     from datasets.fingerprint import Hasher
 
-    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE, "hf_squareloss")
+    folder = Path(cache_dir or config.HF_DATASETS_CACHE, "hf_squareloss")
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder / f"{Hasher.hash(content)}.arrow")

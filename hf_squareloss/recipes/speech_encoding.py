@@ -129,13 +129,13 @@ class SpeechEncoder:
             made = made.select(kept)
         return made.with_format("numpy")
 
-    def _content(self, audio: Dataset) -> tuple[Any, ...]:
+    def _content(self, audio: Any) -> tuple[Any, ...]:
         """What the encoded inputs depend on."""
         import transformers
 
         how = None if self.extractor is None else (type(self.extractor).__name__, self.extractor.to_dict())
         settings = (how, self.input_name, self.dims, self.stack, self.min_seconds > 0, self.max_seconds < math.inf)
-        what: Any = audio
+        what = audio
         if audio[0]["audio"]["bytes"] is None:
             what = [(sorted(row["audio"].items(), key=str), _stamp(row["audio"]["path"])) for row in audio]
         return what, settings, transformers.__version__

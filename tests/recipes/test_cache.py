@@ -4,8 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
-from datasets import Dataset
+from datasets import Dataset, config
 
 from hf_squareloss.recipes.cache import cache_file
 
@@ -34,4 +33,4 @@ def test_another_process_finds_it(tmp_path: Path) -> None:
 
 
 def test_the_default_is_the_cache_of_datasets() -> None:
-    assert Path(cache_file(1)).parent == Path(datasets.config.HF_DATASETS_CACHE, "hf_squareloss")
+    assert Path(cache_file(1)).parent == Path(config.HF_DATASETS_CACHE, "hf_squareloss")

@@ -61,11 +61,12 @@ def test_clips_shorter_than_the_mask_are_named_before_training() -> None:
 
     with pytest.raises(ValueError, match=r"2 of 3 .*row 2 .* 4 frames, SpecAugment masks 10 .*min_duration.*row 3 "):
         frames("train")
-    assert frames("train", skip_bad=True)[0]["train"]["length"][:].tolist() == [100]
+    assert list(frames("train", skip_bad=True)[0]["train"]["length"]) == [100]
     assert len(frames("validation")[0]["validation"]) == 3
     config = Wav2Vec2Config(mask_time_length=7, mask_time_prob=0.05)
     assert mask_length_of(config) == 7
-    for changes in ({"mask_time_prob": 0.0}, {"apply_spec_augment": False}, {"add_adapter": True}):
+    without: list[dict[str, Any]] = [{"mask_time_prob": 0.0}, {"apply_spec_augment": False}, {"add_adapter": True}]
+    for changes in without:
         assert mask_length_of(Wav2Vec2Config(mask_time_length=7, **changes)) == 1
 
 

@@ -38,7 +38,7 @@ def test_lists_of_files(kind: str, tmp_path: Path) -> None:
 def test_absolute_paths_and_other_column_names(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", {"x.wav": tone()}, {"x.wav": "x"})
     (tmp_path / "list.csv").write_text(f'file,words,speaker\n"{tmp_path / "elsewhere" / "x.wav"}","a, b",7\n')
-    columns = {"audio_column": "file", "text_column": "words"}
+    columns: dict[str, Any] = {"audio_column": "file", "text_column": "words"}
     rows: Any = load_speech_files({"train": str(tmp_path / "list.csv")}, **columns)["train"]
     (row,) = rows
     assert row["text"] == "a, b" and len(read_audio(row["audio"])[0]) == len(tone())
@@ -102,14 +102,16 @@ def test_segments_of_a_file(tmp_path: Path) -> None:
     assert [len(signal) / RATE for signal in found] == [0.5, 0.5, 0.125, 1.0]
     assert [float(signal[0]) for signal in found] == pytest.approx([0.25, 0.5, 0, 0], abs=1e-4)
     (tmp_path / "d.json").write_text('{"audio": "x.wav", "text": "a", "duration": 0.25}')  # says how long the file is
-    (row,) = load_speech_files({"train": str(tmp_path / "d.json")})["train"]
+    rows: Any = load_speech_files({"train": str(tmp_path / "d.json")})["train"]
+    (row,) = rows
     assert len(read_audio(row["audio"])[0]) == RATE
 
 
 def test_an_audio_root(tmp_path: Path) -> None:
     write(tmp_path / "clips", {"x.wav": tone()}, {"x.wav": "x"})
     (tmp_path / "list.csv").write_text("audio,text\nx.wav,a\n")
-    (row,) = load_speech_files({"train": str(tmp_path / "list.csv")}, audio_root=str(tmp_path / "clips"))["train"]
+    rows: Any = load_speech_files({"train": str(tmp_path / "list.csv")}, audio_root=str(tmp_path / "clips"))["train"]
+    (row,) = rows
     assert len(read_audio(row["audio"])[0]) == len(tone())
 
 
@@ -118,7 +120,8 @@ def test_audio_in_a_parquet_file(tmp_path: Path) -> None:
     soundfile.write(file, tone(), RATE, format="WAV")
     rows = Dataset.from_dict({"audio": [{"bytes": file.getvalue(), "path": "x.wav"}], "text": ["a"]})
     rows.to_parquet(tmp_path / "a.parquet")
-    (row,) = load_speech_files({"train": str(tmp_path / "a.parquet")})["train"]
+    rows: Any = load_speech_files({"train": str(tmp_path / "a.parquet")})["train"]
+    (row,) = rows
     np.testing.assert_allclose(read_audio(row["audio"])[0], tone(), atol=1e-4)
 
 
@@ -136,7 +139,7 @@ def test_a_data_set_by_name(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for split, count in {"train": 2, "dev": 1}.items():
         data.select(range(count)).to_parquet(tmp_path / "data" / f"{split}.parquet")
-    columns = {"audio_column": "sound", "text_column": "words"}
+    columns: dict[str, Any] = {"audio_column": "sound", "text_column": "words"}
     found = load_named_speech(
         "parquet",
         None,
