@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+_NO_VALIDATION = "give --validation_file, the name of a data set's split, or --train_val_split 0.1"
+
+
 def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
     """Print the notice once, set up logging on each process, and set the seed."""
     if notice and args.should_save:
@@ -45,6 +48,8 @@ def choose_stages(
     if not (args.do_train or args.do_predict or (args.do_eval and args.eval_strategy == "no")):
         args.do_train, args.do_eval = "train" in splits, "validation" in splits
         args.do_predict = predict_by_default and "test" in splits
+        if not args.do_eval and args.should_log:
+            print(f"Nothing is evaluated: {_NO_VALIDATION}")  # noqa: T201
     for chosen, name in ((args.do_train, "train"), (args.do_eval, "validation"), (args.do_predict, "test")):
         if chosen:
             get_split(splits, name)
@@ -53,7 +58,8 @@ def choose_stages(
 def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
     """The split of this name. ValueError where there is none, saying which option gives one."""
     if name not in splits:
-        raise ValueError(f"there is no {name} split: give --{name}_file or another data set, or leave --do_* out")
+        advice = _NO_VALIDATION if name == "validation" else f"give --{name}_file or another data set"
+        raise ValueError(f"there is no {name} split: {advice}, or leave --do_* out")
     return splits[name]
 
 

@@ -21,7 +21,7 @@ def test_lists_and_how_much_of_them(tmp_path: Path) -> None:
     lists = ["--train_file", str(tmp_path / "train.csv"), "--validation_file", str(tmp_path / "dev.csv")]
     arguments = parsed(*lists, "--text_column_name", "words", "--max_train_samples", "2")
     assert list(arguments.files) == ["train", "validation"]
-    splits = arguments.load(cache_dir=None, token=None)
+    splits = arguments.chosen(arguments.load(cache_dir=None, token=None), seed=0)
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 2, "validation": 3}
     assert splits["train"][0]["text"] == "hello"
 
