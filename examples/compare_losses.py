@@ -116,6 +116,7 @@ def run(
     trained, evaluated = read(folder / "train_results.json"), read(folder / "eval_results.json")
     if not (trained and evaluated and read(folder / "_comparison.json") == whole):
         # The script itself refuses a folder with another run in it, and goes on with this one.
+        (folder / "test_results.json").unlink(missing_ok=True)  # perhaps of another test file
         launch(args.script, [*shared, *options, "--do_train", "--do_eval", "--output_dir", str(folder)], folder)
         (folder / "_comparison.json").write_text(json.dumps(whole, indent=1) + "\n")
         trained, evaluated = read(folder / "train_results.json"), read(folder / "eval_results.json")
@@ -157,9 +158,9 @@ def read(file: Path) -> dict[str, Any]:
         return {}
 
 
-def contents(shared: list[str]) -> dict[str, str]:
-    """Name -> digest of each file and folder among the arguments: the same name may come to hold something else."""
-    found = {}
+def contents(shared: list[str]) -> list[str]:
+    """Name and digest of each file and folder among the arguments: the same name may come to hold something else."""
+    found = []
     for argument in shared:
         path = Path(argument.rpartition("=")[2])
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
@@ -167,7 +168,7 @@ def contents(shared: list[str]) -> dict[str, str]:
             digest = hashlib.sha256()
             for file in files:
                 digest.update(file.read_bytes())
-            found[path.name] = digest.hexdigest()[:16]
+            found.append(f"{path.name} {digest.hexdigest()[:16]}")
     return found
 
 
