@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -90,7 +91,7 @@ def run_identity(
     if extractor is not None:
         identity["feature extractor"] = _digest(extractor.to_dict())
     identity["model before training"] = content_of_model(trainer.model)
-    return json.loads(json.dumps(identity, default=str))
+    return json.loads(json.dumps(identity, default=_for_json))
 
 
 def refuse_other_run(folder: str | Path, identity: Mapping[str, Any]) -> None:
@@ -141,6 +142,7 @@ def content_of_rows(rows: Dataset) -> str:
     import pyarrow as pa
 
     digest = hashlib.sha256()
+    table: Any
     for table in rows.with_format("arrow").iter(1000):
         for name in sorted(table.column_names):
             column = table.column(name).combine_chunks()
@@ -159,9 +161,12 @@ def content_of_rows(rows: Dataset) -> str:
 
 
 def content_of_model(model: Any) -> str:
-    """A digest of a model's config, parameters and buffers, and of which of them are trained."""
+    """A digest of a model's config, adapters, parameters and buffers, and of which of them are trained."""
     config = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_OF_THE_MODEL}
-    digest = hashlib.sha256(_digest([type(model).__name__, config]).encode())
+    peft: Any = sys.modules.get("peft")  # who made an adapter has imported it
+    adapters = dict(model.peft_config) if peft and isinstance(model, peft.PeftModel) else {}
+    settings = {name: adapter.to_dict() | {"base_model_name_or_path": None} for name, adapter in adapters.items()}
+    digest = hashlib.sha256(_digest([type(model).__name__, config, settings]).encode())
     for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.requires_grad}".encode())
         if not tensor.is_meta:
@@ -183,4 +188,8 @@ def _is_local(value: Any) -> bool:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_for_json).encode()).hexdigest()[:16]
+
+
+def _for_json(value: Any) -> Any:
+    return sorted(value, key=str) if isinstance(value, set) else str(value)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 from tiny_text_model import save_tiny_model
 from transformers import AutoModelForSequenceClassification
 
@@ -24,6 +25,7 @@ from hf_squareloss.recipes.stages import (
     start,
     trainer_inputs,
 )
+from hf_squareloss.training import last_complete_checkpoint
 
 ROWS = Dataset.from_dict({"input_ids": [[1, 2], [3, 4], [5, 6]] * 4, "labels": [0, 1, 0] * 4})
 
@@ -101,6 +103,28 @@ def test_a_checkpoint_from_elsewhere_must_be_of_this_run(model_folder: Path, tmp
         run(trainer(model_folder, tmp_path / "c", **given, loss="cross_entropy"))
     run(trainer(model_folder, tmp_path / "d", **given))
     assert (tmp_path / "d" / "model.safetensors").read_bytes() == (tmp_path / "a" / "model.safetensors").read_bytes()
+
+
+def with_adapter(model_folder: Path, folder: Path, **adapter: Any) -> SquareLossTrainer:
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder)
+    config = LoraConfig(task_type="SEQ_CLS", target_modules=["query", "value"], **{"r": 2, **adapter})
+    args = arguments(folder, do_train=True)
+    return SquareLossTrainer(model=get_peft_model(model, config), args=args, train_dataset=ROWS)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+def test_adapters_are_of_the_run_too(model_folder: Path, tmp_path: Path) -> None:
+    run(with_adapter(model_folder, tmp_path))
+    assert run(with_adapter(model_folder, tmp_path)) == {}
+    for other in ({"lora_alpha": 4}, {"r": 3}, {"lora_dropout": 0.5}):
+        with pytest.raises(ValueError, match="model before training="):
+            run(with_adapter(model_folder, tmp_path, **other))
+    file = tmp_path / "checkpoint-2" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    (tmp_path / "train_results.json").unlink()
+    assert run(with_adapter(model_folder, tmp_path))["train_loss"]  # from checkpoint-1
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
 
 
 def test_a_run_that_diverged_says_what_to_do_and_does_not_diverge_again(model_folder: Path, tmp_path: Path) -> None:
