@@ -149,13 +149,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     trainer.compute_metrics = partial(compute_metrics, data=data, trainer=trainer)
 
-    settings = {
-        **model_args.settings,
-        **data_args.settings,
-        "task_name": data_args.task_name,
-        "max_seq_length": data_args.max_seq_length,
-    }
-    metrics = run_stages(trainer, encoded, settings, partial(class_answers, data=data, trainer=trainer))
+    metrics = run_stages(trainer, encoded, (model_args, data_args), partial(class_answers, data=data, trainer=trainer))
     publish(
         trainer,
         tasks="text-classification",

@@ -129,16 +129,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         ),
     )
 
-    settings = {
-        **model_args.settings,
-        **model_args.config_changes,
-        **data_args.settings,
-        "max_duration_in_seconds": data_args.max_duration_in_seconds,
-        "stack_frames": data_args.stack_frames,
-        "tokenizer_name_or_path": model_args.tokenizer_name_or_path,
-    }
     decode = partial(greedy_transcripts, tokenizer=tokenizer, blank=blank_of(model.config))
-    metrics = run_stages(trainer, encoded, settings, decode, extractor=extractor)
+    options = (model_args, data_args)
+    metrics = run_stages(trainer, encoded, options, decode, sources=splits, extractor=extractor)
     title = "telephone dial tones" if is_demo else data_args.title
     publish(
         trainer,

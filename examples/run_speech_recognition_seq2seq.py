@@ -126,13 +126,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         compute_metrics=partial(compute_metrics, tokenizer=tokenizer) if args.predict_with_generate else None,
     )
 
-    settings = {
-        **model_args.settings,
-        **data_args.settings,
-        "train_split_name": data_args.train_split_name,
-        "max_duration_in_seconds": data_args.max_duration_in_seconds,
-    }
-    metrics = run_stages(trainer, encoded, settings, partial(decode, tokenizer=tokenizer), extractor=extractor)
+    answers, options = partial(decode, tokenizer=tokenizer), (model_args, data_args)
+    metrics = run_stages(trainer, encoded, options, answers, sources=splits, extractor=extractor)
     publish(
         trainer,
         tasks="automatic-speech-recognition",

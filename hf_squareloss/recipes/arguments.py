@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,11 +41,6 @@ class ModelSourceArguments:
         transformers 5 keeps a checkpoint's float16; mixed precision is --bf16 or --fp16.
         """
         return self.hub | {"dtype": torch.float32}
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed; the loss is in the model's config."""
-        return {"model_name_or_path": self.model_name_or_path, "config_name": self.config_name}
 
 
 @dataclass
@@ -89,16 +83,6 @@ class DataSourceArguments:
     def title(self) -> str:
         """What tables and model cards call the data."""
         return self.dataset_name or "local files"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed."""
-        return {
-            "dataset_name": self.dataset_name,
-            "dataset_config_name": self.dataset_config_name,
-            "train_file": self.train_file and Path(self.train_file).name,
-            "max_train_samples": self.max_train_samples,
-        }
 
     def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
         """What is to be used of the splits: as `divided`, then as `limited`."""

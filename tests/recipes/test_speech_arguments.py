@@ -44,7 +44,6 @@ def test_a_speech_model_is_a_model() -> None:
     argv = ["--config_name", "folder", "--feature_extractor_name", "other", "--freeze_feature_encoder"]
     (model,) = HfArgumentParser(SpeechModelArguments).parse_args_into_dataclasses(argv)  # type: ignore[arg-type]
     assert model.freeze_feature_encoder and model.feature_extractor_name == "other"
-    assert model.settings == {"model_name_or_path": None, "config_name": "folder"}
 
 
 def test_one_source() -> None:

@@ -135,7 +135,7 @@ def test_the_same_command_again_trains_no_more(run: Callable[..., dict[str, floa
 def test_the_folder_of_another_loss_is_refused(run: Callable[..., dict[str, float]]) -> None:
     run(*SHORT, "--loss", "square")
     run(*SHORT, "--loss", "square")
-    with pytest.raises(ValueError, match="another loss"):
+    with pytest.raises(ValueError, match="already holds a run with loss="):
         run(*SHORT, "--loss", "cross_entropy")
 
 
