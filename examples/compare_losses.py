@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from hf_squareloss.comparison import LOWER_IS_BETTER, environment, spread, summary
+from hf_squareloss.comparison import environment, spread, summary
+from hf_squareloss.metric_order import greater_is_better
 
 EXAMPLES = Path(__file__).parent
 
@@ -89,7 +90,7 @@ def choose(runs: list[dict[str, Any]], metric: str) -> float:
     """The learning rate of the run that is best on the validation part."""
     if metric not in runs[0]["validation"]:
         raise ValueError(f"there is no metric {metric!r}: there are {', '.join(runs[0]['validation'])}")
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = 1 if greater_is_better(metric) else -1
     return max(runs, key=lambda r: sign * r["validation"][metric])["learning_rate"]
 
 

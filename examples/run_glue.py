@@ -38,6 +38,7 @@ from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.demo_encoder import demo_encoder
 from hf_squareloss.recipes.labels import LABEL_TYPES
+from hf_squareloss.recipes.model_classes import bind_class_weights, class_difference
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 from hf_squareloss.recipes.text_data import (
     GLUE_TASKS,
@@ -122,12 +123,15 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     # The test labels of GLUE are hidden: only a file of one's own is predicted without being asked for.
     data = replace(data, splits=data_args.chosen(data.splits, args.seed))
     choose_stages(args, data.splits, predict_by_default=data_args.test_file is not None)
-    model, tokenizer, data = load_model(model_args, data)
+    model, tokenizer, data = load_model(model_args, args, data)
     if args.do_train:
         if args.should_log:
             show_labels(data)
         if args.class_weights == "balanced":
             args.class_weights = ",".join(map(repr, balanced_class_weights(class_counts(data))))
+    pairs = bind_class_weights(args, data)
+    if pairs and args.do_train and args.should_log:
+        print(pairs)
     max_length = min(data_args.max_seq_length, tokenizer.model_max_length)
     with args.main_process_first(desc="tokenizing"):
         encoded = tokenize(
@@ -188,10 +192,15 @@ def load_data(model_args: ModelArguments, data_args: DataArguments) -> Classific
     return load_named(data_args.dataset_name or "", config, columns, split_names=names, **labels, **options)
 
 
-def load_model(model_args: ModelArguments, data: ClassificationData) -> tuple[Any, Any, ClassificationData]:
+def load_model(
+    model_args: ModelArguments, args: SquareLossTrainingArguments, data: ClassificationData
+) -> tuple[Any, Any, ClassificationData]:
     """The model with a head for these classes, its tokenizer, and the data with class indices in the model's order."""
     name = model_args.model_name_or_path or ""
     config = AutoConfig.from_pretrained(model_args.config_name or name, **model_args.hub)
+    difference = class_difference(data, config, training=args.do_train)
+    if difference and args.should_log:
+        print(difference)
     data = fit_to_model(data, config)
     name_classes(config, data)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)

@@ -33,6 +33,7 @@ from hf_squareloss.losses import LOSSES
 from hf_squareloss.recipes.arguments import sample
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, name_classes
 from hf_squareloss.recipes.cli import run_script, show_table
+from hf_squareloss.recipes.model_classes import class_difference
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue
 from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
 from hf_squareloss.training import model_card, parse_loss_parameters, require_push_rights
@@ -90,6 +91,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path)
         splits = tokenize(data, tokenizer, max_length=args.max_length)
     config = AutoConfig.from_pretrained(args.model_name_or_path)
+    if accelerator.is_main_process and (difference := class_difference(data, config, training=True)):
+        print(difference)
     name_classes(config, data)
     pad_with_end(tokenizer, config)
     model = AutoModelForSequenceClassification.from_pretrained(

@@ -123,7 +123,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
         data_collator=SpeechCollator(model.main_input_name, takes_mask(model, extractor), 8 if args.fp16 else 1),
-        compute_metrics=partial(transcript_metrics, tokenizer=tokenizer, names=data_args.eval_metrics),
+        compute_metrics=partial(
+            transcript_metrics, tokenizer=tokenizer, blank=blank_of(model.config), names=data_args.eval_metrics
+        ),
     )
 
     settings = {
@@ -134,7 +136,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         "stack_frames": data_args.stack_frames,
         "tokenizer_name_or_path": model_args.tokenizer_name_or_path,
     }
-    decode = partial(greedy_transcripts, tokenizer=tokenizer)
+    decode = partial(greedy_transcripts, tokenizer=tokenizer, blank=blank_of(model.config))
     metrics = run_stages(trainer, encoded, settings, decode, extractor=extractor)
     title = "telephone dial tones" if is_demo else data_args.title
     publish(

@@ -145,6 +145,8 @@ def with_label_order(data: ClassificationData, names: list[str]) -> Classificati
     folded = [name.casefold() for name in names]  # "ENTAILMENT" is "entailment"
     if len(set(folded)) < len(names) or not {label.casefold() for label in data.label_names} <= set(folded):
         return data
+    if len({label.casefold() for label in data.label_names}) < data.num_labels:  # "Yes" and "yes" would become one
+        return data
     to_index = [folded.index(label.casefold()) for label in data.label_names]
 
     def moved(label: Any) -> Any:
