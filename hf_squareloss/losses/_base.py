@@ -49,6 +49,7 @@ class Loss(ABC):
     citation: ClassVar[str] = ""
     scores_are_logits: ClassVar[bool] = False  # whether a softmax (sigmoid if multi_label) of scores is a probability
     needs_scores: ClassVar[bool] = True  # whether `of_linear` builds the scores of integer labels
+    meaning: ClassVar[int] = 1  # raised when equal parameters come to mean another loss: no run goes on across it
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
