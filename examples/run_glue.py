@@ -123,6 +123,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         "max_seq_length": data_args.max_seq_length,
     }
     metrics = run_stages(trainer, encoded, settings, partial(class_answers, data=data))
+    if trainer.is_world_process_zero():
+        if data_args.is_demo and args.do_predict:
+            report_demo(trainer, task_title(data_args), demo_rows(metrics), metrics, __file__)
+        else:
+            report(trainer, task_title(data_args), metrics)
     publish(
         trainer,
         tasks="text-classification",
@@ -130,11 +135,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         dataset_tags="nyu-mll/glue" if data_args.task_name else data_args.dataset_name,
         finetuned_from=model_args.model_name_or_path,
     )
-    if trainer.is_world_process_zero():
-        if data_args.is_demo and args.do_predict:
-            report_demo(trainer, task_title(data_args), demo_rows(metrics), metrics, __file__)
-        else:
-            report(trainer, task_title(data_args), metrics)
     return metrics
 
 

@@ -33,7 +33,7 @@ from hf_squareloss.losses import LOSSES
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, name_classes
 from hf_squareloss.recipes.cli import run_script, show_table
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, pad_with_end, tokenize
-from hf_squareloss.training import model_card, parse_loss_parameters, require_push_rights
+from hf_squareloss.training import model_card, parse_loss_parameters, push_errors, require_push_rights
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -135,6 +135,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if accelerator.is_main_process:
         save(accelerator, args, model, tokenizer, metrics)
         show_table(str(args.task_name or args.train_file), metrics | {"the model": str(args.output_dir)})
+        if args.push_to_hub:
+            with push_errors(args.hub_model_id, args.output_dir):
+                HfApi(token=args.hub_token).upload_folder(
+                    repo_id=args.hub_model_id, folder_path=args.output_dir, ignore_patterns=["checkpoint-*"]
+                )
     return metrics
 
 
@@ -170,10 +175,6 @@ def save(
     )
     (args.output_dir / "README.md").write_text(card, encoding="utf8")
     detach_loss(plain)
-    if args.push_to_hub:
-        HfApi(token=args.hub_token).upload_folder(
-            repo_id=args.hub_model_id, folder_path=args.output_dir, ignore_patterns=["checkpoint-*"]
-        )
 
 
 if __name__ == "__main__":

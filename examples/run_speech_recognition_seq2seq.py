@@ -132,6 +132,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         "max_duration_in_seconds": data_args.max_duration_in_seconds,
     }
     metrics = run_stages(trainer, encoded, settings, partial(decode, tokenizer=tokenizer), extractor=extractor)
+    if trainer.is_world_process_zero():
+        report(trainer, data_args.dataset_name or "Speech recognition", metrics)
     publish(
         trainer,
         tasks="automatic-speech-recognition",
@@ -140,8 +142,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         finetuned_from=model_args.model_name_or_path,
         language=data_args.language,
     )
-    if trainer.is_world_process_zero():
-        report(trainer, data_args.dataset_name or "Speech recognition", metrics)
     return metrics
 
 

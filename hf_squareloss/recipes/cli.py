@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,24 +16,31 @@ import torch
 from transformers import HfArgumentParser
 
 from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
+from hf_squareloss.training import PushError
 
-_EXTRAS = {"jiwer": "audio", "soundfile": "audio"}  # module -> the extra of hf_squareloss that brings it
+logger = logging.getLogger(__name__)
+_AUDIO = ("jiwer", "soundfile")  # the modules of the extra "audio", called as their packages
+_OTHERS_FIRST = 5.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
 
 
 def run_script(main: Callable[[], object]) -> None:
     """Run a script's `main`, which takes the command line's arguments, as the program of each process launched.
 
-    Exits with a message where a module is missing. After `main` the process group is destroyed, and gloo's threads get
-    the interpreter to themselves for a moment: one that is about to drop its last tensor when the interpreter ends
-    aborts the process, and the launcher takes the whole run for failed (torch 2.13, issue 190489).
+    Where a module is missing, values are refused (exit code 2), training diverged or a push failed (1), it ends with
+    one line; `--log_level debug` shows the traceback too. After `main` the process group is destroyed, and gloo's
+    threads get the interpreter to themselves for a moment: one that is about to drop its last tensor when the
+    interpreter ends aborts the process, and the launcher takes the whole run for failed (torch 2.13, issue 190489).
     """
     try:
         main()
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(error.name or "")
-        advice = f"; pip install 'hf_squareloss[{extra}]' brings it" if extra else ""
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}{advice}")
+        advice = f"; pip install {error.name} brings it" if error.name in _AUDIO else ""
+        _stop(f"{error}{advice}", 1, error)
+    except ValueError as error:
+        _stop(str(error), 2, error)
+    except (PushError, FloatingPointError) as error:
+        _stop(str(error), 1, error)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         time.sleep(_LAST_TENSORS)
@@ -85,4 +94,13 @@ def show_table(title: str, rows: Mapping[str, Any]) -> None:
 
 def _refuse(parser: HfArgumentParser, message: str) -> NoReturn:
     # parser.error would put some six hundred lines of usage before the message.
-    parser.exit(2, f"{parser.prog}: error: {message}\n")
+    _stop(message, 2, prog=parser.prog)
+
+
+def _stop(message: str, code: int, error: Exception | None = None, *, prog: str | None = None) -> NoReturn:
+    """End this process with one line; of several processes that stop for one reason the first one says it."""
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        time.sleep(_OTHERS_FIRST)  # the launcher ends this process as soon as the first one has failed
+    logger.debug("the traceback:", exc_info=error)
+    sys.stderr.write(f"{prog or Path(sys.argv[0]).name}: error: {' '.join(message.split())}\n")
+    sys.exit(code)

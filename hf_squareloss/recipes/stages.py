@@ -28,7 +28,8 @@ def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
     """Print the notice once, set up logging on each process, and set the seed."""
     if notice and args.should_save:
         print(notice)  # noqa: T201
-    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)  # HTTP clients tell of each request at INFO
+    logging.getLogger("hf_squareloss").setLevel(args.get_process_log_level())
     set_seed(args.seed)
 
 
@@ -129,7 +130,7 @@ def train_or_resume(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, 
     if checkpoint and args.should_log:
         print(f"Resuming from {checkpoint}")  # noqa: T201
     result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_model()
+    trainer.save_model(_internal_call=True)  # without a push of its own (transformers 5.24): `publish` comes at the end
     trainer.save_state()
     finished = checkpoint is not None and checkpoint.endswith(f"-{result.global_step}")
     if finished and Path(folder, "train_results.json").exists():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         refuse_other_loss,
         refuse_other_run,
     )
-    from hf_squareloss.training._hub import require_push_rights
+    from hf_squareloss.training._hub import PushError, push_errors, require_push_rights
     from hf_squareloss.training._model_card import model_card
     from hf_squareloss.training._trainer import LossSelectionMixin, SquareLossSeq2SeqTrainer, SquareLossTrainer
     from hf_squareloss.training._upstream import EpochSeededLengthSampler
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EpochSeededLengthSampler",
     "LossSelectionMixin",
+    "PushError",
     "SquareLossSeq2SeqTrainer",
     "SquareLossTrainer",
     "SquareLossTrainingArguments",
@@ -29,6 +30,7 @@ __all__ = [
     "last_complete_checkpoint",
     "model_card",
     "parse_loss_parameters",
+    "push_errors",
     "record_run",
     "refuse_other_loss",
     "refuse_other_run",
@@ -41,7 +43,7 @@ __getattr__, __dir__ = lazy_names(
         "_arguments": ("SquareLossTrainingArguments", "parse_loss_parameters"),
         "_attach": ("attach_loss", "detach_loss"),
         "_checkpoints": ("last_complete_checkpoint", "record_run", "refuse_other_loss", "refuse_other_run"),
-        "_hub": ("require_push_rights",),
+        "_hub": ("PushError", "push_errors", "require_push_rights"),
         "_model_card": ("model_card",),
         "_trainer": ("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer"),
         "_upstream": ("EpochSeededLengthSampler",),

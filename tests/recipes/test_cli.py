@@ -14,6 +14,7 @@ from example_scripts import load_example
 
 from hf_squareloss import SquareLossTrainingArguments
 from hf_squareloss.recipes.cli import OLD_SPELLINGS, parse_arguments, run_script, show_table
+from hf_squareloss.training import PushError
 
 
 @pytest.fixture(scope="module")
@@ -136,20 +137,44 @@ def test_a_narrow_screen_cuts_nothing(capsys: pytest.CaptureFixture[str], monkey
     assert max(map(len, shown.splitlines())) <= 40
 
 
+MISSING = ModuleNotFoundError("No module named 'gone'", name="gone")
+NO_AUDIO = ModuleNotFoundError("No module named 'soundfile'", name="soundfile")
+
+
 @pytest.mark.parametrize(
-    ("module", "advice"), [("missing_module", ""), ("soundfile", "; pip install 'hf_squareloss[audio]' brings it")]
+    ("error", "code", "line"),
+    [
+        (ValueError("k must be\n  positive"), 2, "k must be positive"),
+        (FloatingPointError("step 3: the loss overflowed"), 1, "step 3: the loss overflowed"),
+        (PushError("nothing was pushed"), 1, "nothing was pushed"),
+        (MISSING, 1, "No module named 'gone'"),
+        (NO_AUDIO, 1, "No module named 'soundfile'; pip install soundfile brings it"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_a_missing_module_is_named_with_what_brings_it(
-    module: str, advice: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+def test_what_is_refused_ends_in_one_line(
+    error: Exception,
+    code: int,
+    line: str,
+    level: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def main() -> None:
-        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+        raise error
 
     monkeypatch.setattr(sys, "argv", ["examples/run.py"])
-    with pytest.raises(SystemExit) as exit:
+    with caplog.at_level(level, "hf_squareloss"), pytest.raises(SystemExit) as exit:
         run_script(main)
-    assert str(exit.value) == f"run.py: No module named {module!r}{advice}"
-    with pytest.raises(ZeroDivisionError):  # a traceback for all else
+    assert exit.value.code == code
+    assert capsys.readouterr().err == f"run.py: error: {line}\n"
+    assert ("Traceback" in caplog.text) == (level == "DEBUG")
+
+
+def test_all_else_has_a_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
         run_script(lambda: 1 / 0)
 
 
