@@ -28,8 +28,8 @@ from transformers import (
     get_scheduler,
 )
 
-from hf_squareloss import attach_loss, detach_loss, load_loss, make_loss
-from hf_squareloss.losses import LOSSES
+from hf_squareloss import attach_loss, detach_loss, load_loss
+from hf_squareloss.losses import LOSSES, loss_from_dict
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, name_classes
 from hf_squareloss.recipes.cli import run_script, show_table
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, pad_with_end, tokenize
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     set_seed(args.seed)
     options = {"k": args.loss_k, "M": args.loss_M, "label_smoothing": args.label_smoothing}
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
-    loss = make_loss(args.loss, **parse_loss_parameters([*words, *args.loss_parameters]))
+    loss = loss_from_dict({"loss": args.loss, **parse_loss_parameters([*words, *args.loss_parameters])})
     if args.push_to_hub and accelerator.is_main_process:
         args.hub_model_id = require_push_rights(
             args.hub_model_id or args.output_dir.absolute().name, token=args.hub_token
