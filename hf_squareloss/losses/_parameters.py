@@ -32,8 +32,8 @@ def require_positive(name: str, value: Any, *words: str) -> Any:
         >>> require_positive("k", "auto", "auto", "paper"), require_positive("k", 2, "auto", "paper")
         ('auto', 2.0)
     """
-    if isinstance(value, str) and value in words:
-        return value
+    if (isinstance(value, str) and value in words) or (type(value) is float and LEAST <= value <= LARGEST):
+        return value  # without the words of the refusal: losses on the way ask at each step
     choices = [_POSITIVE, *(f'"{word}"' for word in words)]
     expected = " or ".join([", ".join(choices[:-1]), choices[-1]] if words else choices)
     return require_number(name, value, expected, lambda number: LEAST <= number <= LARGEST)
