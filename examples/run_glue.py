@@ -27,7 +27,7 @@ from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArgu
 from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
-    class_answers,
+    class_columns,
     compute_metrics,
     fit_to_model,
     name_classes,
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         "task_name": data_args.task_name,
         "max_seq_length": data_args.max_seq_length,
     }
-    metrics = run_stages(trainer, encoded, settings, partial(class_answers, data=data))
+    metrics = run_stages(trainer, encoded, settings, partial(class_columns, data=data, trainer=trainer))
     if trainer.is_world_process_zero():
         if data_args.is_demo and args.do_predict:
             report_demo(trainer, task_title(data_args), demo_rows(metrics), metrics, __file__)

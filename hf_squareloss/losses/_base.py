@@ -254,6 +254,15 @@ class Loss(ABC):
         module = type(self).__module__
         return values if module.startswith("hf_squareloss.") else values | {"module": module}
 
+    def __str__(self) -> str:
+        """For people: "square, k = 2.0, M = 4.0"; of many class weights how many there are, and their range."""
+        words = []
+        for name, value in self.to_dict().items():
+            if isinstance(value, list) and len(value) > 4:
+                value = f"{len(value)} numbers from {min(value):.4g} to {max(value):.4g}"
+            words += [] if name in ("loss", "module") else [f"{name} = {value}"]
+        return ", ".join([self.name, *words])
+
     # ---- inside --------------------------------------------------------------------------------------------------
     def _label_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Integer labels (...), none ignored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +226,18 @@ def class_answers(predictions: Any, *, data: ClassificationData) -> list[str]:
     if data.label_names is None:
         return [f"{value:.6g}" for value in np.squeeze(scores, -1)]
     return [data.label_names[i] for i in scores.argmax(-1)]
+
+
+def class_columns(
+    predictions: Any, *, data: ClassificationData, trainer: SquareLossTrainer
+) -> dict[str, Sequence[object]]:
+    """Columns of a predictions file: `class_answers`, and p(NAME), the loss's own probability of each class."""
+    columns: dict[str, Sequence[object]] = {"prediction": class_answers(predictions, data=data)}
+    if data.label_names is None:
+        return columns
+    p = trainer.loss.probabilities(torch.from_numpy(first_scores(predictions)).float())
+    rounded = ([f"{value:.6f}" for value in column] for column in p.T.tolist())
+    return columns | {f"p({name})": values for name, values in zip(data.label_names, rounded, strict=True)}
 
 
 def first_scores(predictions: Any) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from hf_squareloss.training import (
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+Answers = Callable[[Any], Sequence[object] | Mapping[str, Sequence[object]]]
 
 
 def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
@@ -61,7 +64,7 @@ def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
 def trainer_inputs(args: SquareLossTrainingArguments, model: Any, splits: Mapping[str, Dataset]) -> dict[str, Any]:
     """Keyword arguments for a trainer: model, arguments, and the encoded splits of the chosen stages."""
     if not args.do_train and args.should_log and (loss := saved_loss(model)) is not None:
-        print(f"Evaluating with the loss that the model was trained with: {loss.to_dict()}")  # noqa: T201
+        print(f"Evaluating with the loss that the model was trained with: {loss}")  # noqa: T201
     return {
         "model": model,
         "args": args,
@@ -74,7 +77,7 @@ def run_stages(
     trainer: Trainer,
     splits: Mapping[str, Dataset],
     settings: Mapping[str, Any],
-    answers: Callable[[Any], list[str]],
+    answers: Answers,
     *,
     extractor: Any = None,
 ) -> dict[str, float]:
@@ -83,7 +86,7 @@ def run_stages(
     Args:
         splits: encoded; validation_mm and test_mm are evaluated and predicted too, as MNLI has them.
         settings: as for `train_or_resume`.
-        answers: the predictions of a split -> one text per row, for <split>_predictions.tsv.
+        answers: the predictions of a split -> one text per row, or columns of them, for <split>_predictions.tsv.
         extractor: a feature extractor to be saved with the model, where processing_class is the tokenizer.
     """
     args: Any = trainer.args
@@ -144,7 +147,7 @@ def evaluate(trainer: Trainer, rows: Dataset, name: str = "eval") -> dict[str, f
     return save(trainer, name, metrics | {f"{name}_samples": len(rows)})
 
 
-def predict(trainer: Trainer, rows: Dataset, name: str, answers: Callable[[Any], list[str]]) -> dict[str, float]:
+def predict(trainer: Trainer, rows: Dataset, name: str, answers: Answers) -> dict[str, float]:
     """Predictions into <name>_predictions.tsv, and the metrics, where labels are known, into <name>_results.json."""
     result = trainer.predict(rows, metric_key_prefix=name)  # type: ignore[arg-type]
     save_predictions(trainer, name, answers(result.predictions))
@@ -160,10 +163,14 @@ def save(trainer: Trainer, split: str, metrics: dict[str, float]) -> dict[str, f
     return metrics
 
 
-def save_predictions(trainer: Trainer, split: str, predictions: list[str]) -> None:
-    """Write <split>_predictions.tsv, one line per row of the split."""
+def save_predictions(
+    trainer: Trainer, split: str, predictions: Sequence[object] | Mapping[str, Sequence[object]]
+) -> None:
+    """Write <split>_predictions.tsv, one line per row of the split, from the predictions or from columns by name."""
     if trainer.is_world_process_zero():
-        lines = ["index\tprediction", *(f"{i}\t{prediction}" for i, prediction in enumerate(predictions))]
+        columns = predictions if isinstance(predictions, Mapping) else {"prediction": predictions}
+        rows = [("index", *columns), *((i, *row) for i, row in enumerate(zip(*columns.values(), strict=True)))]
+        lines = ["\t".join(re.sub(r"[\t\r\n]", " ", str(cell)) for cell in row) for row in rows]
         Path(trainer.args.output_dir or ".", f"{split}_predictions.tsv").write_text("\n".join(lines) + "\n", "utf8")
 
 
@@ -178,7 +185,7 @@ def publish(trainer: Trainer, **description: Any) -> None:
 def report(trainer: SquareLossTrainer | SquareLossSeq2SeqTrainer, title: str, metrics: Mapping[str, float]) -> None:
     """The table at the end of the screen."""
     rows = shown_metrics(metrics) | {"the model": trainer.args.output_dir}
-    show_table(title, {"loss": str(trainer.loss.to_dict()), **rows})
+    show_table(title, {"loss": str(trainer.loss), **rows})
 
 
 def shown_metrics(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Labels, metrics and answers are the same whatever the inputs are, and follow the model's classes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from datasets import ClassLabel, Dataset, Features, Value
 from tiny_models import arguments
 from transformers import BertConfig, EvalPrediction
 
-from hf_squareloss import SquareLossTrainer, attach_loss, make_loss
+from hf_squareloss import SquareLoss, SquareLossTrainer, attach_loss, make_loss
 from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
     class_answers,
+    class_columns,
     classification_data,
     classification_metrics,
     compute_metrics,
@@ -163,6 +165,17 @@ def attached(loss: str) -> Any:
     model = BertForSequenceClassification(BertConfig(**sizes, intermediate_size=8, id2label=dict(enumerate("xyz"))))
     attach_loss(model, make_loss(loss))
     return model
+
+
+def test_a_predictions_file_has_the_probability_of_every_class() -> None:
+    trainer: Any = SimpleNamespace(loss=SquareLoss(k=1.0, M=1.0))
+    found = class_columns(SCORES, data=letters(), trainer=trainer)
+    assert list(found) == ["prediction", "p(x)", "p(y)", "p(z)"] and found["prediction"] == ["x", "z", "y"]
+    p = trainer.loss.probabilities(torch.from_numpy(np.asarray(SCORES)).float())
+    for column, name in enumerate("xyz"):
+        assert found[f"p({name})"] == [f"{value:.6f}" for value in p[:, column].tolist()]
+    values = class_columns(np.array([[0.5]]), data=ClassificationData({}, None), trainer=trainer)
+    assert values == {"prediction": ["0.5"]}
 
 
 def test_answers_are_class_names_or_values() -> None:
