@@ -129,7 +129,8 @@ def loss_from_dict(values: Any) -> Loss:
     for parameter in parameters:
         if parameter not in valid:
             raise ValueError(f"the loss {name!r} has no parameter {parameter!r}{_nearest(parameter, valid)}")
-    return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()})
+    made: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    return cls(**made)
 
 
 def _installed(name: str) -> type[Loss] | None:

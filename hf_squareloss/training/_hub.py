@@ -152,10 +152,14 @@ class HubMixin(_Trainer):
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # Nobody asks the uploads in the background whether they succeeded (transformers 5.24).
-        before = set(self.push_in_progress.jobs) if self.push_in_progress else set()
+        before = self._jobs()
         super()._push_from_checkpoint(checkpoint_folder)
-        for job in set(self.push_in_progress.jobs) - before if self.push_in_progress else ():
+        for job in self._jobs() - before:
             job.add_done_callback(partial(_report_failure, Path(checkpoint_folder).name))
+
+    def _jobs(self) -> set[Future[Any]]:
+        running: Any = self.push_in_progress if self.hub_model_id else None  # only process zero has it (5.24)
+        return set(running.jobs) if running else set()
 
     def create_model_card(
         self,

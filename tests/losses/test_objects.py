@@ -38,9 +38,9 @@ def test_to_dict_names_only_what_differs_from_the_default() -> None:
 def test_a_loss_for_people_is_one_line() -> None:
     assert str(SquareLoss(k=2, M="paper")) == "square, k = 2.0, M = paper"
     assert str(SquareLoss(class_weights=(1, 2))) == "square, class_weights = [1.0, 2.0]"
-    many = SquareLoss(class_weights=[1 / 3, *range(1, 15)], label_smoothing=0.1)
+    many = SquareLoss(class_weights=(1 / 3, *range(1, 15)), label_smoothing=0.1)
     assert str(many) == "square, label_smoothing = 0.1, class_weights = 15 numbers from 0.3333 to 14"
-    assert len(str(SquareLoss(class_weights=[1.0] * 100_000))) < 80
+    assert len(str(SquareLoss(class_weights=(1.0,) * 100_000))) < 80
 
 
 def test_losses_of_different_kinds_differ() -> None:
