@@ -75,6 +75,16 @@ def require_weights(name: str, values: Any) -> tuple[float, ...]:
     return weights
 
 
+def spell(values: Mapping[str, Any]) -> list[str]:
+    """`k = 2.0` for each parameter of `Loss.to_dict`; of many class weights how many there are, and their range."""
+    words = []
+    for name, value in values.items():
+        if isinstance(value, list) and len(value) > 4:
+            value = f"{len(value)} numbers from {min(value):.4g} to {max(value):.4g}"
+        words += [] if name in ("loss", "module") else [f"{name} = {value}"]
+    return words
+
+
 def short(value: Any) -> str:
     """A value in an error message: not a million numbers, and not an integer too long to be written."""
     try:
