@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from hf_squareloss.losses import Loss, make_loss
+from hf_squareloss.losses import Loss, loss_from_dict
 
 KEY = "hf_squareloss"
 
@@ -69,14 +69,13 @@ def saved_loss(model: nn.Module | PreTrainedConfig) -> Loss | None:
     """The loss in a model's config, or None where it names none.
 
     Raises:
-        ValueError: it names one that is not known here; the error names the module to import.
+        ValueError: it names one that is not known here (the error names the module to import), or its entry is broken.
     """
     model = base_model(model) if isinstance(model, nn.Module) else model
     if not isinstance(model, PreTrainedModel | PreTrainedConfig):
         return None
     config = model.config if isinstance(model, PreTrainedModel) else model
-    saved = dict(config.to_dict().get(KEY) or {})
-    if not saved:
+    saved = vars(config).get(KEY)  # to_dict would copy everything
+    if saved is None or saved == {}:
         return None
-    saved.pop("version", None)
-    return make_loss(saved.pop("loss"), **saved)
+    return loss_from_dict(saved)
