@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hf_squareloss.config import KEY, base_model, write_loss
+from hf_squareloss.config import base_model, saved_entry, write_adapter, write_loss
 from hf_squareloss.heads._ctc import utterance_loss
 from hf_squareloss.heads._families import (
     auto_class_of,
@@ -58,7 +58,7 @@ class Head:
         Raises:
             ValueError: a head whose scores are not one row for each label (transducers, codebooks, answers' places).
         """
-        model = base_model(model)
+        saved, model = saved_entry(model), base_model(model)
         if not isinstance(model, PreTrainedModel):
             return cls()
         refuse_head(type(model))
@@ -83,7 +83,6 @@ class Head:
             )
         if is_multiple_choice(names):
             return cls(auto_class=auto_class)
-        saved = config.to_dict().get(KEY) or {}
         multi_label = config.problem_type == "multi_label_classification" or bool(saved.get("multi_label"))
         return cls(num_classes=config.num_labels, multi_label=multi_label, task=task, auto_class=auto_class)
 
@@ -113,11 +112,12 @@ class Head:
         return loss
 
     def write(self, loss: Loss, model: nn.Module) -> None:
-        """Write `loss` into the model's config, where it has one."""
-        model = base_model(model)
-        if isinstance(model, PreTrainedModel):
+        """Write `loss` into the model's config, where it has one, and into those of its adapters."""
+        base = base_model(model)
+        if isinstance(base, PreTrainedModel):
             plain = not self.language_model and self.blank is None
-            write_loss(model.config, loss, num_classes=self.num_classes if plain else None)
+            write_loss(base.config, loss, num_classes=self.num_classes if plain else None)
+            write_adapter(model)
 
     def computing(self, loss: Loss, model: nn.Module, *, checked: bool = False) -> AbstractContextManager[None]:
         """Within, a CTC model's forward with labels gives `loss` per utterance, (B,); others are as ever.

@@ -28,13 +28,14 @@ def last_complete_checkpoint(output_dir: str | Path, world_size: int = 1) -> str
 def refuse_other_loss(output_dir: str | Path, loss: Loss) -> None:
     """ValueError when `output_dir`, or its last whole checkpoint, holds a model trained with another loss."""
     for folder in (last_complete_checkpoint(output_dir), output_dir):
-        config = Path(folder or output_dir) / "config.json"
-        there = _read(config).get(KEY)
+        folder = Path(folder or output_dir)
+        adapter = (_read(folder / "adapter_config.json").get("auto_mapping") or {}).get(KEY) or {}
+        there = adapter.get(KEY) or _read(folder / "config.json").get(KEY)
         if there is None:
             continue
         if {**there, "version": None} != {**loss.to_dict(), "version": None}:
             raise ValueError(
-                f"{config.parent} already holds a run with another loss: {there} there, {loss.to_dict()} now. "
+                f"{folder} already holds a run with another loss: {there} there, {loss.to_dict()} now. "
                 "Choose another output_dir or remove that one."
             )
 

@@ -10,6 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
+from hf_squareloss.config import has_adapter
 from hf_squareloss.heads import Head
 from hf_squareloss.losses import Loss
 from hf_squareloss.training._model_card import model_card
@@ -103,6 +104,7 @@ class HubMixin(_Trainer):
             base_model=finetuned_from,
             training=training,
             regression=self._head.num_classes == 1,
+            adapter=has_adapter(self.accelerator.unwrap_model(self.model, keep_torch_compile=False)),
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,
