@@ -74,7 +74,7 @@ def test_loss_comes_back(loss: Loss, resolved: Loss | None, tmp_path: Path) -> N
 def test_every_loss_comes_back(loss: Loss, tmp_path: Path) -> None:
     smoothed = replace(loss, label_smoothing=0.1, class_weights=WEIGHTS)
     for written in (loss, smoothed):
-        config = BertConfig(num_labels=CLASSES)
+        config = BertConfig(num_labels=CLASSES)  # type: ignore[call-overload]
         write_loss(config, written, num_classes=CLASSES)
         config.save_pretrained(tmp_path)
         assert load_loss(tmp_path) == written

@@ -12,6 +12,7 @@ import hf_squareloss
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hf_squareloss"
+LONGEST = 330  # lines of a file
 # A room may import those before it; the rooms of one line do not know each other.
 ORDER = (
     {"_lazy"},
@@ -87,6 +88,12 @@ def test_every_recipe_has_a_test_of_its_name() -> None:
 def test_losses_import_torch_alone() -> None:
     code = "import sys, hf_squareloss; print([m for m in ('transformers', 'datasets', 'scipy') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_no_file_is_too_long() -> None:
+    folders = ("hf_squareloss", "examples", "benchmarks", "tests")
+    lengths = {path: len(path.read_text(encoding="utf8").splitlines()) for path in files(*folders)}
+    assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > LONGEST} == {}
 
 
 def test_dir_shows_every_public_name() -> None:

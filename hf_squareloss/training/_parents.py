@@ -86,7 +86,7 @@ class CrossEncoderParent(Parent):
 
     def __init__(self, trainer: Trainer) -> None:
         model: Any = trainer.model
-        self.label_name, self._one_score = "label", model.num_labels == 1
+        self._trainer, self.label_name, self._one_score = trainer, "label", model.num_labels == 1
 
     def labels(self, batch: Mapping[str, Any]) -> Tensor | None:
         labels = super().labels(batch)
@@ -106,9 +106,7 @@ class CrossEncoderParent(Parent):
         return {"pairs": list(zip(*kept.values(), strict=True)), **options}
 
     def outputs(self, model: Any, inputs: Mapping[str, Any], **labels: Any) -> Any:
-        plain = model
-        while not hasattr(plain, "preprocess"):  # what Accelerate, DDP or torch.compile put around it
-            plain = plain.module
+        plain: Any = self._trainer.model  # without what Accelerate or torch.compile put around it
         tokens = plain.preprocess(inputs["pairs"], prompt=inputs.get("prompt"), task=inputs.get("task"))
         tokens = {k: v.to(plain.device) if isinstance(v, Tensor) else v for k, v in tokens.items()}
         return {"logits": model(tokens)["scores"]}

@@ -17,7 +17,7 @@ class Step:
     Attributes:
         batches: of each micro-batch its inputs and the step's number of items, as `training_step` got them.
         values: of each micro-batch its loss.
-        checks: booleans on the device, and what is to be done where one is true, in this order.
+        checks: booleans on the device, and what is to be done where one is false, in this order.
         changed: of each micro-batch without scores, whether its values meant nothing: a boolean on the device.
         computed: whether the loss was computed by us in the micro-batch under way.
     """
@@ -28,18 +28,18 @@ class Step:
     changed: list[Tensor] = field(default_factory=list)
     computed: bool = False
 
-    def check(self, wrong: Tensor, act: Callable[[], Tensor | None]) -> None:
-        """At the end of the step, `act` where `wrong`, a boolean scalar, is true."""
-        self.checks.append((wrong, act))
+    def require(self, fine: Tensor, act: Callable[[], Tensor | None]) -> None:
+        """At the end of the step, `act` where `fine`, a boolean scalar, is false."""
+        self.checks.append((fine, act))
 
     def look(self) -> Tensor | None:
-        """Read all checks at once and act on those that are true, until one gives the step another value."""
+        """Read all checks at once and act on those that fail, until one gives the step another value."""
         checks, self.checks = self.checks, []
         if not checks:
             return None
         device = checks[0][0].device
-        found = torch.stack([wrong.to(device) for wrong, _ in checks]).tolist()
-        for wrong, (_, act) in zip(found, checks, strict=True):
-            if wrong and (value := act()) is not None:
+        found = torch.stack([fine.to(device) for fine, _ in checks]).tolist()
+        for fine, (_, act) in zip(found, checks, strict=True):
+            if not fine and (value := act()) is not None:
                 return value
         return None

@@ -156,7 +156,7 @@ class LossSelectionMixin(UpstreamRepairs, AdapterMixin, HubMixin):
         step.computed = True
         labels, wrong = self._head.checked(self._loss, given)
         if wrong is not None:
-            step.check(wrong.any(), partial(self._head.refuse_wrong, given, wrong))
+            step.require(~wrong.any(), partial(self._head.refuse_wrong, given, wrong))
         may_fuse = self._step is not None and not return_outputs and model.training
         fused, outputs = self._fused.head_for(inputs, labels) if may_fuse else None, None
         if fused is None:
@@ -168,7 +168,7 @@ class LossSelectionMixin(UpstreamRepairs, AdapterMixin, HubMixin):
         value = scale(
             total, self._head.num_items(self._loss, labels) if num_items_in_batch is None else num_items_in_batch
         )
-        step.check(~value.detach().isfinite(), partial(self._fail, inputs, labels))
+        step.require(value.detach().isfinite(), partial(self._fail, inputs, labels))
         if self._step is None:
             step.look()
         if num_items_in_batch is not None and self.args.average_tokens_across_devices and self.args.world_size > 1:
@@ -200,10 +200,10 @@ class LossSelectionMixin(UpstreamRepairs, AdapterMixin, HubMixin):
             if not done:
                 return value
             if self._fused.in_use:
-                changed, outdated = self._fused.faults(step.changed, value.device)
+                unchanged, current = ~self._fused.faults(step.changed, value.device)
                 step.checks[:0] = [
-                    (outdated, self._fused.look_again),
-                    (changed, partial(self._repeat_with_scores, model, step)),
+                    (current, self._fused.look_again),
+                    (unchanged, partial(self._repeat_with_scores, model, step)),
                 ]
             repeated = step.look()
             return value if repeated is None else repeated

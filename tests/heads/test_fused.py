@@ -54,7 +54,7 @@ def test_gradients_are_those_on_scores(family: str, loss: SquareLoss, tmp_path: 
         (tf.DistilBertForMaskedLM, tf.DistilBertConfig(**DISTILBERT)),
         (tf.RobertaForMaskedLM, tf.RobertaConfig(**BERT)),
         (tf.WhisperForConditionalGeneration, tf.WhisperConfig(**DECODER)),
-        (tf.Speech2TextForConditionalGeneration, tf.Speech2TextConfig(**DECODER, **FEATURES)),
+        (tf.Speech2TextForConditionalGeneration, tf.Speech2TextConfig(**DECODER, **FEATURES)),  # type: ignore[arg-type]
     ],
     ids=["llama", "llama_tied", "distilbert", "roberta", "whisper", "speech2text"],
 )

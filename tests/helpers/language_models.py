@@ -14,7 +14,7 @@ from tiny_models import (
     make_examples,
     make_model,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_squareloss import SquareLoss, SquareLossTrainer
 
@@ -62,3 +62,27 @@ def adapted_head(**options: Any) -> Any:
     config = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["lm_head"], init_lora_weights=False, **options)
     torch.manual_seed(0)
     return peft.get_peft_model(make_model("gpt2_causal"), config)
+
+
+class Changed(tf.GPT2LMHeadModel):
+    """Scores that are changed where they lie, and where a change of large positive ones alone would show nothing."""
+
+    change: Any = staticmethod(lambda scores: scores.mul_(2.0))
+
+    def forward(self, input_ids=None, attention_mask=None, labels=None, **kwargs) -> Any:  # type: ignore[override]
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = self.change(outputs.logits)
+        return outputs
+
+
+class Scaled(tf.GPT2LMHeadModel):
+    """Scores that training alone will change."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, input_ids=None, attention_mask=None, labels=None, **kwargs) -> Any:  # type: ignore[override]
+        outputs: Any = super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = self.scale * outputs.logits
+        return outputs

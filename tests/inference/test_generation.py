@@ -130,9 +130,9 @@ def test_samples_and_returned_scores_are_of_the_loss() -> None:
     start = torch.full((400, 1), START)
     options: dict[str, Any] = {"attention_mask": torch.ones_like(start), "do_sample": True, "max_new_tokens": 1}
     torch.manual_seed(0)
-    plain = model.generate(start, **options)[:, 1]
+    plain = model.generate(start, **options)[:, 1]  # type: ignore[attr-defined]
     with probability_generation(model):
-        found = model.generate(start, **options, top_k=0, return_dict_in_generate=True, output_scores=True)
+        found = model.generate(start, **options, top_k=0, return_dict_in_generate=True, output_scores=True)  # type: ignore
     torch.testing.assert_close(found.scores[0][0].exp(), garden_path()[START])
     assert set(found.sequences[:, 1].tolist()) == {3, 4}
     assert (found.sequences[:, 1] == 3).float().mean().item() == pytest.approx(0.6, abs=0.08)

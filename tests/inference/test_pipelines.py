@@ -71,10 +71,10 @@ def test_scores_are_the_losses_probabilities(family: str, loss: Loss, tmp_path: 
     with torch.no_grad():
         expected = loss.probabilities(model(**inputs).logits)[0].tolist()
     for source in (str(tmp_path), model):
-        shown = by_class(probability_pipeline(source, top_k=None, **needs)(raw))
+        shown = by_class(probability_pipeline(source, top_k=None, **needs)(raw))  # type: ignore[arg-type]
         assert shown == pytest.approx(expected, abs=1e-6)
         assert sum(shown) == pytest.approx(1.0)
-        plain = by_class(pipeline(TASKS[family], model=source, top_k=None, **needs)(raw))
+        plain = by_class(pipeline(TASKS[family], model=source, top_k=None, **needs)(raw))  # type: ignore
         softmax = loss.scores_are_logits and not loss.label_smoothing
         assert (plain == pytest.approx(expected, abs=1e-3)) == softmax
 
@@ -86,7 +86,7 @@ def test_multi_label_classes_have_probabilities_of_their_own() -> None:
         with torch.no_grad():
             scores = model(**inputs).logits[0]
         expected = scores.clamp(0, 1) if isinstance(loss, SquareLoss) else scores.sigmoid()
-        shown = by_class(probability_pipeline(model, top_k=None, **needs)(raw))
+        shown = by_class(probability_pipeline(model, top_k=None, **needs)(raw))  # type: ignore[arg-type]
         assert shown == pytest.approx(expected.tolist(), abs=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_batches() -> None:
     needs, raw, _ = tools("bert")
     classify = probability_pipeline(make("bert", LOSSES[0]), **needs)
     rows = classify([raw, "ten nine eight seven"], batch_size=2)
-    assert rows[0]["score"] == pytest.approx(classify(raw)[0]["score"], abs=1e-6)
+    assert rows[0]["score"] == pytest.approx(classify(raw)[0]["score"], abs=1e-6)  # type: ignore[arg-type, index]
 
 
 # ---- speech recognition ---------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def save_whisper(folder: Path, loss: Loss) -> PreTrainedModel:
         vocab=vocabulary, merges=[], pad_token="<|pad|>", additional_special_tokens=special[1:]
     )
     config = WhisperConfig(
-        **{"vocab_size": len(tokenizer), "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 8},
+        **{"vocab_size": len(tokenizer), "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 8},  # type: ignore
         **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32},
         **{"max_source_positions": 50, "max_target_positions": 12, "begin_suppress_tokens": None},
         **{"pad_token_id": 0, "bos_token_id": 9, "eos_token_id": 9, "decoder_start_token_id": 10},
@@ -155,7 +155,7 @@ def test_a_ctc_model_gives_its_largest_scores_or_a_decoder_log_probabilities(los
     letters = [chr(ord("a") + i) for i in range(26)] + [chr(ord("A") + i) for i in range(21)]
     vocabulary = ["<pad>", "<unk>", "|", *letters]
     (tmp_path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocabulary)}))
-    tokenizer = Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), bos_token=None, eos_token=None)
+    tokenizer = Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), bos_token=None, eos_token=None)  # type: ignore
     extractor = Wav2Vec2FeatureExtractor(sampling_rate=16000)
     model: Any = attach_loss(make_model("wav2vec2_ctc", pad_token_id=0), loss)
     for part in (model, tokenizer, extractor):
@@ -167,9 +167,9 @@ def test_a_ctc_model_gives_its_largest_scores_or_a_decoder_log_probabilities(los
     text = "".join(vocabulary[c] for c in labels).replace("|", " ").strip()
     assert len(text) > 3
     assert pipeline("automatic-speech-recognition", model=str(tmp_path))(audio)["text"].strip() == text  # type: ignore
-    assert probability_pipeline(str(tmp_path))(audio)["text"].strip() == text
+    assert probability_pipeline(str(tmp_path))(audio)["text"].strip() == text  # type: ignore
     decoder = Decoder()
-    assert probability_pipeline(str(tmp_path), decoder=decoder)(audio)["text"] == "found"
+    assert probability_pipeline(str(tmp_path), decoder=decoder)(audio)["text"] == "found"  # type: ignore
     torch.testing.assert_close(torch.from_numpy(decoder.logits), load_loss(model).probabilities(scores[0]).log())
 
 

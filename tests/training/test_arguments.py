@@ -15,7 +15,7 @@ from hf_squareloss.training import parse_loss_parameters
 
 
 def parse(folder: Path, *words: str) -> SquareLossTrainingArguments:
-    parser = HfArgumentParser(SquareLossTrainingArguments)
+    parser = HfArgumentParser(SquareLossTrainingArguments)  # type: ignore[arg-type]
     return parser.parse_args_into_dataclasses(["--output_dir", str(folder), "--use_cpu", *words])[0]
 
 
@@ -87,7 +87,7 @@ def test_numbers_as_numbers(tmp_path: Path) -> None:
 def test_help_and_dictionary() -> None:
     shown = io.StringIO()
     with redirect_stdout(shown):
-        HfArgumentParser(SquareLossTrainingArguments).print_help()
+        HfArgumentParser(SquareLossTrainingArguments).print_help()  # type: ignore[arg-type]
     names = {"loss", "loss_k", "loss_M", "loss_parameters", "ctc_tau", "class_weights"}
     assert all(f"--{name}" in shown.getvalue() for name in names)
     ours, stock = SquareLossTrainingArguments(use_cpu=True), TrainingArguments(use_cpu=True)
@@ -118,7 +118,7 @@ def test_values_of_loss_parameters(word: str, value: Any) -> None:
 def test_loss_parameters_in_a_json_file(tmp_path: Path) -> None:
     for given in ("k=2 M=3", ["k=2", "M=3"]):
         values: dict[str, Any] = {"output_dir": str(tmp_path), "use_cpu": True, "loss_parameters": given}
-        [args] = HfArgumentParser(SquareLossTrainingArguments).parse_dict(values)
+        [args] = HfArgumentParser(SquareLossTrainingArguments).parse_dict(values)  # type: ignore[arg-type]
         assert args.make_loss() == SquareLoss(k=2.0, M=3.0)
         assert json.loads(args.to_json_string())["loss_parameters"] == ["k=2", "M=3"]
 

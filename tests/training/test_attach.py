@@ -148,7 +148,7 @@ def test_stock_trainer(family: str, tmp_path: Path) -> None:
         return Trainer(attach_loss(model, LOSSES[1]), args, **kwargs)
 
     for sizes in ({"batch": 8}, {"batch": 2, "accumulate": 4}):
-        gradient = step_gradient(family, tmp_path, trainer=stock, **sizes)
+        gradient = step_gradient(family, tmp_path, trainer=stock, **sizes)  # type: ignore[arg-type]
         assert relative_difference(gradient, step_gradient(family, tmp_path, batch=8, loss=LOSSES[1])) < 1e-5
 
 
@@ -161,7 +161,7 @@ def test_stock_trainer_with_multi_label_targets(tmp_path: Path) -> None:
         if attach:
             attach_loss(model, "cross_entropy")
         sizes = {"per_device_train_batch_size": 2 if attach else 8, "gradient_accumulation_steps": 4 if attach else 1}
-        Trainer(model, arguments(tmp_path, max_steps=1, **sizes), train_dataset=examples).train()
+        Trainer(model, arguments(tmp_path, max_steps=1, **sizes), train_dataset=examples).train()  # type: ignore
         weights.append(flat_weights(model))
     assert torch.allclose(*weights, atol=1e-6)
     assert not torch.allclose(weights[0], flat_weights(make_model("bert")), atol=1e-4)

@@ -41,7 +41,7 @@ def test_metadata_is_yaml_that_the_hub_reads() -> None:
 def test_metadata_survives_the_hub_client(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(make(dataset="nyu-mll/glue"))
     card = ModelCard.load(tmp_path / "README.md")
-    results = {result.metric_type: result for result in card.data.eval_results}
+    results = {result.metric_type: result for result in card.data.eval_results}  # type: ignore[attr-defined]
     assert {name: result.metric_value for name, result in results.items()} == {"accuracy": 0.876543, "f1": 0.75}
     assert results["accuracy"].dataset_type == "nyu-mll/glue"
     assert results["accuracy"].dataset_name == "GLUE MRPC"

@@ -144,3 +144,12 @@ def test_setfit_s_trainer_is_refused() -> None:
     ours: Any = type("Ours", (LossSelectionMixin, setfit.Trainer), {})
     with pytest.raises(ValueError, match="must stand before a Trainer of transformers"):
         ours(loss="square")
+
+
+# ---- cards -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("make", [sft_trainer, lambda folder: cross_encoder_trainer(3, folder)], ids=["sft", "pairs"])
+def test_the_card_says_the_loss(make: Any, tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.train()
+    trainer.create_model_card(model_name="mine")  # as they do themselves at a checkpoint
+    assert "with the loss `square`, k = 2.0, M = 3.0" in (tmp_path / "README.md").read_text()

@@ -50,7 +50,7 @@ def test_a_child_with_a_loss_of_its_own_is_refused_before_it_steps(tmp_path: Pat
 
 def test_a_child_may_add_to_the_loss(tmp_path: Path) -> None:
     class Decayed(SquareLossTrainer):
-        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **options: Any) -> Any:
+        def compute_loss(self, model, inputs, return_outputs=False, **options) -> Any:  # type: ignore[override]
             loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)
             loss = loss + 0.5 * model.classifier.weight.square().sum()
             return (loss, outputs) if return_outputs else loss

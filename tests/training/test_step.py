@@ -106,14 +106,14 @@ def test_losses_that_are_not_finite(scale: float, words: str, tmp_path: Path) ->
         ).train()
 
 
-def test_all_that_is_true_acts_in_order_until_the_step_has_another_value() -> None:
+def test_all_that_fails_acts_in_order_until_the_step_has_another_value() -> None:
     done: list[str] = []
 
     def act(name: str, value: Tensor | None = None) -> Any:
         return lambda: (done.append(name), value)[1]
 
     step, true, false = Step(), torch.tensor(True), torch.tensor(False)
-    for wrong, name, value in ((false, "a", None), (true, "b", None), (true, "c", torch.ones(())), (true, "d", None)):
-        step.check(wrong, act(name, value))
+    for fine, name, value in ((true, "a", None), (false, "b", None), (false, "c", torch.ones(())), (false, "d", None)):
+        step.require(fine, act(name, value))
     assert step.look() is not None
     assert done == ["b", "c"] and step.look() is None
