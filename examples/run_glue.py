@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.classification import (
     ClassificationData,
@@ -35,6 +35,7 @@ from hf_squareloss.recipes.classification import (
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.demo_encoder import demo_encoder
+from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 from hf_squareloss.recipes.text_data import (
     GLUE_TASKS,
@@ -84,13 +85,15 @@ class DataArguments(DataSourceArguments):
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    classes, notice = (ModelArguments, DataArguments, SquareLossTrainingArguments), ""
+    classes, notice = (ModelArguments, DataArguments, LoraArguments, SquareLossTrainingArguments), ""
     # Texts of one length together: a batch of random ones is half padding.
-    model_args, data_args, args = parse_arguments(classes, argv, {"train_sampling_strategy": "group_by_length"})
+    model_args, data_args, lora_args, args = parse_arguments(
+        classes, argv, {"train_sampling_strategy": "group_by_length"}
+    )
     if data_args.is_demo:
         encoder = {"model_name_or_path": model_args.model_name_or_path or demo_encoder()}
         defaults = {**DEMO_TRAINING, **demo_defaults("text", args.loss), **encoder}
-        model_args, data_args, args = parse_arguments(classes, argv, defaults)
+        model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No task and no file given: running the built-in demo, topics of Python's own docstrings."
     elif model_args.model_name_or_path is None:
         raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder")
@@ -99,7 +102,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     data = load_data(model_args, data_args)
     # The test labels of GLUE are hidden: only a file of one's own is predicted without being asked for.
     choose_stages(args, data.splits, predict_by_default=data_args.test_file is not None)
-    model, tokenizer, data = load_model(model_args, data)
+    model, loading_info, tokenizer, data = load_model(model_args, data)
+    model = lora_args.wrap(model, loading_info, train=args.do_train, task_type="SEQ_CLS")
     data = replace(data, splits=data_args.limited(data.splits))
     if args.do_train and args.class_weights == "balanced":
         weights = balanced_class_weights(list(data.splits["train"]["label"]), data.num_labels)
@@ -119,6 +123,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     settings = {
         **model_args.settings,
         **data_args.settings,
+        **lora_args.settings,
         "task_name": data_args.task_name,
         "max_seq_length": data_args.max_seq_length,
     }
@@ -152,18 +157,22 @@ def load_data(model_args: ModelArguments, data_args: DataArguments) -> Classific
     return load_named(data_args.dataset_name or "", data_args.dataset_config_name, columns, **options)
 
 
-def load_model(model_args: ModelArguments, data: ClassificationData) -> tuple[Any, Any, ClassificationData]:
-    """The model with a head for these classes, its tokenizer, and the data with class indices in the model's order."""
+def load_model(model_args: ModelArguments, data: ClassificationData) -> tuple[Any, Any, Any, ClassificationData]:
+    """The model with a head for these classes, what its files held, its tokenizer, and the data with class indices."""
     name = model_args.model_name_or_path or ""
-    config = AutoConfig.from_pretrained(model_args.config_name or name, **model_args.hub)
+    config = load_config(model_args.config_name or name, **model_args.hub)
     data = fit_to_model(data, config)
     name_classes(config, data)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)
     pad_with_end(tokenizer, config)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **model_args.weights
+    model, loading_info = AutoModelForSequenceClassification.from_pretrained(
+        name,
+        config=config,
+        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
+        output_loading_info=True,
+        **model_args.weights,
     )
-    return model, tokenizer, data
+    return model, loading_info, tokenizer, data
 
 
 def task_title(data_args: DataArguments) -> str:

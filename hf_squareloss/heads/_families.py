@@ -11,6 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto as auto
 
+from hf_squareloss.config import base_model
+
 
 def _names(mapping: Mapping[Any, Any]) -> set[str]:
     values = (v if isinstance(v, tuple | list) else (v,) for v in mapping.values())
@@ -108,6 +110,7 @@ def blank_of(config: PreTrainedConfig) -> int:
 
 def ctc_frames(model: Any, lengths: Tensor) -> Tensor:
     """How many frames (B,) a *ForCTC model of transformers makes of inputs of these lengths (B,)."""
+    model = base_model(model)
     # One thing with two names (transformers 5.24): what the family's own forward calls.
     old = "_get_feat_extract_output_lengths"
     measure = model._get_feat_extract_output_lengths if old in dir(model) else model._get_subsampling_output_length

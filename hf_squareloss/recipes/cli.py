@@ -15,7 +15,11 @@ from transformers import HfArgumentParser
 
 from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
 
-_EXTRAS = {"jiwer": "audio", "soundfile": "audio"}  # module -> the extra of hf_squareloss that brings it
+_EXTRAS = {
+    "jiwer": "audio",
+    "soundfile": "audio",
+    "peft": "lora",
+}  # module -> the extra of hf_squareloss that brings it
 _LAST_TENSORS = 0.2  # seconds
 
 
