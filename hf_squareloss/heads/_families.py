@@ -43,6 +43,7 @@ _REFUSED: tuple[tuple[str, str], ...] = (
     (r"(?<!Vilt)ForQuestionAnswering(Simple)?$", "it scores where an answer begins and where it ends, by two losses"),
     (r"For(PreTraining|Pretraining)$|DoubleHeadsModel$", "it has several heads with a loss each"),
     (r"^BrosSpade", "it scores pairs of tokens"),
+    (r"^PPLCNetForImageClassification$", "its scores are called last_hidden_state (transformers 5.24)"),
     (r"ForXVector$", "its scores are made for a loss of its own"),
     (r"For(ObjectDetection|\w*Segmentation)$", "its scores are of boxes or of pixels"),
 )

@@ -189,9 +189,8 @@ def test_outputs_without_a_field_for_the_loss(as_dict: bool) -> None:
 
 
 def test_scores_under_another_name_are_named() -> None:
-    model = attach_loss(tf.PPLCNetForImageClassification(tf.PPLCNetConfig(num_labels=3)))
-    with pytest.raises(ValueError, match="no `logits`.*last_hidden_state"):
-        model(pixel_values=torch.randn(2, 3, 64, 64), labels=torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="PPLCNetForImageClassification.*last_hidden_state"):
+        attach_loss(tf.PPLCNetForImageClassification(tf.PPLCNetConfig(num_labels=3)))
 
 
 @pytest.mark.parametrize(
