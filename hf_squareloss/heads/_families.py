@@ -90,7 +90,7 @@ def refuse_head(model_class: type) -> None:
     """ValueError for a head whose scores are not one row for each label, by its name."""
     names = class_names(model_class)
     unknown = "which of its scores belong to which labels is not known here"
-    for name in names:
+    for name in (c.__name__ for c in model_class.__mro__):
         reason = next((reason for pattern, reason in _REFUSED if re.search(pattern, name)), None)
         if name.endswith("ForConditionalGeneration") and not is_language_model(names):
             reason = reason or unknown

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils import find_labels
+from transformers.utils.generic import find_labels
 
 from hf_squareloss.config import KEY
 from hf_squareloss.heads import Head, is_ctc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError
@@ -77,6 +77,7 @@ class HubMixin(_Trainer):
         """Write README.md: the loss, this run's last evaluation and how to get probabilities."""
         if not self.is_world_process_zero():
             return
+        model: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         args, folder = self.args, Path(self.args.output_dir or ".")
         metrics = {
             name.removeprefix("eval_"): float(value)
@@ -104,7 +105,7 @@ class HubMixin(_Trainer):
             base_model=finetuned_from,
             training=training,
             regression=self._head.num_classes == 1,
-            adapter=has_adapter(self.accelerator.unwrap_model(self.model, keep_torch_compile=False)),
+            adapter=has_adapter(model),
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,

@@ -1,11 +1,11 @@
 """Heads that are off the beaten track: trained with the right loss, or refused by name before anything is written."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import transformers as tf
 from tiny_models import BERT, CLASSES, GradientRecorder, arguments, flat_gradient, make_examples, make_model
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer, attach_lo
 from hf_squareloss.config import KEY
 from hf_squareloss.heads import Head
 
+tf: Any = import_module("transformers")  # whose classes of configs have few types
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 VIDEO: dict[str, Any] = {
     **{"image_size": 32, "patch_size": 8, "tubelet_size": [1, 8, 8], "num_frames": 2, "num_spatial_layers": 1},
@@ -84,7 +85,7 @@ def test_answers_have_two_places() -> None:
 
 # ---- labels ----------------------------------------------------------------------------------------------------------
 def qwen() -> Any:
-    text = tf.Qwen3_5TextConfig(
+    values: dict[str, Any] = {
         **SMALL,
         **{"vocab_size": 50, "head_dim": 16, "num_key_value_heads": 2, "layer_types": ["full_attention"]},
         **{
@@ -93,8 +94,9 @@ def qwen() -> Any:
             "linear_key_head_dim": 8,
             "linear_value_head_dim": 8,
         },
-        pad_token_id=0,
-    )
+        "pad_token_id": 0,
+    }
+    text = tf.Qwen3_5TextConfig(**values)
     vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32}
     torch.manual_seed(0)
     return tf.Qwen3_5ForSequenceClassification(
@@ -113,7 +115,8 @@ def test_labels_by_kwargs_alone(changes: dict[str, Any], tmp_path: Path) -> None
     found = trainer.evaluate()["eval_loss"]
     prediction = trainer.predict(examples)
     expected = loss.mean(torch.from_numpy(prediction.predictions), torch.from_numpy(prediction.label_ids))
-    assert found == pytest.approx(expected.item(), rel=1e-5) == prediction.metrics["test_loss"]
+    metrics: Any = prediction.metrics
+    assert found == metrics["test_loss"] and found == pytest.approx(expected.item(), rel=1e-5)
     assert trainer.train().training_loss == pytest.approx(found, rel=1e-5)
     assert not torch.equal(model.score.weight, before)
 

@@ -45,7 +45,7 @@ def test_new_parts_are_trained_and_saved_whole(tmp_path: Path) -> None:
 
 def test_modules_by_name(tmp_path: Path) -> None:
     model, info = loaded(tmp_path)
-    options = {"lora_target_modules": ["q_lin"], "lora_modules_to_save": ["out_lin"]}
+    options: dict[str, Any] = {"lora_target_modules": ["q_lin"], "lora_modules_to_save": ["out_lin"]}
     wrapped = LoraArguments(use_lora=True, **options).wrap(model, info, train=True)
     trained = [name for name, p in wrapped.named_parameters() if p.requires_grad]
     adapted = {name.split(".lora_")[0].split(".")[-1] for name in trained if "lora_" in name}

@@ -57,6 +57,10 @@ def train(folder: Path, task_type: str | None = "SEQ_CLS", loss: Any = SQUARE, *
     return trainer
 
 
+def model_of(trainer: Any) -> Any:
+    return trainer.model.eval()
+
+
 @pytest.mark.parametrize("task_type", ["SEQ_CLS", None])
 def test_loss_and_names_come_back_from_every_way_to_load(task_type: str | None, tmp_path: Path) -> None:
     trainer = train(tmp_path, task_type)
@@ -70,7 +74,7 @@ def test_loss_and_names_come_back_from_every_way_to_load(task_type: str | None, 
     batch = batch_of(make_examples("bert"))
     batch.pop("labels")
     with torch.no_grad():
-        expected = trainer.model.eval()(**batch).logits
+        expected = model_of(trainer)(**batch).logits
     config = load_config(out)
     fresh = tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=CLASSES)
     ways: list[Any] = [
@@ -116,11 +120,13 @@ def test_a_pipeline_of_an_adapter(tmp_path: Path) -> None:
     trainer.save_model()
     text = "two four"
     with torch.no_grad():
-        scores = trainer.model.eval()(**make_tokenizer()(text, return_tensors="pt")).logits
+        scores = model_of(trainer)(**make_tokenizer()(text, return_tensors="pt")).logits
     expected = dict(zip(NAMES, SQUARE.probabilities(scores)[0].tolist(), strict=True))
-    for source in (tmp_path / "out", str(tmp_path / "out"), trainer.model):
-        needs = {"tokenizer": make_tokenizer()} if source is trainer.model else {}
-        (rows,) = probability_pipeline(source, top_k=None, **needs)(text)
+    model = model_of(trainer)
+    for source in (tmp_path / "out", str(tmp_path / "out"), model):
+        needs: dict[str, Any] = {"tokenizer": make_tokenizer()} if source is model else {}
+        classify: Any = probability_pipeline(source, top_k=None, **needs)
+        (rows,) = classify(text)
         assert {row["label"]: row["score"] for row in rows} == pytest.approx(expected, abs=1e-6)
 
 
