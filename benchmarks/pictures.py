@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison import LOWER_IS_BETTER, metric_of, summary
+from hf_squareloss.comparison import metric_of, summary
+from hf_squareloss.metric_order import greater_is_better
 
 Results = dict[str, Any]
 _FAR = 5.0  # a loss that is farther from better ones than this many times their width stands at the edge
@@ -24,8 +25,8 @@ def draw_comparisons(comparisons: Sequence[Results], path: Path, description: st
     for axis, results in zip(axes.flat, comparisons, strict=False):
         metric = metric_of(results)
         values = {row.loss: row.values[metric] for row in summary(results)}
-        _draw_panel(axis, values, colors, lower_is_better=metric in LOWER_IS_BETTER)
-        axis.set_xlabel(f"{metric} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)", fontsize=9)
+        _draw_panel(axis, values, colors, lower_is_better=not greater_is_better(metric))
+        axis.set_xlabel(f"{metric} ({'higher' if greater_is_better(metric) else 'lower'} is better)", fontsize=9)
         axis.set_title(results["title"], fontsize=10)
     _save(figure, path, description)
 

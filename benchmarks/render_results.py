@@ -19,7 +19,6 @@ from pictures import draw_comparisons, draw_growth
 from render_benchmarks import held, markdown, tables
 
 from hf_squareloss.comparison import (
-    LOWER_IS_BETTER,
     METRICS,
     Row,
     markdown_table,
@@ -28,6 +27,7 @@ from hf_squareloss.comparison import (
     spread,
     summary,
 )
+from hf_squareloss.metric_order import greater_is_better
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "model_cards"
@@ -104,7 +104,7 @@ def cell(row: Row, metric: str) -> str:
 
 
 def arrow(metric: str) -> str:
-    return f"{metric} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
+    return f"{metric} {'↑' if greater_is_better(metric) else '↓'}"
 
 
 def sections(comparisons: Sequence[Results], alone: Sequence[Results]) -> str:

@@ -33,8 +33,9 @@ from transformers import (
 from hf_squareloss import SquareLossTrainer
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.demo_encoder import demo_encoder
-from hf_squareloss.recipes.text_data import from_dataset_dict, load_files, tokenize
+from hf_squareloss.recipes.text_data import from_dataset_dict, load_files
 from hf_squareloss.recipes.text_demo import docstring_topics
+from hf_squareloss.recipes.text_encoding import tokenize
 
 IMPORTS = {
     "Trainer": "from transformers import Trainer",

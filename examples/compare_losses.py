@@ -12,6 +12,7 @@ own folder and a line in results.json; the same command resumes where it was int
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -24,7 +25,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from hf_squareloss.comparison import LOWER_IS_BETTER, environment, spread, summary
+from hf_squareloss.comparison import environment, spread, summary
+from hf_squareloss.losses import make_loss
+from hf_squareloss.metric_order import greater_is_better
 
 EXAMPLES = Path(__file__).parent
 
@@ -38,6 +41,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "metric": args.metric,
         "learning_rates": args.learning_rates,
         "arguments": [public(a) for a in shared],
+        "files": contents(shared),
         "environment": environment(),
         "chosen": {},
         "runs": [],
@@ -72,6 +76,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     args = parser.parse_args(argv[:split])
     if any(argument.split("=")[0] in ("--token", "--hub_token") for argument in argv):
         parser.error("results.json holds the arguments and is meant to be published: give tokens by HF_TOKEN")
+    for loss in args.losses:
+        make_loss(loss)  # an unknown one is refused before anything is trained
     if not argv[split + 1 :]:
         parser.error("give the arguments for the training script after --")
     return args, argv[split + 1 :]
@@ -79,17 +85,19 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def refuse_other_arguments(file: Path, results: dict[str, Any]) -> None:
     """Runs that are there already must be of the same task and settings."""
-    if file.exists():
-        there = json.loads(file.read_text())["arguments"]
-        if there != results["arguments"]:
-            raise ValueError(f"{file} holds runs with the arguments {there}: choose another --output_dir")
+    there = read(file)
+    for name in ("arguments", "files"):
+        if there and there.get(name) != results[name]:
+            raise ValueError(
+                f"{file} holds runs with the {name} {there.get(name)}, not {results[name]}: choose another --output_dir"
+            )
 
 
 def choose(runs: list[dict[str, Any]], metric: str) -> float:
     """The learning rate of the run that is best on the validation part."""
     if metric not in runs[0]["validation"]:
         raise ValueError(f"there is no metric {metric!r}: there are {', '.join(runs[0]['validation'])}")
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = 1 if greater_is_better(metric) else -1
     return max(runs, key=lambda r: sign * r["validation"][metric])["learning_rate"]
 
 
@@ -104,12 +112,15 @@ def run(
 ) -> dict[str, Any]:
     """One training run, or its result if it is there already; results.json grows by it."""
     folder = args.output_dir / f"{loss}-lr{learning_rate:g}-seed{seed}"
-    finished = folder / "eval_results.json"
-    if not finished.exists():
-        options = ["--loss", loss, "--learning_rate", str(learning_rate), "--seed", str(seed)]
+    options = ["--loss", loss, "--learning_rate", str(learning_rate), "--seed", str(seed)]
+    whole = {"arguments": [args.script, *results["arguments"], *options], "files": results["files"]}
+    trained, evaluated = read(folder / "train_results.json"), read(folder / "eval_results.json")
+    if not (trained and evaluated and read(folder / "_comparison.json") == whole):
+        # The script itself refuses a folder with another run in it, and goes on with this one.
+        (folder / "test_results.json").unlink(missing_ok=True)  # perhaps of another test file
         launch(args.script, [*shared, *options, "--do_train", "--do_eval", "--output_dir", str(folder)], folder)
-    evaluated = json.loads(finished.read_text())
-    trained = json.loads((folder / "train_results.json").read_text())
+        (folder / "_comparison.json").write_text(json.dumps(whole, indent=1) + "\n")
+        trained, evaluated = read(folder / "train_results.json"), read(folder / "eval_results.json")
     entry = {
         "loss": loss,
         "learning_rate": learning_rate,
@@ -125,10 +136,10 @@ def run(
 
 def test(args: argparse.Namespace, shared: list[str], entry: dict[str, Any]) -> dict[str, float]:
     folder = args.output_dir / f"{entry['loss']}-lr{entry['learning_rate']:g}-seed{entry['seed']}"
-    if not (folder / "test_results.json").exists():
+    if not read(folder / "test_results.json"):
         again = ["--model_name_or_path", str(folder), "--loss", entry["loss"], "--do_predict"]
         launch(args.script, [*shared, *again, "--output_dir", str(folder)], folder)
-    return plain(json.loads((folder / "test_results.json").read_text()), "test_")
+    return plain(read(folder / "test_results.json"), "test_")
 
 
 def launch(script: str, arguments: list[str], folder: Path) -> None:
@@ -138,6 +149,28 @@ def launch(script: str, arguments: list[str], folder: Path) -> None:
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
     if code:
         raise SystemExit(f"{script} failed ({code}): see {folder / 'log.txt'}")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where it is missing or was cut off by a kill."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def contents(shared: list[str]) -> list[str]:
+    """Name and digest of each file and folder among the arguments: the same name may come to hold something else."""
+    found = []
+    for argument in shared:
+        path = Path(argument.rpartition("=")[2])
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        if path.exists():
+            digest = hashlib.sha256()
+            for file in files:
+                digest.update(file.read_bytes())
+            found.append(f"{path.name} {digest.hexdigest()[:16]}")
+    return found
 
 
 def plain(metrics: dict[str, float], prefix: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ runs the built-in demo: no data set, no download. A GLUE task by name:
     accelerate launch examples/run_glue.py --task_name mrpc --model_name_or_path bert-base-cased \
         --loss square --learning_rate 2e-5 --num_train_epochs 3 --output_dir outputs/mrpc-square
 
-Your own files (csv, tsv or json with the columns text, text_pair for pairs, and label):
+Your own files (csv, tsv, json or parquet with the columns text, text_pair for pairs, and label):
 
     accelerate launch examples/run_glue.py --train_file train.tsv --validation_file dev.tsv --test_file test.tsv \
         --model_name_or_path bert-base-cased --loss square --output_dir outputs/mine
@@ -28,14 +28,18 @@ from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
     class_answers,
+    class_counts,
     compute_metrics,
     fit_to_model,
     name_classes,
+    show_labels,
 )
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.demo_encoder import demo_encoder
+from hf_squareloss.recipes.labels import LABEL_TYPES
 from hf_squareloss.recipes.lora import LoraArguments
+from hf_squareloss.recipes.model_classes import bind_class_weights, class_difference
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 from hf_squareloss.recipes.text_data import (
     GLUE_TASKS,
@@ -43,10 +47,9 @@ from hf_squareloss.recipes.text_data import (
     load_files,
     load_glue,
     load_named,
-    pad_with_end,
-    tokenize,
 )
 from hf_squareloss.recipes.text_demo import DEMO_TRAINING, docstring_topics, tfidf_baseline
+from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
 
 
 @dataclass
@@ -64,7 +67,21 @@ class DataArguments(DataSourceArguments):
     text_pair_column: str | None = field(
         default=None, metadata={"help": "Column of the second text of a pair; default: text_pair, where there is one."}
     )
-    label_column: str = field(default="label", metadata={"help": "Column of the label."})
+    label_column: str = field(
+        default="label",
+        metadata={"help": "Column of the label; or several columns of 0 or 1, one per class: toxic,obscene,threat."},
+    )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "A text has any number of classes: what stands between them in the column."}
+    )
+    label_type: str = field(
+        default="auto",
+        metadata={"help": "classes or values (a regression); auto: values where all training labels are numbers and "
+                          "one is written with a point."},
+    )  # fmt: skip
+    train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
+    validation_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
+    test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
     max_seq_length: int = field(default=128, metadata={"help": "Longer inputs are cut to this many tokens."})
     pad_to_max_length: bool = field(
         default=False, metadata={"help": "Pad to max_seq_length instead of to the longest text of the batch."}
@@ -72,6 +89,12 @@ class DataArguments(DataSourceArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.label_type not in LABEL_TYPES:
+            raise ValueError(f"label_type must be one of {', '.join(LABEL_TYPES)}, got {self.label_type!r}")
+        named = ("train_split_name", "validation_split_name", "test_split_name")
+        for option in named if self.dataset_name is None else ():
+            if vars(self)[option] is not None:
+                raise ValueError(f"{option} would be ignored: it is for dataset_name")
         if self.task_name is not None:
             self.task_name = self.task_name.lower()
             if self.task_name not in GLUE_TASKS:
@@ -101,17 +124,27 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
     data = load_data(model_args, data_args)
     # The test labels of GLUE are hidden: only a file of one's own is predicted without being asked for.
+    data = replace(data, splits=data_args.chosen(data.splits, args.seed))
     choose_stages(args, data.splits, predict_by_default=data_args.test_file is not None)
-    model, loading_info, tokenizer, data = load_model(model_args, data)
+    model, loading_info, tokenizer, data = load_model(model_args, args, data)
     model = lora_args.wrap(model, loading_info, train=args.do_train, task_type="SEQ_CLS")
-    data = replace(data, splits=data_args.limited(data.splits))
-    if args.do_train and args.class_weights == "balanced":
-        weights = balanced_class_weights(list(data.splits["train"]["label"]), data.num_labels)
-        args.class_weights = ",".join(map(repr, weights))
+    if args.do_train:
+        if args.should_log:
+            show_labels(data)
+        if args.class_weights == "balanced":
+            args.class_weights = ",".join(map(repr, balanced_class_weights(class_counts(data))))
+    pairs = bind_class_weights(args, data)
+    if pairs and args.do_train and args.should_log:
+        print(pairs)
     max_length = min(data_args.max_seq_length, tokenizer.model_max_length)
     with args.main_process_first(desc="tokenizing"):
         encoded = tokenize(
-            data, tokenizer, max_length=max_length, pad=data_args.pad_to_max_length, overwrite=data_args.overwrite_cache
+            data,
+            tokenizer,
+            max_length=max_length,
+            pad=data_args.pad_to_max_length,
+            overwrite=data_args.overwrite_cache,
+            cache_dir=model_args.cache_dir,
         )
     trainer = SquareLossTrainer(
         **trainer_inputs(args, model, encoded),
@@ -120,14 +153,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     trainer.compute_metrics = partial(compute_metrics, data=data, trainer=trainer)
 
-    settings = {
-        **model_args.settings,
-        **data_args.settings,
-        **lora_args.settings,
-        "task_name": data_args.task_name,
-        "max_seq_length": data_args.max_seq_length,
-    }
-    metrics = run_stages(trainer, encoded, settings, partial(class_answers, data=data))
+    options = (model_args, data_args, lora_args)
+    metrics = run_stages(trainer, encoded, options, partial(class_answers, data=data, trainer=trainer))
     publish(
         trainer,
         tasks="text-classification",
@@ -149,18 +176,30 @@ def load_data(model_args: ModelArguments, data_args: DataArguments) -> Classific
     columns = {"text": data_args.text_column, "label": data_args.label_column}
     if data_args.text_pair_column:
         columns["text_pair"] = data_args.text_pair_column
+    labels: dict[str, Any] = {"label_type": data_args.label_type, "label_separator": data_args.label_separator}
     if data_args.files:
-        return load_files(data_args.files, columns, cache_dir=model_args.cache_dir)
-    options = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        return load_files(data_args.files, columns, **labels)
+    options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
     if data_args.task_name:
         return load_glue(data_args.task_name, **options)
-    return load_named(data_args.dataset_name or "", data_args.dataset_config_name, columns, **options)
+    names = {
+        "train": data_args.train_split_name,
+        "validation": data_args.validation_split_name,
+        "test": data_args.test_split_name,
+    }
+    config = data_args.dataset_config_name
+    return load_named(data_args.dataset_name or "", config, columns, split_names=names, **labels, **options)
 
 
-def load_model(model_args: ModelArguments, data: ClassificationData) -> tuple[Any, Any, Any, ClassificationData]:
+def load_model(
+    model_args: ModelArguments, args: SquareLossTrainingArguments, data: ClassificationData
+) -> tuple[Any, Any, Any, ClassificationData]:
     """The model with a head for these classes, what its files held, its tokenizer, and the data with class indices."""
     name = model_args.model_name_or_path or ""
     config = load_config(model_args.config_name or name, **model_args.hub)
+    difference = class_difference(data, config, training=args.do_train)
+    if difference and args.should_log:
+        print(difference)
     data = fit_to_model(data, config)
     name_classes(config, data)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)

@@ -30,16 +30,19 @@ from transformers import (
 
 from hf_squareloss import attach_loss, detach_loss, load_loss, make_loss
 from hf_squareloss.losses import LOSSES
+from hf_squareloss.recipes.arguments import sample
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, name_classes
 from hf_squareloss.recipes.cli import run_script, show_table
-from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, pad_with_end, tokenize
+from hf_squareloss.recipes.model_classes import class_difference
+from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue
+from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
 from hf_squareloss.training import model_card, parse_loss_parameters, require_push_rights
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task_name", choices=list(GLUE_TASKS))
-    parser.add_argument("--train_file", help="csv, tsv or json with the columns text, text_pair (pairs) and label")
+    parser.add_argument("--train_file", help="csv, tsv, json or parquet: columns text, text_pair (pairs) and label")
     parser.add_argument("--validation_file")
     parser.add_argument("--model_name_or_path", required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
@@ -88,6 +91,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path)
         splits = tokenize(data, tokenizer, max_length=args.max_length)
     config = AutoConfig.from_pretrained(args.model_name_or_path)
+    if accelerator.is_main_process and (difference := class_difference(data, config, training=True)):
+        print(difference)
     name_classes(config, data)
     pad_with_end(tokenizer, config)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -96,7 +101,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     attach_loss(model, loss)
 
     def batched(name: str, size: int, most: int | None, shuffle: bool = False) -> Any:
-        rows: Any = splits[name].select(range(min(most or len(splits[name]), len(splits[name]))))
+        rows: Any = sample(splits[name], most, args.seed if name == "train" else 0)
         return DataLoader(rows, size, shuffle=shuffle, collate_fn=DataCollatorWithPadding(tokenizer))
 
     batches = batched("train", args.per_device_train_batch_size, args.max_train_samples, shuffle=True)

@@ -41,7 +41,7 @@ from hf_squareloss import SquareLossTrainingArguments, load_config
 from hf_squareloss.heads import blank_of, ctc_frames
 from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.cli import parse_arguments, run_script
-from hf_squareloss.recipes.ctc_data import character_tokenizer, require_frames
+from hf_squareloss.recipes.ctc_data import character_tokenizer, encode_transcript, mask_length_of, require_frames
 from hf_squareloss.recipes.ctc_transcripts import GreedyTrainer, greedy_transcripts, transcript_metrics
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.lora import LoraArguments
@@ -49,7 +49,7 @@ from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
 from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
 from hf_squareloss.recipes.speech_demo import DEMO_TRAINING, demo_model, dial_tones
 from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor
-from hf_squareloss.recipes.speech_files import case_of, encode_text, normalize_texts
+from hf_squareloss.recipes.speech_files import case_of, normalize_texts
 from hf_squareloss.recipes.stages import choose_stages, get_split, publish, report, run_stages, start, trainer_inputs
 
 
@@ -101,19 +101,22 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     start(args, notice)
 
     is_demo = data_args.is_demo
-    splits = data_args.limited(dial_tones()) if is_demo else data_args.load(model_args.cache_dir, model_args.token)
+    splits = dial_tones() if is_demo else data_args.load(model_args.cache_dir, model_args.token)
+    splits = data_args.chosen(splits, args.seed)
     choose_stages(args, splits)
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)
     model, loading_info, extractor = load_model(model_args, tokenizer, splits)
     model = lora_args.wrap(model, loading_info, train=args.do_train)
     with args.main_process_first(desc="reading the audio"):
-        encoded = encode(splits, data_args, model, tokenizer, extractor)
-    too_short = require_frames(
+        encoded = encode(splits, model_args, data_args, model, tokenizer, extractor)
+    encoded, too_short = require_frames(
         splits,
         encoded,
         partial(ctc_frames, model),
         blank=blank_of(model.config),
+        mask_length=mask_length_of(model.config) if args.do_train else 1,
         keep_too_short=model_args.ctc_zero_infinity,
+        skip_bad=data_args.skip_bad_utterances,
     )
     if too_short and args.should_log:
         print(f"{too_short} utterances have too few frames for their transcripts: their loss is 0")
@@ -127,20 +130,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             pad_to_multiple_of=8 if args.fp16 else 1,
             channel=extractor is not None and "padding_mask" in extractor.model_input_names,
         ),
-        compute_metrics=partial(transcript_metrics, tokenizer=tokenizer, names=data_args.eval_metrics),
+        compute_metrics=partial(
+            transcript_metrics, tokenizer=tokenizer, blank=blank_of(model.config), names=data_args.eval_metrics
+        ),
     )
 
-    settings = {
-        **model_args.settings,
-        **model_args.config_changes,
-        **data_args.settings,
-        **lora_args.settings,
-        "max_duration_in_seconds": data_args.max_duration_in_seconds,
-        "stack_frames": data_args.stack_frames,
-        "tokenizer_name_or_path": model_args.tokenizer_name_or_path,
-    }
-    decode = partial(greedy_transcripts, tokenizer=tokenizer)
-    metrics = run_stages(trainer, encoded, settings, decode, extractor=extractor)
+    decode = partial(greedy_transcripts, tokenizer=tokenizer, blank=blank_of(model.config))
+    options = (model_args, data_args, lora_args)
+    metrics = run_stages(trainer, encoded, options, decode, sources=splits, extractor=extractor)
     title = "telephone dial tones" if is_demo else data_args.title
     publish(
         trainer,
@@ -173,12 +170,12 @@ def load_tokenizer(
     Without a tokenizer by name, training makes one from its transcripts in lower case, as the official script does;
     evaluation alone takes the model's.
     """
-    ignore = data_args.chars_to_ignore or ()
+    options: dict[str, Any] = {"ignore": data_args.chars_to_ignore or (), "skip_bad": data_args.skip_bad_utterances}
     name = model_args.tokenizer_name_or_path or (None if args.do_train else model_args.model_name_or_path)
     if name is not None:
         tokenizer = AutoTokenizer.from_pretrained(name, **model_args.hub)
-        return tokenizer, normalize_texts(splits, ignore=ignore, case=case_of(tokenizer.get_vocab()))
-    splits = normalize_texts(splits, ignore=ignore, case=str.lower)
+        return tokenizer, normalize_texts(splits, **options, case=case_of(tokenizer.get_vocab()))
+    splits = normalize_texts(splits, **options, case=str.lower)
     tokenizer = character_tokenizer(
         get_split(splits, "train")["text"],
         unk_token=data_args.unk_token,
@@ -189,21 +186,32 @@ def load_tokenizer(
 
 
 def encode(
-    splits: Mapping[str, Dataset], data_args: DataArguments, model: Any, tokenizer: Any, extractor: Any
+    splits: Mapping[str, Dataset],
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    model: Any,
+    tokenizer: Any,
+    extractor: Any,
 ) -> dict[str, Dataset]:
     """Every split with the model's inputs and labels; what cannot be learnt from is refused by name."""
     values = model.config.to_dict()
     bands = values.get("encoder_config", {}).get("num_mel_bins")
     encoder = SpeechEncoder(
         extractor,
-        partial(encode_text, tokenizer),
+        partial(encode_transcript, tokenizer),
         model.main_input_name,
         dims=values.get("feature_projection_input_dim", bands),
         stack=data_args.stack_frames,
         min_seconds=data_args.min_duration_in_seconds,
         max_seconds=data_args.max_duration_in_seconds or np.inf,
     )
-    return encoder.encode(splits, num_proc=data_args.preprocessing_num_workers, overwrite=data_args.overwrite_cache)
+    return encoder.encode(
+        splits,
+        num_proc=data_args.preprocessing_num_workers,
+        overwrite=data_args.overwrite_cache,
+        cache_dir=model_args.cache_dir,
+        skip_bad=data_args.skip_bad_utterances,
+    )
 
 
 # ---- model ----------------------------------------------------------------------------------------------------------

@@ -33,7 +33,6 @@ from transformers import (
     GenerationConfig,
     Seq2SeqTrainingArguments,
     SpeechEncoderDecoderModel,
-    WhisperFeatureExtractor,
 )
 
 from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments, load_config
@@ -44,8 +43,7 @@ from hf_squareloss.recipes.seq2seq_data import (
     character_tokenizer,
     encode_labels,
     fit_to_tokenizer,
-    refuse_cut_audio,
-    refuse_unknown_characters,
+    heard_seconds,
     without_long_labels,
 )
 from hf_squareloss.recipes.speech_arguments import SpeechDataArguments, SpeechModelArguments
@@ -84,7 +82,9 @@ class DataArguments(SpeechDataArguments):
     do_lower_case: bool = field(default=True, metadata={"help": "Transcripts in lower case."})
     language: str | None = field(default=None, metadata={"help": "Language of a multilingual Whisper."})
     task: str = field(default="transcribe", metadata={"help": "Task of a multilingual Whisper."})
-    max_duration_in_seconds: float = field(default=20.0, metadata={"help": "Leave longer training audio out."})
+    max_duration_in_seconds: float | None = field(
+        default=None, metadata={"help": "Leave longer training audio out; default: what the model does not hear."}
+    )
     max_label_length: int | None = field(
         default=None, metadata={"help": "Leave training utterances with more tokens out."}
     )
@@ -111,8 +111,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model_args, data_args, lora_args, args = parse_arguments(classes, argv)
     start(args)
 
-    splits = data_args.load(model_args.cache_dir, model_args.token)
-    splits = normalize_texts(splits, case=str.lower if data_args.do_lower_case else str)
+    splits = data_args.chosen(data_args.load(model_args.cache_dir, model_args.token), args.seed)
+    case = str.lower if data_args.do_lower_case else str
+    splits = normalize_texts(splits, case=case, skip_bad=data_args.skip_bad_utterances)
     choose_stages(args, splits)
     if args.do_predict and not args.predict_with_generate:
         raise ValueError("--do_predict writes generated transcripts: it needs --predict_with_generate True")
@@ -120,7 +121,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model = lora_args.wrap(model, loading_info, train=args.do_train)
     args.remove_unused_columns = False  # the lengths would go before batches are made by them (transformers 5.24)
     with args.main_process_first(desc="reading the audio"):
-        encoded = encode(splits, data_args, model, tokenizer, extractor)
+        encoded = encode(splits, model_args, data_args, model, tokenizer, extractor)
     trainer = SquareLossSeq2SeqTrainer(
         **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
@@ -128,14 +129,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         compute_metrics=partial(compute_metrics, tokenizer=tokenizer) if args.predict_with_generate else None,
     )
 
-    settings = {
-        **model_args.settings,
-        **data_args.settings,
-        **lora_args.settings,
-        "train_split_name": data_args.train_split_name,
-        "max_duration_in_seconds": data_args.max_duration_in_seconds,
-    }
-    metrics = run_stages(trainer, encoded, settings, partial(decode, tokenizer=tokenizer), extractor=extractor)
+    answers, options = partial(decode, tokenizer=tokenizer), (model_args, data_args, lora_args)
+    metrics = run_stages(trainer, encoded, options, answers, sources=splits, extractor=extractor)
     publish(
         trainer,
         tasks="automatic-speech-recognition",
@@ -151,26 +146,36 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 # ---- data -----------------------------------------------------------------------------------------------------------
 def encode(
-    splits: Mapping[str, Dataset], data_args: DataArguments, model: Any, tokenizer: Any, extractor: Any
+    splits: Mapping[str, Dataset],
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    model: Any,
+    tokenizer: Any,
+    extractor: Any,
 ) -> dict[str, Dataset]:
     """Every split with the model's inputs and labels, what cannot be learnt from refused by name."""
-    refuse_unknown_characters(splits, tokenizer)
     splits = without_long_labels(splits, tokenizer, data_args.max_label_length)
     values = model.config.to_dict()
     dims = values.get("input_feat_per_channel")  # Speech2Text
     start, stored = model.config.decoder_start_token_id, extractor is None
+    heard = heard_seconds(model.config, extractor)
+    longest_wanted = heard if data_args.max_duration_in_seconds is None else data_args.max_duration_in_seconds
     encoder = SpeechEncoder(
         extractor,
         partial(encode_labels, tokenizer=tokenizer, start=start, longest=positions(model)),
         input_name(model),
         dims=None if dims is None else dims * values["input_channels"],
         min_seconds=0.0 if stored else data_args.min_duration_in_seconds,
-        max_seconds=np.inf if stored else data_args.max_duration_in_seconds,
+        max_seconds=np.inf if stored else longest_wanted,
+        heard_seconds=heard,
     )
-    encoded = encoder.encode(splits, num_proc=data_args.preprocessing_num_workers, overwrite=data_args.overwrite_cache)
-    if isinstance(extractor, WhisperFeatureExtractor):
-        refuse_cut_audio(splits, extractor, encoder.max_seconds)
-    return encoded
+    return encoder.encode(
+        splits,
+        num_proc=data_args.preprocessing_num_workers,
+        overwrite=data_args.overwrite_cache,
+        cache_dir=model_args.cache_dir,
+        skip_bad=data_args.skip_bad_utterances,
+    )
 
 
 # ---- model ----------------------------------------------------------------------------------------------------------
@@ -267,7 +272,8 @@ def compute_metrics(prediction: EvalPrediction, tokenizer: Any) -> dict[str, flo
 
 def decode(ids: Any, tokenizer: Any) -> list[str]:
     ids = np.where(np.asarray(ids) == -100, tokenizer.pad_token_id, ids)
-    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    found = tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return [text.strip() for text in found]
 
 
 if __name__ == "__main__":

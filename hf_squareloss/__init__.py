@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         log_probabilities,
         probability_generation,
         probability_pipeline,
+        transcribe,
     )
     from hf_squareloss.training import (
         LossSelectionMixin,
@@ -56,13 +57,20 @@ __all__ = [
     "probability_pipeline",
     "register_loss",
     "square_loss",
+    "transcribe",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "config": ("load_config", "load_loss"),
-        "inference": ("ctc_beam_search", "log_probabilities", "probability_generation", "probability_pipeline"),
+        "inference": (
+            "ctc_beam_search",
+            "log_probabilities",
+            "probability_generation",
+            "probability_pipeline",
+            "transcribe",
+        ),
         "training": (
             *("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer", "SquareLossTrainingArguments"),
             *("attach_loss", "detach_loss"),

@@ -1,7 +1,6 @@
 """The comparison of losses: what results.json holds, its statistics, and tables of it."""
 
 from hf_squareloss.comparison._statistics import (
-    LOWER_IS_BETTER,
     METRICS,
     Row,
     environment,
@@ -13,7 +12,6 @@ from hf_squareloss.comparison._statistics import (
 )
 
 __all__ = [
-    "LOWER_IS_BETTER",
     "METRICS",
     "Row",
     "environment",

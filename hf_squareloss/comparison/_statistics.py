@@ -13,7 +13,6 @@ from statistics import mean, stdev
 from typing import Any
 
 METRICS = ("accuracy", "f1", "matthews_correlation", "pearson", "ece", "nll", "cer", "wer")
-LOWER_IS_BETTER = frozenset({"loss", "ece", "brier", "nll", "mse", "wer", "cer"})
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from hf_squareloss.inference._ctc_decoding import Transcript, ctc_beam_search, ctc_greedy
     from hf_squareloss.inference._generation import log_probabilities, probability_generation
     from hf_squareloss.inference._pipelines import probability_pipeline
+    from hf_squareloss.inference._transcription import WordDecoder, class_tokens, transcribe
 
 __all__ = [
     "ReliabilityCurve",
     "Transcript",
+    "WordDecoder",
     "brier_score",
     "calibration_metrics",
+    "class_tokens",
     "ctc_beam_search",
     "ctc_greedy",
     "expected_calibration_error",
@@ -30,6 +33,7 @@ __all__ = [
     "probability_generation",
     "probability_pipeline",
     "reliability_curve",
+    "transcribe",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -42,6 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "_ctc_decoding": ("Transcript", "ctc_beam_search", "ctc_greedy"),
         "_generation": ("log_probabilities", "probability_generation"),
         "_pipelines": ("probability_pipeline",),
+        "_transcription": ("WordDecoder", "class_tokens", "transcribe"),
     },
     __all__,
 )

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hf_squareloss.config import base_model
+from hf_squareloss.heads import Head, ctc_frames
 from hf_squareloss.inference._generation import log_probabilities
 from hf_squareloss.losses import Loss
 
@@ -28,21 +31,34 @@ class Transcript(NamedTuple):
     log_probability: float
 
 
-def ctc_greedy(scores: Tensor, logit_lengths: Tensor, *, blank: int = 0) -> list[list[int]]:
+def ctc_greedy(
+    scores: Tensor,
+    logit_lengths: Tensor | None = None,
+    *,
+    model: PreTrainedModel | None = None,
+    blank: int | None = None,
+    input_lengths: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+) -> list[list[int]]:
     """The labels of the likeliest class of every frame: repeats collapsed, then blanks dropped.
 
     The raw scores decide: every link keeps their order (class weights, which a link undoes, apart).
 
     Args:
         scores: raw scores (B, T, C).
-        logit_lengths: (B,) frames of each utterance; later ones are padding.
-        blank: the class that stands for no label.
+        logit_lengths: (B,) frames of each utterance; later ones are padding. None counts them from one of the last two,
+            or takes all frames.
+        model: the CTC model that the scores are of: it knows its blank, and its frames of inputs.
+        blank: the class that stands for no label; None takes the model's, or 0 without a model.
+        input_lengths: (B,) lengths of the inputs, as samples of a waveform.
+        attention_mask: (B, L) as the model got it, 1 for inputs and 0 for padding.
 
     Returns:
         One list of labels per utterance.
 
     Raises:
-        ValueError: shapes that do not fit, lengths outside [0, T], or a blank outside [0, C).
+        ValueError: shapes that do not fit, lengths outside [0, T], a blank outside [0, C) or not the model's, lengths
+            given twice, or lengths of inputs without a model.
 
     Source: Graves et al., Connectionist Temporal Classification, ICML 2006, section 3.2 ("best path decoding").
 
@@ -51,7 +67,7 @@ def ctc_greedy(scores: Tensor, logit_lengths: Tensor, *, blank: int = 0) -> list
         >>> ctc_greedy(torch.eye(3)[torch.tensor([[1, 1, 0, 1, 2]])], torch.tensor([5]))
         [[1, 1, 2]]
     """
-    _check(scores, logit_lengths, blank)
+    logit_lengths, blank = _frames_and_blank(scores, logit_lengths, model, blank, input_lengths, attention_mask)
     transcripts = []
     for path, length in zip(scores.argmax(-1).tolist(), logit_lengths.tolist(), strict=True):
         starts = [c for before, c in zip([None, *path], path[:length], strict=False) if c != before]
@@ -61,10 +77,12 @@ def ctc_greedy(scores: Tensor, logit_lengths: Tensor, *, blank: int = 0) -> list
 
 def ctc_beam_search(
     scores: Tensor,
-    logit_lengths: Tensor,
+    logit_lengths: Tensor | None = None,
     *,
     loss: Loss | PreTrainedModel,
-    blank: int = 0,
+    blank: int | None = None,
+    input_lengths: Tensor | None = None,
+    attention_mask: Tensor | None = None,
     beam_size: int = 16,
     language_model: LanguageModel | None = None,
 ) -> list[list[Transcript]]:
@@ -76,9 +94,12 @@ def ctc_beam_search(
 
     Args:
         scores: raw scores (B, T, C).
-        logit_lengths: (B,) frames of each utterance; later ones are padding.
-        loss: the loss that the scores were trained with, or a model whose config names it.
-        blank: the class that stands for no label.
+        logit_lengths: (B,) frames of each utterance, as for `ctc_greedy`.
+        loss: the loss that the scores were trained with, or a model whose config names it: it knows its blank, and its
+            frames of inputs.
+        blank: the class that stands for no label; None takes the model's, or 0 for a loss.
+        input_lengths: (B,) lengths of the inputs, where a model is given.
+        attention_mask: (B, L) as the model got it, where a model is given.
         beam_size: prefixes kept after each frame.
         language_model: gives for a prefix of labels a weight for every class (C,), added where that class is appended:
             alpha log p_LM(c | prefix) + beta, say, with a bonus beta for every label.
@@ -87,7 +108,7 @@ def ctc_beam_search(
         For each utterance at most `beam_size` transcripts, the best first.
 
     Raises:
-        ValueError: shapes that do not fit, lengths outside [0, T], a blank outside [0, C), or beam_size < 1.
+        ValueError: as `ctc_greedy`, or beam_size < 1.
 
     Source: Graves & Jaitly, ICML 2014, algorithm 1; Hannun et al., arXiv 1408.2873, algorithm 1.
 
@@ -98,7 +119,8 @@ def ctc_beam_search(
         >>> ctc_beam_search(scores, torch.tensor([2]), loss=SquareLoss(k=1.0, M=1.0))[0][0].labels
         (1,)
     """
-    _check(scores, logit_lengths, blank)
+    model = None if isinstance(loss, Loss) else loss
+    logit_lengths, blank = _frames_and_blank(scores, logit_lengths, model, blank, input_lengths, attention_mask)
     if beam_size < 1:
         raise ValueError(f"beam_size must be 1 or more, got {beam_size}")
     log_p = log_probabilities(scores.detach(), loss).double().cpu().numpy()
@@ -164,6 +186,37 @@ def _next_beam(beam: _Beam, frame: np.ndarray, added: np.ndarray, blank: int, be
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
     ]
     return _Beam(kept, in_blank[best], in_label[best], weights[best])
+
+
+def _frames_and_blank(
+    scores: Tensor,
+    logit_lengths: Tensor | None,
+    model: nn.Module | None,
+    blank: int | None,
+    input_lengths: Tensor | None,
+    attention_mask: Tensor | None,
+) -> tuple[Tensor, int]:
+    """The frames (B,) of each utterance and the blank: those given, or what the model says."""
+    if sum(given is not None for given in (logit_lengths, input_lengths, attention_mask)) > 1:
+        raise ValueError("give one of logit_lengths, input_lengths and attention_mask")
+    if attention_mask is not None:
+        input_lengths = attention_mask.sum(-1)
+    if input_lengths is not None:
+        if model is None:
+            raise ValueError("only a model knows how many frames it makes of its inputs: give it, or logit_lengths")
+        logit_lengths = ctc_frames(base_model(model), input_lengths)
+    if logit_lengths is None:
+        logit_lengths = torch.full(scores.shape[:1], scores.shape[1] if scores.dim() > 1 else 0)
+    if model is not None:
+        theirs = Head.of(model).blank
+        if blank is None and theirs is None:
+            raise ValueError(f"the config of this {type(base_model(model)).__name__} names no blank: give blank=")
+        if None not in (blank, theirs) and blank != theirs:
+            raise ValueError(f"the model's blank is {theirs}, got blank={blank}")
+        blank = theirs if blank is None else blank
+    blank = 0 if blank is None else blank
+    _check(scores, logit_lengths, blank)
+    return logit_lengths, blank
 
 
 def _check(scores: Tensor, logit_lengths: Tensor, blank: int) -> None:

@@ -70,7 +70,7 @@ def sequence_loss(
     if length is not None:
         if targets.dim() != 2:
             raise ValueError(f"length needs targets of shape (B, T), got {tuple(targets.shape)}")
-        inside = torch.arange(targets.shape[1], device=targets.device) < _lengths(length, targets, 1e-6).unsqueeze(1)
+        inside = torch.arange(targets.shape[1], device=targets.device) < positions(length, targets).unsqueeze(1)
         targets = torch.where(inside, targets, loss.ignore_index)
     values, weights = loss(predictions, targets), loss.item_weights(targets)
     if reduction == "mean":
@@ -118,8 +118,8 @@ def ctc_loss(
     Raises:
         ValueError: shapes, lengths or targets do not fit.
     """
-    input_lengths = _lengths(input_lens, predictions).round().long()
-    target_lengths = _lengths(target_lens, targets).round().long()
+    input_lengths = positions(input_lens, predictions, partial=False)
+    target_lengths = positions(target_lens, targets, partial=False)
     inside = torch.arange(targets.shape[1], device=targets.device) < target_lengths.unsqueeze(1)
     loss = _as_loss(loss, parameters)
     values = losses.ctc_loss(
@@ -139,6 +139,38 @@ def ctc_loss(
     if reduction == "sum":
         return values.sum()
     raise _unknown(reduction)
+
+
+def positions(relative: Tensor, padded: Tensor, *, partial: bool = True) -> Tensor:
+    """How many positions of `padded` belong to each utterance.
+
+    u = relative * T, rounded up if `partial`, as SpeechBrain's masks count, and to the nearest otherwise, as its CTC
+    does. A u that was a whole number before it was divided by T in floating point is that number again.
+
+    Args:
+        relative: (B,) lengths in [0, 1].
+        padded: (B, T, ...).
+        partial: whether a position that is covered in part counts.
+
+    Returns:
+        (B,) integers in [0, T].
+
+    Raises:
+        ValueError: a shape or lengths that do not fit.
+
+    Example:
+        >>> positions(torch.tensor([1.0, 36 / 70]), torch.zeros(2, 70))
+        tensor([70, 36])
+    """
+    if relative.shape != padded.shape[:1]:
+        raise ValueError(f"relative lengths must have shape {tuple(padded.shape[:1])}, got {tuple(relative.shape)}")
+    # A float32 ratio may end a little above one. Reading values would wait for an accelerator.
+    if relative.device.type == "cpu" and ((relative < 0) | (relative > 1 + 1e-4)).any():
+        raise ValueError(f"lengths are relative to the padded length, in [0, 1], got {relative.tolist()}")
+    u = relative * padded.shape[1]
+    # Two roundings, and a third by this product: less than 2 eps of u together.
+    u = (u * (1.0 - 2.0 * torch.finfo(u.dtype).eps)).ceil() if partial else u.round()
+    return u.long().clamp_max(padded.shape[1])
 
 
 class LogProbabilities(nn.Module):
@@ -194,16 +226,6 @@ def _truncate(predictions: Tensor, targets: Tensor, allowed_len_diff: int) -> tu
             f"allowed_len_diff={allowed_len_diff}"
         )
     return predictions[:, :shorter], targets[:, :shorter]
-
-
-def _lengths(relative: Tensor, padded: Tensor, margin: float = 0.0) -> Tensor:
-    """Relative lengths (B,) of `padded` (B, T, ...) in positions, less a margin for rounding."""
-    if relative.shape != padded.shape[:1]:
-        raise ValueError(f"relative lengths must have shape {tuple(padded.shape[:1])}, got {tuple(relative.shape)}")
-    # A float32 ratio may end a little above one. Reading values would wait for an accelerator.
-    if relative.device.type == "cpu" and ((relative < 0) | (relative > 1 + 1e-4)).any():
-        raise ValueError(f"lengths are relative to the padded length, in [0, 1], got {relative.tolist()}")
-    return relative * padded.shape[1] - margin
 
 
 def _unknown(reduction: str) -> ValueError:

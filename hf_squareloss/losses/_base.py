@@ -49,6 +49,7 @@ class Loss(ABC):
     citation: ClassVar[str] = ""
     scores_are_logits: ClassVar[bool] = False  # whether a softmax (sigmoid if multi_label) of scores is a probability
     needs_scores: ClassVar[bool] = True  # whether `of_linear` builds the scores of integer labels
+    meaning: ClassVar[int] = 1  # raised when equal parameters come to mean another loss: no run goes on across it
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -76,7 +77,10 @@ class Loss(ABC):
 
     @abstractmethod
     def link(self, scores: Tensor) -> Tensor:
-        """Scores (..., C) -> probabilities (..., C), the inverse of the population minimiser; need not sum to one."""
+        """Scores (..., C) -> probabilities (..., C), the inverse of the population minimiser; need not sum to one.
+
+        Increasing and above zero over all finite scores, so that `probabilities` keep their order.
+        """
 
     # ---- what a loss may give ------------------------------------------------------------------------------------
     def costs_at(self, scores: Tensor, classes: Tensor) -> Tensor:
@@ -204,9 +208,11 @@ class Loss(ABC):
         """Class probabilities (..., C), float32 or better, from raw scores (..., C).
 
         Label smoothing and class weights change what the loss aims at, from p to q_c ~ w_c ((1 - eps) p_c + eps / C):
-        both are undone after the loss's own link. Then clip to [0, 1] and renormalise; a floor of the float type's
-        resolution, in the order of the scores, keeps logarithms finite and ties in order. With `multi_label` each
-        class has a probability of its own.
+        both are undone after the loss's own link, and the result is renormalised. With `multi_label` each class has a
+        probability of its own.
+
+        They are in the order of the scores, up to rounding, and logarithms of them are finite; the largest belongs to
+        the largest score however close the next one is. Only class weights, where they are undone, change the order.
 
         Raises:
             ValueError: C = 1, where a score is a real value and not a class; a link that gives what is not finite.
@@ -223,15 +229,19 @@ class Loss(ABC):
                     f"{type(self).__module__}.{type(self).__qualname__}.link must give finite values for finite "
                     f"scores: it gave {q[at].item()} for the score {scores[at].item():g}"
                 )
+        info = torch.finfo(q.dtype)
+        p = q.clamp_min(info.tiny)
         if self.multi_label:
-            return q
+            return _largest_on_top(p, scores)
         if self.class_weights is not None:
-            q = q / self.weights_on(q.device, q.dtype, num_classes)
-        q = q / q.sum(-1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
-        p = ((q - self.label_smoothing / num_classes) / (1.0 - self.label_smoothing)).clamp_min(0.0)
-        info = torch.finfo(p.dtype)
-        p = p + (info.eps * at_least_float32(scores).softmax(-1)).clamp_min(info.tiny)
-        return p / p.sum(-1, keepdim=True)
+            p = p / self.weights_on(p.device, p.dtype, num_classes)
+        p = p / p.sum(-1, keepdim=True)
+        if self.label_smoothing:
+            # What is below the share of a wrong class keeps its order in the last digits.
+            p = ((p - self.label_smoothing / num_classes) / (1.0 - self.label_smoothing)).clamp_min(0.0) + info.eps * p
+        p = p.clamp_min(info.tiny)
+        p = p / p.sum(-1, keepdim=True)
+        return p if self.class_weights is not None else _largest_on_top(p, scores)
 
     def to_dict(self) -> dict[str, Any]:
         """The loss as plain values for JSON: its name and every parameter that is not at its default.
@@ -287,6 +297,13 @@ class Loss(ABC):
     def _refuse_for_regression(self) -> None:
         if self.label_smoothing or self.class_weights is not None:
             raise ValueError("label_smoothing and class_weights mean nothing for one real-valued target (C = 1)")
+
+
+def _largest_on_top(p: Tensor, scores: Tensor) -> Tensor:
+    """`p` (..., C) largest where the scores are, and less elsewhere: rounding can tie two, or swap them."""
+    peak = p.amax(-1, keepdim=True)
+    below = torch.nextafter(peak.detach(), torch.zeros_like(peak))
+    return torch.where(scores == scores.amax(-1, keepdim=True), peak, torch.minimum(p, below))
 
 
 def scale(total: Tensor, num_items: Tensor | float) -> Tensor:

@@ -36,8 +36,9 @@ def ctc_loss(
 
         L = sum_t sum_c gamma_t(c) w_c costs(f_t)[c],   gamma_t(c) = P(pi_t = c | labels),   P(pi) ~ prod_t p_t(pi_t),
 
-    where p_t(c) is the loss's link over the class weight w_c, and at least 1e-2: scores start around zero, where the
-    square loss gives half of the classes no probability. For cross-entropy this has the gradient of ordinary CTC.
+    where p_t(c) is the loss's link, at most 1, over the class weight w_c, and at least 1e-2: scores start around zero,
+    where the square loss gives half of the classes no probability. For cross-entropy this has the gradient of ordinary
+    CTC.
 
     Only the costs of the blank and of the utterance's own labels are needed, so the dynamic programme, which is torch's
     own, does not grow with C. Sums over classes and frames run in float32 or better.
@@ -116,7 +117,7 @@ def _expected_costs(
     frames: Tensor,
 ) -> Tensor:
     """Costs (B, T, S) -> (B,) by the posterior of each class, which gets no gradient."""
-    p, weights = loss.link_at(scores.detach(), classes), None
+    p, weights = loss.link_at(scores.detach(), classes).clamp_max(1.0), None
     if loss.class_weights is not None:
         weights = loss.weights_on(p.device, p.dtype)[classes[:, :1]]
         p = p / weights

@@ -77,6 +77,7 @@ class FocalLoss(Loss):
 
 def _log_softmax_and_rest(scores: Tensor) -> tuple[Tensor, Tensor]:
     """log q and log(1 - q), finite, for q = softmax(scores); 1 - q of the largest score is the others' sum."""
+    scores = _finite(scores - scores.detach().amax(-1, keepdim=True))  # a logsumexp of huge ones would lose log C
     top = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, scores.argmax(-1, keepdim=True), True)
     log_q = scores.log_softmax(-1)
     others = scores.masked_fill(top, -math.inf).logsumexp(-1, keepdim=True) - scores.logsumexp(-1, keepdim=True)

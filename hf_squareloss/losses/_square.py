@@ -124,13 +124,12 @@ def _costs_at(scores: Tensor, classes: Tensor, k: float, M: float) -> Tensor:
 
 def _costs_of_few(scores: Tensor, classes: Tensor, k: float, M: float) -> Tensor:
     """The costs (..., 1) at one class each as a squared distance: twice as fast where memory does not matter."""
-    require_integers(classes, (*scores.shape[:-1], 1), name="classes", of=f" for scores {tuple(scores.shape)}")
-    classes = classes.long()
+    if classes.dtype != torch.int64 or classes.shape[:-1] != scores.shape[:-1]:
+        require_integers(classes, (*scores.shape[:-1], 1), name="classes", of=f" for scores {tuple(scores.shape)}")
+        classes = classes.long()
     squares = F.mse_loss(scores, torch.zeros_like(scores).scatter(-1, classes, M), reduction="none")
-    total = squares.sum(-1, keepdim=True)
-    if k != 1.0:
-        total = total + (k - 1.0) * squares.gather(-1, classes)
-    return total / scores.shape[-1]
+    mean = squares.mean(-1, keepdim=True)
+    return mean if k == 1.0 else mean + (k - 1.0) / scores.shape[-1] * squares.gather(-1, classes)
 
 
 @final
@@ -261,16 +260,34 @@ class SquareLoss(Loss):
         return (scores - targets).square()
 
     def link(self, scores: Tensor) -> Tensor:
-        """p_c = f_c / (k M - (k - 1) f_c) for f_c clipped to [0, M].
+        """Scores (..., C) -> (..., C): the inverse of the population minimiser, continued over all real scores.
 
-        The population minimiser of the loss is f_c = k M p_c / (1 + (k - 1) p_c), which runs from 0 to M.
+        Exact: the minimiser f_c = k M p_c / (1 + (k - 1) p_c) runs from 0 to M as p_c runs from 0 to 1, and there
+
+            q(f) = f / (k M - (k - 1) f)    for f in [0, M]    is p_c.
+
+        A trained model overshoots. Convention: outside of [0, M] the curve goes on with the slope that it has at the
+        end, straight below 0 and as a logarithm above M; what is then below d = 16 eps / C (eps of the float type)
+        becomes positive by a logarithm too, so that C classes at 0 have less than 16 eps together:
+
+            q(f) = f / (k M)                       for f < 0,
+            q(f) = 1 + log(1 + k (f - M) / M)      for f > M,
+            link(f) = q if q >= d else d / (1 + log(2 - q / d)).
+
+        Strictly increasing, with a continuous derivative, and finite for any finite score. With `multi_label`, where
+        each answer is a probability by itself, it stops at 1, and d = 16 eps.
         """
-        return _link(scores, *self._k_and_M(scores.shape[-1]))
+        return self._link(scores, scores.shape[-1])
 
     def link_at(self, scores: Tensor, classes: Tensor) -> Tensor:
-        return _link(scores.gather(-1, classes), *self._k_and_M(scores.shape[-1]))
+        return self._link(scores.gather(-1, classes), scores.shape[-1])
 
-
-def _link(scores: Tensor, k: float, M: float) -> Tensor:
-    scores = at_least_float32(scores).clamp(0.0, M)
-    return torch.clamp(scores / (k * M - (k - 1.0) * scores), 0.0, 1.0)
+    def _link(self, scores: Tensor, num_classes: int) -> Tensor:
+        (k, M), scores = self._k_and_M(num_classes), at_least_float32(scores)
+        info = torch.finfo(scores.dtype)
+        inside, below, above = scores.clamp(0.0, M), scores.clamp_max(0.0), (scores - M).clamp_min(0.0)
+        q = inside / (k * M - (k - 1.0) * inside)
+        q = q + below / (k * M) + torch.log1p((k / M * above).clamp_max(info.max))
+        least = 16.0 * info.eps / (1 if self.multi_label else num_classes)
+        p = q.clamp_min(least) / (1.0 + torch.log1p((1.0 - q / least).clamp(0.0, info.max)))
+        return p.clamp_max(1.0) if self.multi_label else p

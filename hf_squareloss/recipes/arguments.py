@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ class ModelSourceArguments:
         """
         return self.hub | {"dtype": torch.float32}
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed; the loss is in the model's config."""
-        return {"model_name_or_path": self.model_name_or_path, "config_name": self.config_name}
-
 
 @dataclass
 class DataSourceArguments:
@@ -54,17 +49,29 @@ class DataSourceArguments:
 
     dataset_name: str | None = field(default=None, metadata={"help": "A data set of the Hub."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    train_file: str | None = field(default=None, metadata={"help": "Training data: csv, tsv or json."})
+    train_file: str | None = field(default=None, metadata={"help": "Training data: csv, tsv, json or parquet."})
     validation_file: str | None = field(default=None, metadata={"help": "Validation data."})
     test_file: str | None = field(default=None, metadata={"help": "Test data; its labels are optional."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use only so many training examples."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Use only so many validation examples."})
-    max_predict_samples: int | None = field(default=None, metadata={"help": "Use only so many test examples."})
+    train_val_split: float | None = field(
+        default=None,
+        metadata={"help": "Where there is no validation split: this share of the training examples, by the seed."},
+    )
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "Use only so many training examples, chosen by the seed."}
+    )
+    max_eval_samples: int | None = field(
+        default=None, metadata={"help": "Use only so many validation examples, chosen at random, the same each time."}
+    )
+    max_predict_samples: int | None = field(
+        default=None, metadata={"help": "Use only the first so many test examples."}
+    )
     overwrite_cache: bool = field(default=False, metadata={"help": "Prepare the data again, not from the cache."})
 
     def __post_init__(self) -> None:
         if self.dataset_name and self.files:
             raise ValueError("dataset_name and files exclude each other: give one")
+        if self.train_val_split is not None and not 0 < self.train_val_split < 1:
+            raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
 
     @property
     def files(self) -> dict[str, str]:
@@ -77,26 +84,47 @@ class DataSourceArguments:
         """What tables and model cards call the data."""
         return self.dataset_name or "local files"
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed."""
-        return {
-            "dataset_name": self.dataset_name,
-            "dataset_config_name": self.dataset_config_name,
-            "train_file": self.train_file and Path(self.train_file).name,
-            "max_train_samples": self.max_train_samples,
-        }
+    def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
+        """What is to be used of the splits: as `divided`, then as `limited`."""
+        return self.limited(self.divided(splits, seed), seed)
 
-    def limited(self, splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
-        """The first max_*_samples of each split; validation_mm counts as validation, test_mm as test."""
-        most = {
-            "train": self.max_train_samples,
-            "validation": self.max_eval_samples,
-            "test": self.max_predict_samples,
-        }
-        return {
-            name: rows
-            if (count := most[name.removesuffix("_mm")]) is None
-            else rows.select(range(min(count, len(rows))))
-            for name, rows in splits.items()
-        }
+    def divided(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
+        """The splits with a validation split cut from the training split, where `train_val_split` says so.
+
+        Raises:
+            ValueError: there is a validation split, or no training split of at least two examples.
+        """
+        if self.train_val_split is None:
+            return dict(splits)
+        if "validation" in splits or len(splits.get("train", ())) < 2:
+            reason = "there is a validation split" if "validation" in splits else "there are no two training examples"
+            raise ValueError(f"train_val_split would be ignored: {reason}")
+        train = splits["train"]
+        count = min(max(round(self.train_val_split * len(train)), 1), len(train) - 1)
+        order = np.random.default_rng(seed).permutation(len(train))
+        cut = {"train": train.select(np.sort(order[count:])), "validation": train.select(np.sort(order[:count]))}
+        return {**splits, **cut}
+
+    def limited(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
+        """max_*_samples of each split, in their order; validation_mm counts as validation, test_mm as test.
+
+        Training rows are chosen by the seed, since a file may be sorted by label; validation rows at random but always
+        the same, so that runs can be compared; of the test rows the first, whose predictions stand in their order.
+        """
+        chosen = {}
+        for name, rows in splits.items():
+            if name == "train":
+                chosen[name] = sample(rows, self.max_train_samples, seed)
+            elif name.startswith("validation"):
+                chosen[name] = sample(rows, self.max_eval_samples)
+            else:
+                count = len(rows) if self.max_predict_samples is None else self.max_predict_samples
+                chosen[name] = rows if count >= len(rows) else rows.select(range(count))
+        return chosen
+
+
+def sample(rows: Dataset, count: int | None, seed: int = 0) -> Dataset:
+    """`count` rows chosen by the seed, in their order; all of them where it is None or there are no more."""
+    if count is None or count >= len(rows):
+        return rows
+    return rows.select(np.sort(np.random.default_rng(seed).permutation(len(rows))[:count]))

@@ -15,25 +15,34 @@ def read_audio(audio: Mapping[str, Any], name: str = "audio") -> tuple[np.ndarra
     """A sound or .npy file as float32: waveform (samples,), the mean of its channels, or features (frames, dims).
 
     Args:
-        audio: `path`, and `bytes` where the content is at hand.
+        audio: `path`, and `bytes` where the content is at hand; `offset` and `duration` in seconds where only a
+            segment of a sound file is meant: None is from the start and to the end.
         name: how errors call it.
 
     Returns:
         The signal and its sampling rate in Hz; None for .npy files, which do not tell.
 
     Raises:
-        ValueError: missing or unreadable file, no samples, NaN or infinite values, a wrong number of dimensions.
+        ValueError: missing or unreadable file, no samples, NaN or infinite values, a wrong number of dimensions, a
+            segment outside the file, or one of a .npy file.
     """
     import soundfile
 
     path, content = audio["path"] or "", audio["bytes"]
+    offset, duration = audio.get("offset"), audio.get("duration")
     source: Any = path if content is None else io.BytesIO(content)
     rate = None
     try:
-        if Path(path).suffix == ".npy":
+        if Path(path).suffix.lower() == ".npy":
+            if offset is not None or duration is not None:
+                raise ValueError("a segment in seconds of an array, whose rate is not known")
             signal = np.load(source, allow_pickle=False)
         else:
-            samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+            with soundfile.SoundFile(source) as file:
+                rate = file.samplerate
+                file.seek(_first_frame(file, offset or 0.0))
+                frames = -1 if duration is None else round(duration * rate)
+                samples = file.read(frames, dtype="float32", always_2d=True)
             signal = samples.mean(axis=1) if len(samples) else samples[:, 0]
     except (OSError, EOFError, ValueError, soundfile.SoundFileError) as error:
         raise ValueError(f"{name}: the audio cannot be read: {error}") from error
@@ -46,6 +55,13 @@ def read_audio(audio: Mapping[str, Any], name: str = "audio") -> tuple[np.ndarra
         unit = "sample" if signal.ndim == 1 else "frame"
         raise ValueError(f"{name}: NaN or infinite values, first at {unit} {bad[0]}")
     return signal.astype(np.float32), rate
+
+
+def _first_frame(file: Any, offset: float) -> int:
+    frame = round(offset * file.samplerate)
+    if not 0 <= frame < max(file.frames, 1):
+        raise ValueError(f"the segment starts at {offset:g} seconds, the file has {file.frames / file.samplerate:g}")
+    return frame
 
 
 def resample(signal: np.ndarray, rate: int, wanted: int) -> np.ndarray:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from hf_squareloss.config import KEY
 from hf_squareloss.inference import calibration_metrics
 from hf_squareloss.losses import Loss
+from hf_squareloss.recipes.labels import feature_names, label_columns, label_texts, meaning_of
 from hf_squareloss.recipes.metrics import ClassificationMetric
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction
 
     from hf_squareloss.training import SquareLossTrainer
+
+
+_METRICS = {
+    "classes": ("accuracy", "f1"),
+    "several": ("f1_micro", "f1_macro", "subset_accuracy"),
+    "values": ("pearson", "spearmanr", "mse"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,15 @@ class ClassificationData:
         label_names: one name per class in the order of the indices; None for real values (regression); empty where no
             split has labels.
         metrics: names for `ClassificationMetric`.
+        multi_label: an item has any number of the classes: its label is (num_labels,) of 0.0 or 1.0.
+        label_separator: stands between the classes of one item in answers.
     """
 
     splits: dict[str, Dataset]
     label_names: list[str] | None
     metrics: tuple[str, ...] = ("accuracy", "f1")
+    multi_label: bool = False
+    label_separator: str = ","
 
     @property
     def num_labels(self) -> int:
@@ -44,97 +56,82 @@ class ClassificationData:
 
 # ---- labels ---------------------------------------------------------------------------------------------------------
 def classification_data(
-    splits: Mapping[str, Dataset], columns: Mapping[str, str], metrics: tuple[str, ...] | None = None
+    splits: Mapping[str, Dataset],
+    columns: Mapping[str, str],
+    metrics: tuple[str, ...] | None = None,
+    *,
+    label_type: str = "auto",
+    label_separator: str | None = None,
 ) -> ClassificationData:
-    """Splits with the columns renamed and the labels as class indices, or float32 for real values.
+    """Splits with the columns renamed and the labels as class indices, lists of 0 and 1, or float32 real values.
 
     Args:
-        columns: our column name -> its name there, for the inputs and `label`; other columns are dropped.
-        metrics: default: accuracy and F1 for classes; both correlations and the mean squared error for real values.
+        columns: our column name -> its name there, for the inputs and `label`; other columns are dropped. `label` may
+            name several columns of 0 or 1, with commas between: one per class.
+        metrics: default: accuracy and F1 for classes; micro and macro F1 and subset accuracy for several classes at
+            once; both correlations and the mean squared error for real values.
+        label_type: "auto" for the rule of `meaning_of`, or "classes" or "values".
+        label_separator: what stands between the classes of one label; every label is a list then.
 
-    Classes are those of the features or else of the training labels, in their order. The labels of a test split may be
-    missing or hidden: all of them -1 or empty.
+    Classes are those of the features or else of the training labels. The labels of a test split may be missing or
+    hidden: all of them -1 or empty.
 
     Raises:
         ValueError: no split, an empty one, a missing column, an empty label, a label that training does not have,
-            floating labels that look like classes.
+            labels that could be classes or values.
     """
     if not splits:
         raise ValueError("the data has none of the splits train, validation and test")
-    renamed = {name: _renamed(name, split, columns) for name, split in splits.items()}
-    names, regression = _label_names(renamed)
-    made = {name: _with_labels(name, split, names, regression) for name, split in renamed.items()}
-    default = ("pearson", "spearmanr", "mse") if regression else ("accuracy", "f1")
-    return ClassificationData(made, None if regression else names, metrics or default)
+    inputs = {name: _renamed(name, split, columns) for name, split in splits.items()}
+    texts, known = {}, {}
+    for name, split in splits.items():
+        there = label_columns(columns["label"], split.column_names)
+        if set(there) <= set(split.column_names):
+            labels = label_texts(split, there, name, label_separator)
+            if labels is not None:
+                texts[name], known[name] = labels, feature_names(split, there)
+    if not texts:
+        return ClassificationData(inputs, [], metrics or ("accuracy", "f1"))
+    first = "train" if "train" in texts else next(iter(texts))
+    meaning = meaning_of(texts[first], known[first], label_type)
+    default = _METRICS["values" if meaning.names is None else "several" if meaning.multi_label else "classes"]
+    return ClassificationData(
+        {
+            name: _with_labels(split, meaning.encode(texts[name], name)) if name in texts else split
+            for name, split in inputs.items()
+        },
+        meaning.names,
+        metrics or default,
+        meaning.multi_label,
+        label_separator or ",",
+    )
 
 
 def _renamed(name: str, split: Dataset, columns: Mapping[str, str]) -> Dataset:
+    """The inputs under our names."""
     if len(split) == 0:
         raise ValueError(f"the {name} split is empty")
-    present = {ours: theirs for ours, theirs in columns.items() if theirs in split.column_names}
     for ours, theirs in columns.items():
-        if ours not in present and not (ours == "label" and name.startswith("test")):
-            raise ValueError(f"the {name} split has no column {theirs!r}; it has {', '.join(split.column_names)}")
-    split = split.select_columns(list(present.values())).rename_columns(
-        {theirs: ours for ours, theirs in present.items() if ours != theirs}
-    )
-    if "label" in present:
-        labels = split["label"][:]
-        # A hidden label is -1 in GLUE's test sets, and nothing in other people's.
-        if name.startswith("test") and set(labels) in ({-1}, {""}, {None}):
-            return split.remove_columns("label")
-        if any(label is None or label == "" for label in labels):
-            raise ValueError(f"the {name} split has an empty label")
-    return split
+        wanted = label_columns(theirs, split.column_names) if ours == "label" else [theirs]
+        missing = [column for column in wanted if column not in split.column_names]
+        if missing and not (ours == "label" and name.startswith("test")):
+            raise ValueError(f"the {name} split has no column {missing[0]!r}; it has {', '.join(split.column_names)}")
+    to_ours = {theirs: ours for ours, theirs in columns.items() if ours != "label"}
+    split = split.select_columns(list(to_ours))
+    return split.rename_columns({theirs: ours for theirs, ours in to_ours.items() if ours != theirs})
 
 
-def _label_names(splits: Mapping[str, Dataset]) -> tuple[list[str], bool]:
-    """The classes, from the features or else from the training (or the first known) labels, and: are they values?"""
-    from datasets import ClassLabel
+def _with_labels(split: Dataset, labels: list[Any]) -> Dataset:
+    from datasets import List, Value
 
-    labelled = [split for split in splits.values() if "label" in split.column_names]
-    if not labelled:
-        return [], False
-    first = splits["train"] if "train" in splits else labelled[0]
-    feature = first.features["label"]
-    if isinstance(feature, ClassLabel):
-        return list(feature.names), False
-    values = set(first["label"][:])
-    if all(isinstance(v, float) for v in values):
-        if all(v.is_integer() for v in values) and len(values) <= 2:
-            raise ValueError(f"the labels {sorted(values)} are floating: write classes as integers or words")
-        return [], True
-    # Numbers in their order, 10 after 9.
-    return [str(v) for v in sorted(values, key=lambda v: (isinstance(v, str), v))], False
-
-
-def _with_labels(name: str, split: Dataset, label_names: list[str], regression: bool) -> Dataset:
-    from datasets import ClassLabel, Value
-
-    if "label" not in split.column_names:
-        return split
-    labels = set(split["label"][:])
-    if regression:
-        words = sorted(v for v in labels if isinstance(v, str))
-        if words:
-            raise ValueError(f"the training labels are real values, but the {name} split has {', '.join(words[:5])}")
-        return split.cast_column("label", Value("float32"))
-    if isinstance(split.features["label"], ClassLabel):
-        if not labels <= set(range(len(label_names))):
-            raise ValueError(f"the {name} split has labels outside 0 to {len(label_names) - 1}: {min(labels)}")
-        return split
-    index = {label: i for i, label in enumerate(label_names)}
-    unknown = sorted({str(v) for v in labels} - index.keys())
-    if unknown:
-        raise ValueError(
-            f"the {name} split has labels that the training labels do not have: {', '.join(unknown[:5])}; "
-            f"known are {', '.join(label_names[:10])}"
-        )
-    return _replace_labels(split, [index[str(v)] for v in split["label"][:]])
-
-
-def _replace_labels(split: Dataset, labels: list[int]) -> Dataset:
-    return split.remove_columns("label").add_column("label", labels)  # type: ignore[call-arg]
+    first, feature = labels[0], Value("int64")
+    if isinstance(first, list):
+        feature = List(Value("float32"))
+    elif isinstance(first, float):
+        feature = Value("float32")
+    if "label" in split.column_names:
+        split = split.remove_columns("label")
+    return split.add_column("label", labels, feature=feature)  # type: ignore[call-arg,arg-type]
 
 
 # ---- classes of data and model --------------------------------------------------------------------------------------
@@ -148,26 +145,42 @@ def with_label_order(data: ClassificationData, names: list[str]) -> Classificati
     folded = [name.casefold() for name in names]  # "ENTAILMENT" is "entailment"
     if len(set(folded)) < len(names) or not {label.casefold() for label in data.label_names} <= set(folded):
         return data
+    if len({label.casefold() for label in data.label_names}) < data.num_labels:  # "Yes" and "yes" would become one
+        return data
     to_index = [folded.index(label.casefold()) for label in data.label_names]
+
+    def moved(label: Any) -> Any:
+        if not data.multi_label:
+            return to_index[label]
+        values = dict(zip(to_index, label, strict=True))
+        return [values.get(i, 0.0) for i in range(len(names))]
+
     splits = {
-        name: _replace_labels(split, [to_index[i] for i in split["label"][:]])
+        name: _with_labels(split, [moved(label) for label in split["label"][:]])
         if "label" in split.column_names
         else split
         for name, split in data.splits.items()
     }
-    return ClassificationData(splits, names, data.metrics)
+    return replace(data, splits=splits, label_names=names)
 
 
 def fit_to_model(data: ClassificationData, config: Any) -> ClassificationData:
     """`data` with class indices in the order of the model's classes; the model's, where no split has labels.
 
     Raises:
-        ValueError: all labels are the same.
+        ValueError: all labels are the same, or a model of several classes at once gets labels of one.
     """
     classes = list((config.id2label or {}).values())
+    several = config.problem_type == "multi_label_classification" or bool(
+        (config.to_dict().get(KEY) or {}).get("multi_label")
+    )
     if data.label_names == []:
-        names = classes if len(classes) > 1 else None
-        data = ClassificationData(data.splits, names, data.metrics)
+        names = classes if len(classes) > 1 or several else None
+        data = replace(data, label_names=names, multi_label=several)
+        if several:
+            data = replace(data, metrics=_METRICS["several"])
+    if several and not data.multi_label:
+        raise ValueError("the model gives an item several classes, the data one: say --label_separator")
     data = with_label_order(data, classes)
     if data.label_names is not None and data.num_labels == 1:
         raise ValueError(f"all labels are {data.label_names[0]!r}: there is nothing to tell apart")
@@ -175,24 +188,56 @@ def fit_to_model(data: ClassificationData, config: Any) -> ClassificationData:
 
 
 def name_classes(config: Any, data: ClassificationData) -> None:
-    """Give a config the number of the classes and their names."""
+    """Give a config the number of the classes and their names, and that an item may have several of them."""
     config.num_labels = data.num_labels
+    if data.multi_label:
+        config.problem_type = "multi_label_classification"
     if data.label_names is not None:
         config.id2label = dict(enumerate(data.label_names))
         config.label2id = {label: i for i, label in enumerate(data.label_names)}
 
 
-def balanced_class_weights(labels: list[int], num_classes: int) -> list[float]:
-    """w_c = n / (C n_c): every class weighs the same in all, and the mean weight of an item is 1.
+def class_counts(data: ClassificationData) -> list[int]:
+    """How many training examples each class has."""
+    labels = data.splits["train"]["label"][:]
+    if data.multi_label:
+        return np.asarray(labels).sum(0).astype(int).tolist()
+    return np.bincount(labels, minlength=data.num_labels).tolist()
+
+
+def classes_without_examples(data: ClassificationData) -> list[str]:
+    """The names of the classes that no training example has: they cannot be learnt."""
+    if data.label_names is None:
+        return []
+    return [name for name, count in zip(data.label_names, class_counts(data), strict=True) if not count]
+
+
+def show_labels(data: ClassificationData) -> None:
+    """Print what a reader of the training labels should know: that they are values, or the classes without any."""
+    if data.label_names is None:
+        print("The labels are real values: a regression")  # noqa: T201
+    missing = classes_without_examples(data)
+    if missing:
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        print(  # noqa: T201
+            f"{len(missing)} of {data.num_labels} classes have no training example, so they cannot be learnt: "
+            f"{', '.join(missing[:10])}{more}"
+        )
+
+
+def balanced_class_weights(counts: Sequence[int]) -> list[float]:
+    """w_c = n / (C n_c): every class weighs the same in all, and the mean weight of a label is 1.
+
+    Args:
+        counts: (C,) labels of each class, as `class_counts` gives them; n is their sum.
 
     Raises:
         ValueError: a class without examples.
     """
-    counts = Counter(labels)
-    missing = [c for c in range(num_classes) if not counts[c]]
+    missing = [c for c, count in enumerate(counts) if not count]
     if missing:
         raise ValueError(f"balanced class weights need an example of every class; class {missing[0]} has none")
-    return [len(labels) / (num_classes * counts[c]) for c in range(num_classes)]
+    return [sum(counts) / (len(counts) * count) for count in counts]
 
 
 # ---- results --------------------------------------------------------------------------------------------------------
@@ -201,10 +246,13 @@ def classification_metrics(scores: Any, labels: Any, data: ClassificationData, l
 
     Args:
         scores: (N, num_labels).
-        labels: (N,), class indices or real values.
+        labels: (N,), class indices or real values, or (N, num_labels) of 0 or 1.
     """
     scores, labels = np.asarray(scores), np.asarray(labels)
     metric = ClassificationMetric(data.metrics, data.num_labels)
+    if data.multi_label:
+        found = metric.compute(predictions=_chosen_classes(scores, loss), references=labels.astype(int))
+        return dict(found or {})
     if data.label_names is None:
         return dict(metric.compute(predictions=np.squeeze(scores, -1), references=labels) or {})
     found = metric.compute(predictions=scores.argmax(-1), references=labels)
@@ -220,9 +268,12 @@ def compute_metrics(
     return classification_metrics(scores, prediction.label_ids, data, trainer.loss)
 
 
-def class_answers(predictions: Any, *, data: ClassificationData) -> list[str]:
-    """One class name or value per row of a Trainer's predictions."""
+def class_answers(predictions: Any, *, data: ClassificationData, trainer: SquareLossTrainer) -> list[str]:
+    """One class name, or value, or names with the data's separator between, per row of a Trainer's predictions."""
     scores = first_scores(predictions)
+    if data.multi_label:
+        names = np.asarray(data.label_names)
+        return [data.label_separator.join(names[row]) for row in _chosen_classes(scores, trainer.loss).astype(bool)]
     if data.label_names is None:
         return [f"{value:.6g}" for value in np.squeeze(scores, -1)]
     return [data.label_names[i] for i in scores.argmax(-1)]
@@ -231,3 +282,8 @@ def class_answers(predictions: Any, *, data: ClassificationData) -> list[str]:
 def first_scores(predictions: Any) -> np.ndarray:
     """The scores among a Trainer's predictions: the first, where a model returns more."""
     return predictions[0] if isinstance(predictions, tuple) else predictions
+
+
+def _chosen_classes(scores: np.ndarray, loss: Loss) -> np.ndarray:
+    """(N, C) of 0 or 1: the classes with a probability of at least one half."""
+    return (loss.probabilities(torch.from_numpy(scores)) >= 0.5).int().numpy()

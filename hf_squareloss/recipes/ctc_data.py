@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_squareloss.recipes.speech_files import utterance_name
+from hf_squareloss.recipes.speech_files import encode_text, require_round_trip, utterance_name, without_bad
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -46,45 +46,77 @@ def character_tokenizer(texts: Iterable[str], *, unk_token: str, pad_token: str,
         )
 
 
+def encode_transcript(tokenizer: Any, text: str, name: str) -> list[int]:
+    """The transcript as classes of CTC, which decode to it again. ValueError where they do not."""
+    ids = encode_text(tokenizer, text, name)
+    require_round_trip(text, tokenizer.decode(ids, group_tokens=False), name)
+    return ids
+
+
 def require_frames(
     splits: Mapping[str, Dataset],
     encoded: Mapping[str, Dataset],
     output_lengths: Callable[[Tensor], Tensor],
     *,
     blank: int,
+    mask_length: int = 1,
     keep_too_short: bool = False,
-) -> int:
+    skip_bad: bool = False,
+) -> tuple[dict[str, Dataset], int]:
     """Refuse what CTC cannot align: U labels with R pairs of equal neighbours need U + R frames, and no blank.
 
     Args:
         splits: the data before `SpeechEncoder.encode`, for the names.
         output_lengths: the model's frames (B,) from the lengths (B,) of its inputs.
+        mask_length: frames of SpecAugment's mask: a batch of shorter training utterances would end the training.
         keep_too_short: count utterances with too few frames instead; their loss is 0 (zero_infinity).
+        skip_bad: as for `without_bad`.
 
     Returns:
-        How many utterances were too short.
+        The encoded splits, without what `skip_bad` left out, and how many utterances were too short.
 
     Raises:
-        ValueError: with the utterance's name: too few frames, none at all, or a blank among the labels.
+        ValueError: with the utterances' names: too few frames, none at all, or a blank among the labels.
     """
-    count = 0
+    kept, count = {}, 0
     for split, rows in encoded.items():
         frames = output_lengths(torch.tensor(np.asarray(rows["length"]))).tolist()
         labels = rows["labels"] if "labels" in rows.column_names else [np.zeros(0)] * len(rows)
-        for row, available, ids in zip(rows["row"], frames, labels, strict=True):
+        faults: dict[int, str] = {}
+        for position, (row, available, ids) in enumerate(zip(rows["row"], frames, labels, strict=True)):
+            ids = np.asarray(ids)
             needed = len(ids) + int((ids[1:] == ids[:-1]).sum())
-            if (ids != blank).all() and available >= max(needed, 1):
-                continue
-            name = utterance_name(split, int(row), splits[split][int(row)])
+            too_short = available < needed
+            fault = None
             if (ids == blank).any():
-                raise ValueError(f"{name}: the labels contain the blank, {blank}")
-            if available < 1:
-                raise ValueError(f"{name}: the audio is too short, the model makes no frame of it")
-            if not keep_too_short:
-                raise ValueError(
-                    f"{name}: the transcript needs {needed} frames (its {len(ids)} labels, and a blank between equal "
+                fault = f"the labels contain the blank, {blank}"
+            elif available < 1:
+                fault = "the audio is too short, the model makes no frame of it"
+            elif too_short and not keep_too_short:
+                fault = (
+                    f"the transcript needs {needed} frames (its {len(ids)} labels, and a blank between equal "
                     f"neighbours), but the audio gives {available}: correct the utterance or remove it; "
                     "ctc_zero_infinity keeps such utterances, with a loss of 0"
                 )
-            count += 1
-    return count
+            elif split == "train" and available < mask_length:
+                fault = (
+                    f"the audio gives {available} frames, SpecAugment masks {mask_length} at a time: lower "
+                    "--mask_time_length, or leave it out by --min_duration_in_seconds"
+                )
+            if fault is None:
+                count += too_short
+            else:
+                faults[position] = f"{utterance_name(split, int(row), splits[split][int(row)])}: {fault}"
+        kept[split] = without_bad(rows, faults, split, skip=skip_bad)
+    return kept, count
+
+
+def mask_length_of(config: Any) -> int:
+    """The frames of SpecAugment's mask in training, 1 where there is none.
+
+    A model with an adapter masks before it, where frames are more than `ctc_frames` tells: 1, too.
+    """
+    values = config.to_dict()
+    if not values.get("apply_spec_augment", False) or values.get("add_adapter", False):
+        return 1
+    return values.get("mask_time_length", 1) if values.get("mask_time_prob", 0.0) > 0 else 1

@@ -35,21 +35,28 @@ class GreedyTrainer(SquareLossTrainer):
         return loss, classes, labels
 
 
-def greedy_transcripts(classes: Any, *, tokenizer: Any) -> list[str]:
-    """Greedy decoding of classes (B, T) per frame: repeats are merged, then blanks dropped; -100 is padding."""
+def greedy_transcripts(classes: Any, *, tokenizer: Any, blank: int) -> list[str]:
+    """Greedy decoding of classes (B, T) per frame: repeats are merged, then blanks dropped; -100 is padding.
+
+    Args:
+        blank: the model's, which need not be the tokenizer's token for padding.
+    """
     classes = np.asarray(classes)
-    return tokenizer.batch_decode(np.where(classes < 0, tokenizer.pad_token_id, classes))
+    return tokenizer.batch_decode(np.where((classes < 0) | (classes == blank), tokenizer.pad_token_id, classes))
 
 
-def transcript_metrics(prediction: EvalPrediction, *, tokenizer: Any, names: Sequence[str]) -> dict[str, float]:
+def transcript_metrics(
+    prediction: EvalPrediction, *, tokenizer: Any, blank: int, names: Sequence[str]
+) -> dict[str, float]:
     """The error rates of greedy transcripts, and the share of utterances without any error.
 
     Args:
+        blank: as for `greedy_transcripts`.
         names: for `SpeechRecognitionMetric`.
     """
     labels: Any = prediction.label_ids
     references = [tokenizer.decode(row[row >= 0], group_tokens=False) for row in labels]
-    found = greedy_transcripts(prediction.predictions, tokenizer=tokenizer)
+    found = greedy_transcripts(prediction.predictions, tokenizer=tokenizer, blank=blank)
     exact = float(np.mean([a == b for a, b in zip(found, references, strict=True)]))
     rates = SpeechRecognitionMetric(list(names)).compute(predictions=found, references=references)
     return dict(rates or {}) | {"exact_match": exact}

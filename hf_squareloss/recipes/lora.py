@@ -39,11 +39,6 @@ class LoraArguments:
             if given:
                 raise ValueError(f"{', '.join(given)} would be ignored without use_lora")
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed."""
-        return {f.name: vars(self)[f.name] for f in fields(LoraArguments)}
-
     def wrap(
         self, model: Any, loading_info: Mapping[str, Any] | None, *, train: bool, task_type: str | None = None
     ) -> Any:

@@ -12,6 +12,8 @@ _CITATION = "Wang et al. GLUE: A Multi-Task Benchmark and Analysis Platform. ICL
 _SPEECH_CITATION = "Morris, Maier, Green. From WER and RIL to MER and WIL. Interspeech 2004"
 _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
 _REGRESSION = ("pearson", "spearmanr", "mse")
+_MULTI_LABEL = ("f1_micro", "f1_macro", "subset_accuracy")
+_FAMILIES = (_CLASSIFICATION, _REGRESSION, _MULTI_LABEL)
 
 
 class ClassificationMetric(evaluate.Metric):
@@ -19,7 +21,8 @@ class ClassificationMetric(evaluate.Metric):
 
     Args:
         names: any of accuracy, f1, matthews_correlation (predictions and references are class indices), or of
-            pearson, spearmanr, mse (they are real values).
+            pearson, spearmanr, mse (they are real values), or of f1_micro, f1_macro, subset_accuracy (they are lists of
+            0 or 1, one per class; subset accuracy is the share of items with all classes right).
 
     Works with `evaluate.combine` and `evaluate.save`.
 
@@ -32,21 +35,22 @@ class ClassificationMetric(evaluate.Metric):
     """
 
     def __init__(self, names: list[str] | tuple[str, ...], num_classes: int | None = None, **kwargs: Any) -> None:
-        if not names or not (set(names) <= set(_CLASSIFICATION) or set(names) <= set(_REGRESSION)):
-            raise ValueError(
-                f"metric names must all be among {_CLASSIFICATION} or all among {_REGRESSION}, got {names}"
-            )
+        if not names or not any(set(names) <= set(family) for family in _FAMILIES):
+            families = " or all among ".join(map(str, _FAMILIES))
+            raise ValueError(f"metric names must all be among {families}, got {names}")
         self._names = tuple(names)
         self._num_classes = num_classes
         super().__init__(keep_in_memory=True, **kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        kind = "float32" if set(self._names) <= set(_REGRESSION) else "int64"
+        kind: Any = datasets.Value("float32" if set(self._names) <= set(_REGRESSION) else "int64")
+        if set(self._names) <= set(_MULTI_LABEL):
+            kind = datasets.List(kind)
         return evaluate.MetricInfo(
             description=(self.__doc__ or "").strip(),
             citation=_CITATION,
-            inputs_description="predictions and references: one class index or real value per item",
-            features=datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)}),
+            inputs_description="predictions and references: one class index, real value or list of 0 or 1 per item",
+            features=datasets.Features({"predictions": kind, "references": kind}),
         )
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float]:
@@ -121,6 +125,11 @@ def _score(name: str, predictions: np.ndarray, references: np.ndarray, num_class
             if len({*references.tolist(), *predictions.tolist()}) == 1:
                 return 0.0  # as scikit-learn has it, which would warn
             return float(matthews_corrcoef(references, predictions))
+        case "f1_micro" | "f1_macro":
+            average = name.removeprefix("f1_")
+            return float(f1_score(references, predictions, average=average, zero_division=0.0))  # type: ignore[arg-type]
+        case "subset_accuracy":
+            return float((predictions == references).all(-1).mean())
         case "mse":
             return float(np.mean((predictions - references) ** 2))
     if predictions.std() == 0 or references.std() == 0:

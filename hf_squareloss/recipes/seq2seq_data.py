@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hf_squareloss.recipes.speech_files import encode_text, utterance_name
+from hf_squareloss.recipes.speech_files import encode_text, require_round_trip, say
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import WhisperFeatureExtractor, WhisperTokenizer
+    from transformers import WhisperTokenizer
 
 
 # ---- tokenizer ------------------------------------------------------------------------------------------------------
@@ -49,6 +47,8 @@ def encode_labels(text: str, name: str, *, tokenizer: Any, start: int, longest: 
             f"{name}: the transcript has {len(ids)} tokens, more than the model's {longest} positions; "
             f"--max_label_length {longest} leaves such utterances out of training"
         )
+    decoded = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    require_round_trip(text, decoded, name)
     return ids
 
 
@@ -60,41 +60,30 @@ def without_long_labels(splits: Mapping[str, Dataset], tokenizer: Any, most: int
     kept = [i for i, length in enumerate(lengths) if length <= most]
     if not kept:
         raise ValueError(f"max_label_length={most} leaves no training data: the shortest has {min(lengths)} tokens")
+    if len(kept) < len(lengths):
+        say(
+            f"Left out of training: {len(lengths) - len(kept)} of {len(lengths)} utterances, of more than {most} tokens"
+        )
     return {**splits, "train": splits["train"].select(kept)}
 
 
-def refuse_unknown_characters(splits: Mapping[str, Dataset], tokenizer: Any) -> None:
-    """ValueError for characters that the tokenizer drops or cannot give back: it may have no unknown token."""
-    for split, rows in splits.items():
-        if "text" not in rows.column_names:
-            continue
-        texts = list(rows["text"])
-        for character in sorted(set().union(*texts)):
-            ids = tokenizer(character, add_special_tokens=False).input_ids
-            if character.strip() and not tokenizer.decode(ids).strip("\ufffd "):
-                index = next(i for i, text in enumerate(texts) if character in text)
-                name = utterance_name(split, index, rows[index])
-                raise ValueError(f"{name}: the tokenizer does not know {character!r}, of {texts[index]!r}")
-
-
 # ---- audio ----------------------------------------------------------------------------------------------------------
-def refuse_cut_audio(
-    splits: Mapping[str, Dataset], extractor: WhisperFeatureExtractor, longest_in_training: float
-) -> None:
-    """ValueError for audio of which Whisper's feature extractor drops the end, without a word."""
-    import soundfile
+def heard_seconds(config: Any, extractor: Any) -> float:
+    """The longest audio that a model hears to the end: Whisper's extractor drops the rest, without a word.
 
-    for split, rows in splits.items():
-        for index in range(len(rows)):
-            row: Any = rows[index]
-            path, content = row["audio"]["path"] or "", row["audio"]["bytes"]
-            source: Any = path if content is None else io.BytesIO(content)
-            if path.endswith(".npy"):
-                seconds = len(np.load(source)) / extractor.sampling_rate
-            else:
-                seconds = soundfile.info(source).duration
-            if extractor.chunk_length < seconds and not (split == "train" and seconds > longest_in_training):
-                raise ValueError(
-                    f"{utterance_name(split, index, row)}: {seconds:.2f} seconds, but the model hears only the first "
-                    f"{extractor.chunk_length}: cut the audio (--max_duration_in_seconds is for training alone)"
-                )
+    Raises:
+        ValueError: the extractor makes more or fewer frames than the model has positions.
+    """
+    from transformers import WhisperFeatureExtractor
+
+    if not isinstance(extractor, WhisperFeatureExtractor):
+        return math.inf
+    positions = config.to_dict().get("max_source_positions")
+    frames = extractor.nb_max_frames
+    if positions is not None and 2 * positions != frames:  # its second convolution has stride 2
+        raise ValueError(
+            f"the feature extractor makes {frames} frames of {extractor.chunk_length} seconds, but the model's "
+            f"max_source_positions={positions} are for {2 * positions}: set chunk_length to "
+            f"{2 * positions * extractor.hop_length / extractor.sampling_rate:g}"
+        )
+    return float(extractor.chunk_length)

@@ -73,17 +73,27 @@ class SpeechDataArguments(DataSourceArguments):
     eval_split_name: str = field(default="validation", metadata={"help": "Its validation split."})
     test_split_name: str | None = field(default=None, metadata={"help": "Its test split, for --do_predict."})
     audio_column_name: str = field(default="audio", metadata={"help": "Column of the audio, in lists its path."})
+    audio_root: str | None = field(
+        default=None, metadata={"help": "Folder at which the paths of lists start; default: the folder of the list."}
+    )
     text_column_name: str = field(default="text", metadata={"help": "Column of the transcript."})
     min_duration_in_seconds: float = field(default=0.0, metadata={"help": "Leave shorter training audio out."})
+    skip_bad_utterances: bool = field(
+        default=False,
+        metadata={"help": "Leave training and validation utterances that cannot be used out, instead of ending."},
+    )
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the audio."})
 
     def load(self, cache_dir: str | None, token: str | None) -> dict[str, Dataset]:
-        """The splits with the columns audio and text, the first max_*_samples of each."""
-        columns = {"audio_column": self.audio_column_name, "text_column": self.text_column_name}
+        """The splits with the columns audio and text."""
+        columns: dict[str, Any] = {"audio_column": self.audio_column_name, "text_column": self.text_column_name}
+        columns["skip_bad"] = self.skip_bad_utterances
         if self.files:
-            return self.limited(load_speech_files(self.files, **columns))
-        named = {"train": self.train_split_name, "validation": self.eval_split_name}
+            return load_speech_files(self.files, **columns, audio_root=self.audio_root)
+        named = {"train": self.train_split_name}
+        if self.train_val_split is None:
+            named["validation"] = self.eval_split_name
         if self.test_split_name is not None:
             named["test"] = self.test_split_name
         options: dict[str, Any] = columns | {"cache_dir": cache_dir, "token": token}
-        return self.limited(load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options))
+        return load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,14 @@ import torch
 from torch import Tensor
 
 from hf_squareloss.recipes.audio import read_audio, resample
-from hf_squareloss.recipes.speech_files import utterance_name
+from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.speech_files import say, utterance_name, without_bad
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+_ROWS_IN_MEMORY = 16  # encoded, before they are written: a Whisper's have a megabyte each
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class SpeechEncoder:
         dims: dims of a frame of stored features that the model expects, after stacking; None: not known.
         stack: so many neighbouring frames of stored features become one: (frames, dims) -> (frames // stack,
             stack * dims), the remainder dropped.
-        min_seconds, max_seconds: training waveforms outside are left out; evaluation keeps all.
+        min_seconds, max_seconds: training waveforms outside are left out, and said; evaluation keeps all.
+        heard_seconds: of a longer waveform the model would not hear the end, so that it cannot be used.
     """
 
     extractor: Any
@@ -40,46 +46,132 @@ class SpeechEncoder:
     stack: int = 1
     min_seconds: float = 0.0
     max_seconds: float = math.inf
+    heard_seconds: float = math.inf
 
     def encode(
-        self, splits: Mapping[str, Dataset], *, num_proc: int | None = None, overwrite: bool = False
+        self,
+        splits: Mapping[str, Dataset],
+        *,
+        num_proc: int | None = None,
+        overwrite: bool = False,
+        cache_dir: str | None = None,
+        skip_bad: bool = False,
     ) -> dict[str, Dataset]:
         """Every split with the inputs and `labels` where there is text; `length`: samples or frames; `row`: from where.
 
+        The inputs lie in the cache of datasets (or `cache_dir`), whatever the number of utterances; a second run, and
+        other processes, read them there. A sound file that was changed is read again.
+
+        Args:
+            skip_bad: as for `without_bad`.
+
         Raises:
-            ValueError: with the utterance's name, for everything that `read_audio`, `labels` and this class refuse.
+            ValueError: for everything that `read_audio`, `labels` and this class refuse, with the utterances' names.
         """
-        encoded = {}
-        for split, rows in splits.items():
-            made = rows.map(
-                self._encode_row,
-                with_indices=True,
-                fn_kwargs={"split": split},
-                remove_columns=rows.column_names,
-                num_proc=num_proc,
-                load_from_cache_file=not overwrite,
-                desc=f"Reading {split}",
+        return {
+            split: self._encode_split(split, rows, num_proc, overwrite, cache_dir, skip_bad)
+            for split, rows in splits.items()
+        }
+
+    def _encode_split(
+        self, split: str, rows: Dataset, num_proc: int | None, overwrite: bool, cache_dir: str | None, skip_bad: bool
+    ) -> Dataset:
+        from datasets import Features, List, Value
+
+        audio, number = rows.select_columns("audio"), Value("float32")
+        file = cache_file(*self._content(audio), split, cache_dir=cache_dir)
+        made = audio.map(
+            self._encode_row,
+            with_indices=True,
+            fn_kwargs={"split": split},
+            remove_columns="audio",
+            features=Features(
+                {
+                    self.input_name: List(number) if self.input_name == "input_values" else List(List(number)),
+                    "length": Value("int64"),
+                    "seconds": Value("float64"),
+                    "fault": Value("string"),
+                }
+            ),
+            num_proc=num_proc,
+            load_from_cache_file=not overwrite,
+            cache_file_name=file,
+            new_fingerprint=Path(file).stem,
+            writer_batch_size=_ROWS_IN_MEMORY,
+            desc=f"Reading {split}",
+        )
+        labels, faults = self._all_labels(split, rows)
+        seconds = made["seconds"][:]
+        left_out = {i for i, s in enumerate(seconds) if split == "train" and s is not None and not self._is_wanted(s)}
+        faults = {i: fault for i, fault in faults.items() if i not in left_out}
+        for i, fault in enumerate(made["fault"]):
+            if fault is not None:
+                faults[i] = fault
+            elif (seconds[i] or 0.0) > self.heard_seconds and i not in left_out:
+                faults[i] = (
+                    f"{utterance_name(split, i, rows[i])}: {seconds[i]:.2f} seconds, but the model hears only the "
+                    f"first {self.heard_seconds:g}: cut the audio (--max_duration_in_seconds is for training alone)"
+                )
+        made = made.add_column("row", list(range(len(made))))  # type: ignore[call-arg]
+        if labels is not None:
+            made = made.add_column("labels", labels, feature=List(Value("int64")))  # type: ignore[call-arg,arg-type]
+        made = without_bad(made.remove_columns(["seconds", "fault"]), faults, split, skip=skip_bad)
+        if left_out:
+            kept = [position for position, row in enumerate(made["row"]) if row not in left_out]
+            limits = f"{self.min_seconds:g} to {self.max_seconds:g} seconds"
+            if not kept:
+                raise ValueError(f"no training utterance has {limits}")
+            longer = sum(seconds[i] > self.max_seconds for i in left_out)
+            say(
+                f"Left out of training: {len(left_out)} of {len(seconds)} utterances, not of {limits} "
+                f"({longer} longer, {len(left_out) - longer} shorter)"
             )
-            if split == "train":
-                kept = [i for i, s in enumerate(made["seconds"]) if s is None or self._is_wanted(s)]
-                if not kept:
-                    raise ValueError(f"no training utterance has {self.min_seconds} to {self.max_seconds} seconds")
-                made = made if len(kept) == len(made) else made.select(kept)
-            encoded[split] = made.remove_columns("seconds").with_format("numpy")
-        return encoded
+            made = made.select(kept)
+        return made.with_format("numpy")
+
+    def _content(self, audio: Any) -> tuple[Any, ...]:
+        """What the encoded inputs depend on."""
+        import transformers
+
+        how = None if self.extractor is None else (type(self.extractor).__name__, self.extractor.to_dict())
+        settings = (how, self.input_name, self.dims, self.stack, self.min_seconds > 0, self.max_seconds < math.inf)
+        what = audio
+        if audio[0]["audio"]["bytes"] is None:
+            what = [(sorted(row["audio"].items(), key=str), _stamp(row["audio"]["path"])) for row in audio]
+        return what, settings, transformers.__version__
+
+    def _all_labels(self, split: str, rows: Dataset) -> tuple[list[list[int]] | None, dict[int, str]]:
+        """The labels of all rows, and what is wrong with those that have none."""
+        if "text" not in rows.column_names:
+            return None, {}
+        labels: list[list[int]] = []
+        faults: dict[int, str] = {}
+        for i, text in enumerate(rows["text"]):
+            try:
+                labels.append(self.labels(text, ""))
+            except ValueError:
+                name = utterance_name(split, i, rows[i])
+                try:
+                    self.labels(text, name)
+                except ValueError as error:
+                    faults[i] = str(error)
+                labels.append([])
+        return labels, faults
 
     def _is_wanted(self, seconds: float) -> bool:
         return self.min_seconds <= seconds <= self.max_seconds
 
     def _encode_row(self, row: dict[str, Any], index: int, split: str) -> dict[str, Any]:
         name = utterance_name(split, index, row)
-        labels = {"labels": self.labels(row["text"], name)} if "text" in row else {}
-        signal, rate = read_audio(row["audio"], name)
-        if signal.ndim == 2:
-            inputs, seconds = self._stacked(signal, name), None
-        else:
-            inputs, seconds = self._extracted(signal, rate, name)
-        return {self.input_name: inputs, "length": len(inputs), "row": index, "seconds": seconds, **labels}
+        try:
+            signal, rate = read_audio(row["audio"], name)
+            if signal.ndim == 2:
+                inputs, seconds = self._stacked(signal, name), None
+            else:
+                inputs, seconds = self._extracted(signal, rate, name)
+        except ValueError as error:
+            return {self.input_name: None, "length": 0, "seconds": None, "fault": str(error)}
+        return {self.input_name: inputs, "length": len(inputs), "seconds": seconds, "fault": None}
 
     def _stacked(self, features: np.ndarray, name: str) -> np.ndarray:
         if self.input_name != "input_features":
@@ -139,13 +231,25 @@ class SpeechCollator:
             batch[name] = self._pad([torch.ones(len(x), dtype=torch.long) for x in inputs])
         if "labels" in rows[0]:
             labels = [torch.tensor(np.asarray(row["labels"], dtype=np.int64)) for row in rows]
-            batch["labels"] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
+            labels = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
+            if labels.shape[1] == 0:  # silence alone; models look for the largest label (transformers 5.24)
+                labels = torch.full((len(rows), 1), -100)
+            batch["labels"] = labels
         return batch
 
     def _pad(self, sequences: list[Tensor]) -> Tensor:
         padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
         missing = -padded.shape[1] % self.pad_to_multiple_of
         return torch.nn.functional.pad(padded, [0, 0] * (padded.ndim - 2) + [0, missing])
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """What changes with a file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def load_feature_extractor(source: str, hub: Mapping[str, Any]) -> Any:

@@ -2,53 +2,114 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_squareloss.recipes.audio_folders import is_audio_folder, read_audio_folder
+from hf_squareloss.recipes.tables import Columns, read_table
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_FORMATS = (".csv", ".tsv", ".json", ".jsonl")
+
+_SHOWN = 5  # bad utterances in a message
 
 
 # ---- loading --------------------------------------------------------------------------------------------------------
 def load_speech_files(
-    files: Mapping[str, str], *, audio_column: str = "audio", text_column: str = "text"
+    files: Mapping[str, str],
+    *,
+    audio_column: str = "audio",
+    text_column: str = "text",
+    audio_root: str | None = None,
+    skip_bad: bool = False,
 ) -> dict[str, Dataset]:
-    """Utterances listed in local csv, tsv (tab-separated, unquoted) or json files, one per split.
+    """Utterances listed in local files, one per split, as `read_table` reads them.
 
     Args:
         files: split name -> path.
         audio_column: the column with the path of a sound file (whatever libsndfile reads) or of a .npy file with a
-            waveform (samples,) or features (frames, dims); relative paths start at the folder of the list.
+            waveform (samples,) or features (frames, dims).
         text_column: the column with the transcript; the test split may lack it.
+        audio_root: the folder at which relative paths start; default: the folder of the list.
+        skip_bad: leave training and validation rows without a transcript out, as `without_bad` says.
+
+    A list with a column `offset` names segments, as NeMo's manifests do, and `duration` is their length, in seconds.
 
     Returns:
-        Per split a Dataset with columns `audio` (path and bytes, as datasets stores undecoded audio) and `text`.
+        Per split a Dataset with columns `audio` (path and bytes, as datasets stores undecoded audio, and the segment)
+        and `text`.
 
     Raises:
-        ValueError: unknown kind of file, a missing, empty or broken file, a missing column, an empty transcript.
+        ValueError: as `read_table`, or a missing column, path or training transcript, an offset that is no number.
     """
-    from datasets import Dataset
+    return {
+        split: utterances(
+            read_table(file, split),
+            split,
+            audio_root or Path(file).parent,
+            audio_column=audio_column,
+            text_column=text_column,
+            skip_bad=skip_bad,
+        )
+        for split, file in files.items()
+    }
 
-    splits = {}
-    for split, file in files.items():
-        rows = _read_rows(split, Path(file))
-        missing = {audio_column, text_column} - rows[0].keys()
-        if audio_column in missing or (missing and split != "test"):
-            raise ValueError(f"the {split} split has no column {missing.pop()!r}; it has {', '.join(rows[0])}")
-        columns: dict[str, list[Any]] = {
-            "audio": [{"path": str(Path(file).parent / row[audio_column]), "bytes": None} for row in rows]
-        }
-        if not missing:
-            columns["text"] = [row[text_column] for row in rows]
-        splits[split] = _checked(split, Dataset.from_dict(columns))
-    return splits
+
+def utterances(
+    table: Columns,
+    split: str,
+    root: str | Path,
+    *,
+    audio_column: str = "audio",
+    text_column: str = "text",
+    skip_bad: bool = False,
+) -> Dataset:
+    """The columns `audio` and `text` from a table of paths that start at `root`, as for `load_speech_files`."""
+    from datasets import Dataset, Features, Value
+
+    missing = [column for column in (audio_column, text_column) if column not in table]
+    if audio_column in missing or (missing and split != "test"):
+        raise ValueError(f"the {split} split has no column {missing[0]!r}; it has {', '.join(table)}")
+    audio = [_audio(value, root, f"{split} row {row}") for row, value in enumerate(table[audio_column], 1)]
+    features: dict[str, Any] = {"audio": {"path": Value("string"), "bytes": Value("binary")}}
+    if "offset" in table:
+        features["audio"] |= {"offset": Value("float64"), "duration": Value("float64")}
+        durations = table.get("duration", [None] * len(audio))
+        for row, (entry, offset, duration) in enumerate(zip(audio, table["offset"], durations, strict=True), 1):
+            entry["offset"] = _seconds("offset", offset, f"{split} row {row}")
+            entry["duration"] = _seconds("duration", duration, f"{split} row {row}")
+    columns: dict[str, list[Any]] = {"audio": audio}
+    if text_column in table:
+        columns["text"], features["text"] = table[text_column], Value("string")
+        for row, text in enumerate(table[text_column], 1):
+            if isinstance(text, list | dict | bytes):
+                raise ValueError(f"{split} row {row}: {text_column} must be text, got {text}")
+    return _checked(split, Dataset.from_dict(columns, features=Features(features)), skip_bad)
+
+
+def _audio(value: Any, root: str | Path, name: str) -> dict[str, Any]:
+    if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):  # a parquet file of datasets
+        return {"path": value.get("path"), "bytes": value["bytes"]}
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name}: expected the path of an audio file, got {value!r}")
+    return {"path": str(Path(root, value)), "bytes": None}
+
+
+def _seconds(column: str, value: Any, name: str) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{name}: {column} must be a number of seconds, got {value!r}")
+    return seconds
 
 
 def load_named_speech(
@@ -58,12 +119,14 @@ def load_named_speech(
     *,
     audio_column: str = "audio",
     text_column: str = "text",
+    skip_bad: bool = False,
     **load_options: Any,
 ) -> dict[str, Dataset]:
     """A speech data set of the Hub (or a folder that `datasets.load_dataset` reads).
 
     Args:
         split_names: our split name (train, validation, test) -> its split names there, such as "train+validation".
+        skip_bad: as for `load_speech_files`.
         load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...).
 
     Returns:
@@ -71,52 +134,65 @@ def load_named_speech(
     """
     from datasets import Audio, load_dataset
 
+    columns: dict[str, Any] = {"audio_column": audio_column, "text_column": text_column}
+    if is_audio_folder(name):
+        return {
+            split: utterances(read_audio_folder(name, theirs), split, name, **columns, skip_bad=skip_bad)
+            for split, theirs in split_names.items()
+        }
     splits = {}
     for split, theirs in split_names.items():
         rows: Any = load_dataset(name, config, split=theirs, **load_options)
         for column in (audio_column, text_column):
             if column not in rows.column_names and not (split == "test" and column == text_column):
                 raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(rows.column_names)}")
-        columns = {audio_column: "audio", text_column: "text"}
-        rows = rows.select_columns([column for column in columns if column in rows.column_names])
-        rows = rows.rename_columns({a: b for a, b in columns.items() if a in rows.column_names and a != b})
-        splits[split] = _checked(split, rows.cast_column("audio", Audio(decode=False)))
+        ours = {audio_column: "audio", text_column: "text"}
+        rows = rows.select_columns([column for column in ours if column in rows.column_names])
+        rows = rows.rename_columns({a: b for a, b in ours.items() if a in rows.column_names and a != b})
+        splits[split] = _checked(split, rows.cast_column("audio", Audio(decode=False)), skip_bad)
     return splits
 
 
-def _read_rows(split: str, file: Path) -> list[dict[str, Any]]:
-    if file.suffix not in _FORMATS:
-        raise ValueError(f"{split} file {file}: must end in {', '.join(_FORMATS)}")
-    if not file.is_file():
-        raise ValueError(f"{split} file {file} does not exist")
-    try:
-        content = file.read_text(encoding="utf8")
-        if file.suffix == ".csv":
-            rows = list(csv.DictReader(io.StringIO(content), strict=True))
-        elif file.suffix == ".tsv":
-            rows = list(csv.DictReader(io.StringIO(content), delimiter="\t", quoting=csv.QUOTE_NONE))
-        elif content.lstrip().startswith("["):
-            rows = json.loads(content)
-        else:
-            rows = [json.loads(line) for line in content.splitlines() if line.strip()]
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{split} file {file} cannot be read: {error}") from error
-    if not rows:
-        raise ValueError(f"the {split} split is empty: no rows in {file}")
-    for number, row in enumerate(rows, 1):
-        if None in row or row.keys() != rows[0].keys() or None in row.values():
-            raise ValueError(f"{split} file {file}, row {number}: expected a value for each of {', '.join(rows[0])}")
-    return rows
-
-
-def _checked(split: str, rows: Dataset) -> Dataset:
+def _checked(split: str, rows: Dataset, skip_bad: bool) -> Dataset:
+    """Only training needs a transcript with words in it: in evaluation silence has none."""
     if len(rows) == 0:
         raise ValueError(f"the {split} split is empty")
-    if "text" in rows.column_names:
-        empty = next((i for i, text in enumerate(rows["text"]) if not str(text or "").strip()), None)
-        if empty is not None:
-            raise ValueError(f"{utterance_name(split, empty, rows[empty])}: the transcript is empty")
-    return rows
+    if "text" not in rows.column_names:
+        return rows
+    missing = [i for i, text in enumerate(rows["text"]) if text is None or (split == "train" and not str(text).strip())]
+    faults = {i: f"{utterance_name(split, i, rows[i])}: the transcript is empty" for i in missing}
+    return without_bad(rows, faults, split, skip=skip_bad)
+
+
+def without_bad(rows: Dataset, faults: Mapping[int, str], split: str, *, skip: bool) -> Dataset:
+    """The rows of a split without those that cannot be used.
+
+    Args:
+        faults: position -> what is wrong with the row, with its name.
+        skip: print them and leave them out, in training and validation; predictions stand in the order of all rows.
+
+    Raises:
+        ValueError: what is wrong with the rows, the first of them, unless `skip`; or nothing is left.
+    """
+    if not faults:
+        return rows
+    said = "; ".join(list(faults.values())[:_SHOWN])
+    if len(faults) > 1:
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        said = f"{len(faults)} of {len(rows)} utterances of the {split} split cannot be used: {said}{more}"
+    if not skip or split.startswith("test"):
+        advice = "" if split.startswith("test") else ". --skip_bad_utterances leaves such utterances out"
+        raise ValueError(said + advice)
+    if len(faults) == len(rows):
+        raise ValueError(f"no utterance of the {split} split can be used: {said}")
+    say(f"Left out: {said}")
+    return rows.select([i for i in range(len(rows)) if i not in faults])
+
+
+def say(text: str) -> None:
+    """Print a notice, in the first of the processes alone."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)  # noqa: T201
 
 
 def utterance_name(split: str, index: int, row: Mapping[str, Any]) -> str:
@@ -127,7 +203,11 @@ def utterance_name(split: str, index: int, row: Mapping[str, Any]) -> str:
 
 # ---- texts ----------------------------------------------------------------------------------------------------------
 def normalize_texts(
-    splits: Mapping[str, Dataset], *, ignore: Iterable[str] = (), case: Callable[[str], str] = str
+    splits: Mapping[str, Dataset],
+    *,
+    ignore: Iterable[str] = (),
+    case: Callable[[str], str] = str,
+    skip_bad: bool = False,
 ) -> dict[str, Dataset]:
     """The splits with transcripts without the characters in `ignore`, in one case, with single spaces.
 
@@ -135,7 +215,7 @@ def normalize_texts(
         case: `str.lower`, `str.upper`, or `str` to leave letters as they are.
 
     Raises:
-        ValueError: a transcript of which nothing is left.
+        ValueError: a training transcript of which nothing is left, unless `skip_bad`.
     """
     dropped = re.compile("|".join(re.escape(text) for text in ignore) or "(?!)")
 
@@ -143,7 +223,7 @@ def normalize_texts(
         return {"text": " ".join(case(dropped.sub("", str(row["text"]))).split())}
 
     return {
-        split: _checked(split, rows.map(normalize, desc=f"Normalizing {split}"))
+        split: _checked(split, rows.map(normalize, desc=f"Normalizing {split}"), skip_bad)
         if "text" in rows.column_names
         else rows
         for split, rows in splits.items()
@@ -166,3 +246,12 @@ def encode_text(tokenizer: Any, text: str, name: str) -> list[int]:
             f"{text!r} contains: leave it out with chars_to_ignore, or use a tokenizer that has it"
         )
     return tokenizer(text).input_ids
+
+
+def require_round_trip(text: str, decoded: str, name: str) -> None:
+    """ValueError where decoding a transcript's tokens gives another text: errors would be counted against that one."""
+    if " ".join(decoded.split()) != " ".join(text.split()):
+        raise ValueError(
+            f"{name}: the tokenizer gives back {decoded!r} for {text!r}, so errors would not be counted against the "
+            "transcript: change it, or use another tokenizer"
+        )

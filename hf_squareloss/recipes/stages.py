@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelerate.utils import broadcast_object_list
 from transformers import Trainer, set_seed
 
 from hf_squareloss.config import saved_loss
 from hf_squareloss.recipes.cli import show_table
+from hf_squareloss.recipes.folder_lock import folder_lock
+from hf_squareloss.recipes.interruption import Interruption
+from hf_squareloss.recipes.run_identity import read_run, refuse_other_run, run_identity, write_run
 from hf_squareloss.training import (
     SquareLossSeq2SeqTrainer,
     SquareLossTrainer,
     SquareLossTrainingArguments,
     last_complete_checkpoint,
-    record_run,
-    refuse_other_run,
+    missing_parts,
+    newest_weights,
+    require_resumable,
 )
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+_NO_VALIDATION = "give --validation_file, the name of a data set's split, or --train_val_split 0.1"
 
 
 def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
@@ -45,6 +55,8 @@ def choose_stages(
     if not (args.do_train or args.do_predict or (args.do_eval and args.eval_strategy == "no")):
         args.do_train, args.do_eval = "train" in splits, "validation" in splits
         args.do_predict = predict_by_default and "test" in splits
+        if not args.do_eval and args.should_log:
+            print(f"Nothing is evaluated: {_NO_VALIDATION}")  # noqa: T201
     for chosen, name in ((args.do_train, "train"), (args.do_eval, "validation"), (args.do_predict, "test")):
         if chosen:
             get_split(splits, name)
@@ -53,7 +65,8 @@ def choose_stages(
 def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
     """The split of this name. ValueError where there is none, saying which option gives one."""
     if name not in splits:
-        raise ValueError(f"there is no {name} split: give --{name}_file or another data set, or leave --do_* out")
+        advice = _NO_VALIDATION if name == "validation" else f"give --{name}_file or another data set"
+        raise ValueError(f"there is no {name} split: {advice}, or leave --do_* out")
     return splits[name]
 
 
@@ -72,69 +85,119 @@ def trainer_inputs(args: SquareLossTrainingArguments, model: Any, splits: Mappin
 def run_stages(
     trainer: Trainer,
     splits: Mapping[str, Dataset],
-    settings: Mapping[str, Any],
+    options: Sequence[Any],
     answers: Callable[[Any], list[str]],
     *,
+    sources: Mapping[str, Dataset] | None = None,
     extractor: Any = None,
 ) -> dict[str, float]:
     """Train, evaluate and predict as the arguments say, with results on disk; the metrics of all stages.
 
+    A signal ends the run as `Interruption` says; a second run in the same folder is refused.
+
     Args:
         splits: encoded; validation_mm and test_mm are evaluated and predicted too, as MNLI has them.
-        settings: as for `train_or_resume`.
+        options: the script's dataclasses of arguments other than the training arguments, for `run_identity`.
         answers: the predictions of a split -> one text per row, for <split>_predictions.tsv.
+        sources: the splits whose content tells one run from another; default: the encoded ones.
         extractor: a feature extractor to be saved with the model, where processing_class is the tokenizer.
+
+    Raises:
+        ValueError: another run is at work in the output folder, or the one there is not this one.
+        SystemExit: a signal came.
     """
     args: Any = trainer.args
     metrics: dict[str, float] = {}
-    if args.do_train:
-        metrics |= train_or_resume(trainer, settings)
-        if extractor is not None and args.should_save:
-            extractor.save_pretrained(args.output_dir)
-    if args.do_eval:
-        for split in ("validation", "validation_mm"):
-            if split in splits:
-                metrics |= evaluate(trainer, splits[split], split.replace("validation", "eval"))
-    if args.do_predict:
-        for split in ("test", "test_mm"):
-            if split in splits:
-                metrics |= predict(trainer, splits[split], split, answers)
+    lock = folder_lock(args.output_dir) if trainer.is_world_process_zero() else nullcontext()
+    with lock, Interruption(trainer) as interruption:
+        if args.do_train:
+            rows = sources or splits
+            identity = {}
+            if trainer.is_world_process_zero():
+                identity = run_identity(trainer, options, rows["train"], rows.get("validation"), extractor=extractor)
+            metrics |= train_or_resume(trainer, identity, interruption)
+            if extractor is not None and args.should_save:
+                extractor.save_pretrained(args.output_dir)
+        if args.do_eval:
+            for split in ("validation", "validation_mm"):
+                if split in splits:
+                    metrics |= evaluate(trainer, splits[split], split.replace("validation", "eval"))
+        if args.do_predict:
+            for split in ("test", "test_mm"):
+                if split in splits:
+                    metrics |= predict(trainer, splits[split], split, answers)
     return metrics
 
 
-def train_or_resume(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, float]:
+def train_or_resume(trainer: Trainer, identity: Mapping[str, Any], interruption: Interruption) -> dict[str, float]:
     """Train to the end from the last whole checkpoint, save the model; the metrics that were saved.
 
     Args:
-        settings: what must be the same for a run to be resumed; the loss is in the model's config, and seed, learning
-            rate, length and global batch size are added here.
+        identity: `run_identity`'s, in the main process.
 
     Raises:
-        ValueError: the output folder holds a run with other settings.
+        ValueError: the folder holds another run, weights alone, or a run that diverged.
+        FloatingPointError: training diverged; says what to do.
+        SystemExit: a signal came.
     """
     args = trainer.args
     folder = str(args.output_dir)
-    settings = {
-        **settings,
-        "seed": args.seed,
-        "learning_rate": args.learning_rate,
-        "num_train_epochs": args.num_train_epochs,  # the schedule of the learning rate ends there
-        "max_steps": args.max_steps,
-        "global batch size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-    }
-    refuse_other_run(folder, settings)
-    if args.should_save:
-        record_run(folder, settings)
-    checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(folder, args.world_size)
+    choice: list[Any] = [choose_checkpoint(args, identity) if trainer.is_world_process_zero() else None]
+    (checkpoint,) = broadcast_object_list(choice)
     if checkpoint and args.should_log:
         print(f"Resuming from {checkpoint}")  # noqa: T201
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        result = trainer.train(resume_from_checkpoint=checkpoint)
+    except FloatingPointError as error:
+        if trainer.is_world_process_zero():
+            write_run(folder, identity=identity, diverged_at_step=trainer.state.global_step)
+        raise FloatingPointError(f"{error}. {after_divergence(folder)}") from error
+    interruption.stop_if_requested()
     trainer.save_model()
     trainer.save_state()
     finished = checkpoint is not None and checkpoint.endswith(f"-{result.global_step}")
-    if finished and Path(folder, "train_results.json").exists():
+    if finished and read_metrics(Path(folder, "train_results.json")):
         return {}  # its times are the training's
     return save(trainer, "train", result.metrics | {"train_samples": len(trainer.train_dataset)})  # type: ignore[arg-type]
+
+
+def choose_checkpoint(args: Any, identity: Mapping[str, Any]) -> str | None:
+    """The checkpoint to go on from, or None to start; the folder is this run's from now on.
+
+    Raises:
+        ValueError: as `train_or_resume`.
+    """
+    folder, given = str(args.output_dir), args.resume_from_checkpoint
+    if str(given).lower() in ("true", "false", ""):
+        given = None  # the last one is taken in any case
+    refuse_other_run(folder, identity)
+    if given is not None and read_run(elsewhere := Path(given).absolute().parent):
+        refuse_other_run(elsewhere, identity)
+    step = read_run(folder).get("diverged_at_step")
+    if step is not None and given is None:
+        raise ValueError(
+            f"the run in {folder} diverged at step {step} and would do so again. {after_divergence(folder)}"
+        )
+    write_run(folder, identity=identity)
+    if given is not None:
+        return given
+    whole, weights = last_complete_checkpoint(folder, args.world_size), newest_weights(folder)
+    if whole is None and weights is not None and missing_parts(weights):
+        require_resumable(weights)
+        return weights  # of a finished run
+    return whole
+
+
+def after_divergence(folder: str) -> str:
+    """What to do about a run that diverged."""
+    weights = newest_weights(folder)
+    advice = "Choose another --output_dir with a lower --learning_rate or --max_grad_norm, or --bf16 instead of --fp16"
+    if weights is None:
+        return f"{advice}. To try the same again, remove {folder}"
+    return (
+        f"{advice}; --model_name_or_path with a checkpoint of before starts from its weights. "
+        f"To try the same again: --resume_from_checkpoint {weights}, or an earlier one"
+    )
 
 
 def evaluate(trainer: Trainer, rows: Dataset, name: str = "eval") -> dict[str, float]:
@@ -152,11 +215,23 @@ def predict(trainer: Trainer, rows: Dataset, name: str, answers: Callable[[Any],
 
 def save(trainer: Trainer, split: str, metrics: dict[str, float]) -> dict[str, float]:
     """Write the metrics into <split>_results.json and all_results.json, and return them."""
-    everything = Path(trainer.args.output_dir or ".", "all_results.json")
-    if trainer.is_world_process_zero() and everything.exists() and not everything.read_text().rstrip().endswith("}"):
-        everything.unlink()  # cut off by a kill
+    folder = Path(trainer.args.output_dir or ".")
+    everything = folder / "all_results.json"
+    if trainer.is_world_process_zero() and everything.exists() and not read_metrics(everything):
+        # It was cut off by a kill: the files of the stages have it all.
+        parts = [read_metrics(path) for path in sorted(folder.glob("*_results.json")) if path != everything]
+        everything.write_text(json.dumps({name: value for part in parts for name, value in part.items()}))
     trainer.save_metrics(split, metrics)
     return metrics
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """The metrics in a file; none where it is missing or was cut off."""
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def save_predictions(trainer: Trainer, split: str, predictions: list[str]) -> None:

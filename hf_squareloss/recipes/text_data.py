@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.classification import ClassificationData, classification_data
+from hf_squareloss.recipes.labels import label_columns
+from hf_squareloss.recipes.tables import read_table
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -39,7 +40,6 @@ GLUE_TASKS: dict[str, GlueTask] = {
     "stsb": GlueTask(("sentence1", "sentence2"), ("pearson", "spearmanr")),
     "wnli": GlueTask(("sentence1", "sentence2")),
 }
-_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json"}
 
 
 def load_glue(task: str, **load_options: Any) -> ClassificationData:
@@ -67,49 +67,75 @@ def load_glue(task: str, **load_options: Any) -> ClassificationData:
     return _make(splits, columns, spec.metrics)
 
 
-def load_named(name: str, config: str | None, columns: Mapping[str, str], **load_options: Any) -> ClassificationData:
-    """Any text-classification data set of the Hub; `columns` maps text, text_pair and label to its column names."""
+def load_named(
+    name: str,
+    config: str | None,
+    columns: Mapping[str, str],
+    *,
+    split_names: Mapping[str, str | None] | None = None,
+    label_type: str = "auto",
+    label_separator: str | None = None,
+    **load_options: Any,
+) -> ClassificationData:
+    """Any text-classification data set of the Hub.
+
+    Args:
+        columns: text, text_pair and label -> column names, as for `classification_data`, whose `label_type` and
+            `label_separator` these are.
+        split_names: our split name (train, validation, test) -> its name there, such as "dev" or "train[90%:]"; None
+            or no entry: ours, where there is one.
+        load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...).
+
+    Raises:
+        ValueError: no split of such a name (with those that there are), or as `classification_data`.
+    """
     from datasets import load_dataset
 
-    raw = load_dataset(name, config, **load_options)
-    return _make({split: raw[split] for split in ("train", "validation", "test") if split in raw}, columns)
+    named = {split: theirs for split, theirs in (split_names or {}).items() if theirs is not None}
+    raw: Any = load_dataset(name, config, **load_options)
+    splits = {split: raw[split] for split in ("train", "validation", "test") if split in raw}
+    for split, theirs in named.items():
+        splits[split] = raw[theirs] if theirs in raw else load_dataset(name, config, split=theirs, **load_options)
+    if not splits:
+        raise ValueError(
+            f"{name} has none of the splits train, validation and test but {', '.join(raw)}: "
+            "say which by --train_split_name, --validation_split_name and --test_split_name"
+        )
+    return _make(splits, columns, label_type=label_type, label_separator=label_separator)
 
 
-def load_files(files: Mapping[str, str], columns: Mapping[str, str], **load_options: Any) -> ClassificationData:
-    """Local csv, tsv (tab-separated, unquoted) or json files, one per split.
+def load_files(
+    files: Mapping[str, str],
+    columns: Mapping[str, str],
+    *,
+    label_type: str = "auto",
+    label_separator: str | None = None,
+) -> ClassificationData:
+    """Local files, one per split, as `read_table` reads them.
 
     Args:
         files: split name -> path.
-        columns: text, text_pair and label -> column names; a column called text_pair is found by itself.
+        columns: text, text_pair and label -> column names, as for `classification_data`, whose `label_type` and
+            `label_separator` these are; a column called text_pair is found by itself.
 
     Raises:
-        ValueError: unknown kind of file, a missing, empty or broken file, a missing column, an empty entry, an unknown
-            label in validation or test.
+        ValueError: as `read_table` and `classification_data`, or an empty text.
     """
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError
+    from datasets import Dataset
 
+    tables = {split: read_table(file, split) for split, file in files.items()}
+    texts = {"text_pair": "text_pair", **columns}.items()
     splits = {}
-    for split, file in files.items():
-        kind = _FORMATS.get(Path(file).suffix)
-        if kind is None:
-            raise ValueError(f"{split} file {file}: must end in {', '.join(_FORMATS)}")
-        if not Path(file).is_file():
-            raise ValueError(f"{split} file {file} does not exist")
-        try:
-            lines = Path(file).read_text(encoding="utf8").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{split} file {file} is not UTF-8: {error}") from error
-        if not any(line.strip() for line in lines[kind == "csv" :]):
-            raise ValueError(f"the {split} split is empty: no rows in {file}")
-        # "NA" and "null" are words; and tab-separated files as GLUE ships them have stray quotes.
-        options: dict[str, Any] = {"keep_default_na": False} if kind == "csv" else {}
-        options |= {"sep": "\t", "quoting": 3} if file.endswith(".tsv") else {}
-        try:
-            splits[split] = load_dataset(kind, data_files={split: file}, split=split, **options, **load_options)
-        except (DatasetGenerationError, ValueError) as error:
-            raise ValueError(f"{split} file {file} cannot be read: {error.__cause__ or error}") from error
-    return _make(splits, columns)
+    for split, table in tables.items():
+        used = set(label_columns(columns["label"], table))
+        for ours, theirs in texts:
+            if ours != "label" and theirs in table:
+                _require_texts(table[theirs], ours, split)
+                used.add(theirs)
+        # What nobody uses may have anything in it; its name is for the error about a missing column.
+        rows = {name: values if name in used else [None] * len(values) for name, values in table.items()}
+        splits[split] = Dataset.from_dict(rows)
+    return _make(splits, columns, label_type=label_type, label_separator=label_separator)
 
 
 def from_dataset_dict(data: DatasetDict) -> ClassificationData:
@@ -117,56 +143,31 @@ def from_dataset_dict(data: DatasetDict) -> ClassificationData:
     return _make({str(name): split for name, split in data.items()}, {"text": "text", "label": "label"})
 
 
-def tokenize(
-    data: ClassificationData,
-    tokenizer: Callable[..., Any],
-    *,
-    max_length: int,
-    pad: bool = False,
-    overwrite: bool = False,
-) -> dict[str, Dataset]:
-    """Every split as token ids, with `labels` where they are known; padded to `max_length` if `pad`."""
-
-    def encode(rows: dict[str, list[Any]]) -> dict[str, Any]:
-        texts = (rows["text"], rows["text_pair"]) if "text_pair" in rows else (rows["text"],)
-        encoded = dict(
-            tokenizer(*texts, truncation=True, max_length=max_length, padding="max_length" if pad else False)
-        )
-        return encoded | ({"labels": rows["label"]} if "label" in rows else {})
-
-    return {
-        name: split.map(
-            encode,
-            batched=True,
-            remove_columns=split.column_names,
-            load_from_cache_file=not overwrite,
-            desc=f"Tokenizing {name}",
-        )
-        for name, split in data.splits.items()
-    }
-
-
-def pad_with_end(tokenizer: Any, config: Any) -> None:
-    """Decoders such as GPT-2 and Llama have no padding token: the end token pads, and the model knows it."""
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if config.get_text_config().pad_token_id is None:
-        config.get_text_config().pad_token_id = tokenizer.pad_token_id
-
-
 def _make(
-    splits: dict[str, Dataset], columns: Mapping[str, str], metrics: tuple[str, ...] | None = None
+    splits: dict[str, Dataset], columns: Mapping[str, str], metrics: tuple[str, ...] | None = None, **labels: Any
 ) -> ClassificationData:
     """As `classification_data`, with a column text_pair found by itself, and texts that must be there."""
-    from datasets import Value
-
     if "text_pair" not in columns and any("text_pair" in split.column_names for split in splits.values()):
         columns = {**columns, "text_pair": "text_pair"}
-    data = classification_data(splits, columns, metrics)
+    data = classification_data(splits, columns, metrics, **labels)
     for name, split in data.splits.items():
         for column in {"text", "text_pair"} & set(split.column_names):
-            if any(entry is None for entry in split[column][:]):
-                raise ValueError(f"the {name} split has an empty {column}")
-            if split.features[column] != Value("string"):  # a csv column of nothing but numbers
-                data.splits[name] = split = split.cast_column(column, Value("string"))
+            data.splits[name] = split = _with_texts(split, column, name)
     return data
+
+
+def _with_texts(split: Dataset, column: str, name: str) -> Dataset:
+    from datasets import Value
+
+    _require_texts(split[column], column, name)
+    if split.features[column] in (Value("string"), Value("large_string")):
+        return split
+    return split.cast_column(column, Value("string"))  # a column of numbers
+
+
+def _require_texts(values: Iterable[Any], column: str, name: str) -> None:
+    for row, value in enumerate(values, 1):
+        if value is None:
+            raise ValueError(f"the {name} split has an empty {column} in row {row}")
+        if isinstance(value, list | dict | bytes):
+            raise ValueError(f"the {name} split, row {row}: {column} must be text, got {value}")

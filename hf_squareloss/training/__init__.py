@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from hf_squareloss.training._attach import attach_loss, detach_loss
     from hf_squareloss.training._checkpoints import (
         last_complete_checkpoint,
-        record_run,
+        missing_parts,
+        newest_weights,
         refuse_other_loss,
-        refuse_other_run,
+        require_resumable,
     )
     from hf_squareloss.training._hub import require_push_rights
     from hf_squareloss.training._model_card import model_card
@@ -27,12 +28,13 @@ __all__ = [
     "attach_loss",
     "detach_loss",
     "last_complete_checkpoint",
+    "missing_parts",
     "model_card",
+    "newest_weights",
     "parse_loss_parameters",
-    "record_run",
     "refuse_other_loss",
-    "refuse_other_run",
     "require_push_rights",
+    "require_resumable",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -40,7 +42,13 @@ __getattr__, __dir__ = lazy_names(
     {
         "_arguments": ("SquareLossTrainingArguments", "parse_loss_parameters"),
         "_attach": ("attach_loss", "detach_loss"),
-        "_checkpoints": ("last_complete_checkpoint", "record_run", "refuse_other_loss", "refuse_other_run"),
+        "_checkpoints": (
+            "last_complete_checkpoint",
+            "missing_parts",
+            "newest_weights",
+            "refuse_other_loss",
+            "require_resumable",
+        ),
         "_hub": ("require_push_rights",),
         "_model_card": ("model_card",),
         "_trainer": ("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer"),

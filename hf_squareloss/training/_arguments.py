@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hf_squareloss.losses import LOSSES, Loss, make_loss
+from hf_squareloss.metric_order import greater_is_better
 
 _WORDS = {"true": True, "false": False, "none": None}
 
@@ -16,6 +18,9 @@ _WORDS = {"true": True, "false": False, "none": None}
 @dataclass
 class SquareLossTrainingArguments(TrainingArguments):
     """`TrainingArguments` with `--loss`, its parameters and class weights.
+
+    With `metric_for_best_model`, the best is the lowest value where a metric is an error (`LOWER_IS_BETTER` of
+    hf_squareloss.metric_order) unless `greater_is_better` says otherwise.
 
     Example:
         >>> SquareLossTrainingArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()
@@ -47,18 +52,27 @@ class SquareLossTrainingArguments(TrainingArguments):
     )  # fmt: skip
     class_weights: str | None = field(
         default=None,
-        metadata={"help": "One positive weight per class, separated by commas, or 'balanced' (each class weighs the "
-                          "same in all; resolved by the example scripts from the training labels)."},
+        metadata={"help": "One positive weight per class: NAME=WEIGHT, separated by commas; or numbers alone, in the "
+                          "order of the classes (the model's id2label; of a new model the labels in their order); or "
+                          "'balanced' (each class weighs the same in all)."},
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        # transformers 5.24 takes the largest value of any metric for the best unless its name ends in "loss".
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            self.greater_is_better = greater_is_better(self.metric_for_best_model)
         super().__post_init__()
         if isinstance(self.class_weights, list):  # as a JSON file of arguments has it
             self.class_weights = ",".join(map(str, self.class_weights))
+        if isinstance(self.class_weights, dict):  # likewise
+            self.class_weights = ",".join(f"{name}={weight}" for name, weight in self.class_weights.items())
         if isinstance(self.loss_parameters, str):  # likewise
             self.loss_parameters = self.loss_parameters.split()
-        if self.class_weights != "balanced":
-            self.make_loss()  # wrong names and values are refused before anything is loaded
+        # Wrong names and values are refused before anything is loaded.
+        if self.class_weights is not None and "=" in self.class_weights:
+            self.named_class_weights()
+        elif self.class_weights != "balanced":
+            self.make_loss()
 
     def make_loss(self, loss: str | None = None) -> Loss:
         """The loss these arguments describe, or the one called `loss` with their parameters.
@@ -70,6 +84,8 @@ class SquareLossTrainingArguments(TrainingArguments):
         """
         if self.class_weights == "balanced":
             raise ValueError("class_weights='balanced' needs the training labels: give the weights as numbers")
+        if self.class_weights is not None and "=" in self.class_weights:
+            raise ValueError("class_weights by name need the names of the classes: give the weights as numbers")
         options = {"k": self.loss_k, "M": self.loss_M, "ctc_tau": self.ctc_tau}
         words = [f"{name}={value}" for name, value in options.items() if value != "auto"]
         if self.label_smoothing_factor:
@@ -77,6 +93,23 @@ class SquareLossTrainingArguments(TrainingArguments):
         if self.class_weights is not None:
             words.append(f"class_weights={self.class_weights},")
         return make_loss(loss or self.loss, **parse_loss_parameters([*words, *self.loss_parameters]))
+
+    def named_class_weights(self) -> dict[str, float]:
+        """Class name -> weight, of `class_weights` given as NAME=WEIGHT, separated by commas.
+
+        Raises:
+            ValueError: a part of another form, a weight that is no positive number, or a name given twice.
+        """
+        weights: dict[str, float] = {}
+        for part in (self.class_weights or "").split(","):
+            name, equals, text = part.strip().rpartition("=")
+            weight = _value(text)
+            if not (name and equals and type(weight) in (int, float) and 0 < float(weight) < math.inf):  # type: ignore[arg-type]
+                raise ValueError(f"class_weights by name are NAME=WEIGHT with a positive number each, got {part!r}")
+            if name in weights:
+                raise ValueError(f"class_weights: {name!r} is given twice")
+            weights[name] = float(weight)  # type: ignore[arg-type]
+        return weights
 
 
 def parse_loss_parameters(words: Iterable[str]) -> dict[str, Any]:

@@ -23,13 +23,14 @@ from hf_squareloss.training._arguments import SquareLossTrainingArguments
 from hf_squareloss.training._checkpoints import last_complete_checkpoint, refuse_other_loss
 from hf_squareloss.training._hub import HubMixin
 from hf_squareloss.training._parents import parent_class
+from hf_squareloss.training._resuming import ResumedTraining, RunTotals
 from hf_squareloss.training._step import Step
 from hf_squareloss.training._upstream import UpstreamRepairs
 
 logger = logging.get_logger(__name__)
 
 
-class LossSelectionMixin(UpstreamRepairs, AdapterMixin, HubMixin):
+class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixin):
     """Lets a transformers Trainer train with a loss of one's choice: put it before the Trainer among the bases.
 
     The loss of an optimizer step is one mean over everything that step saw,
@@ -81,6 +82,7 @@ class LossSelectionMixin(UpstreamRepairs, AdapterMixin, HubMixin):
         self.args.logging_nan_inf_filter = False
         self._select_loss(to_train=False)
         self.add_callback(_LossCallback(self))
+        self.add_callback(RunTotals())
 
     @property
     def selected_loss(self) -> Loss:
@@ -298,7 +300,9 @@ class _LossCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.trainer._select_loss(to_train=True)
-        refuse_other_loss(self.trainer._get_output_dir(None), self.trainer.selected_loss)
+        trainer = self.trainer
+        folder = trainer._get_output_dir(None)
+        refuse_other_loss(folder, trainer.selected_loss, resumed_from=trainer._resumed_from)
 
 
 def _requested(loss: Loss | str | None, args: TrainingArguments) -> Loss:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from hf_squareloss.comparison import (
-    LOWER_IS_BETTER,
     METRICS,
     environment,
     markdown_table,
@@ -18,6 +17,7 @@ from hf_squareloss.comparison import (
     spread,
     summary,
 )
+from hf_squareloss.metric_order import greater_is_better
 
 
 def run(loss: str, rate: float, seed: int, validation: float, test: float | None = None) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_validation_is_shown_until_every_chosen_run_was_tested() -> None:
 
 def test_the_metric_of_a_comparison_and_its_better_side() -> None:
     assert metric_of(RESULTS) == "accuracy" and metric_of({"metric": "cer"}) == "cer"
-    assert [name for name in METRICS if name in LOWER_IS_BETTER] == ["ece", "nll", "cer", "wer"]
+    assert [name for name in METRICS if not greater_is_better(name)] == ["ece", "nll", "cer", "wer"]
 
 
 def test_spread_is_mean_and_sample_deviation() -> None:

@@ -140,6 +140,40 @@ def test_other_arguments_are_refused(compare: Any, results: dict[str, Any]) -> N
         compare("--label_smoothing_factor", "0.1")
 
 
+def test_other_files_of_the_same_name_are_refused_or_run_again(
+    compare: Any, results: dict[str, Any], launched: list[list[str]]
+) -> None:
+    train, record = compare.folder / "toy" / "train.tsv", compare.folder / "out" / "results.json"
+    content = train.read_text()
+    try:
+        train.write_text("".join(content.splitlines(keepends=True)[:-2]))
+        with pytest.raises(ValueError, match=r"runs with the files .*train\.tsv"):
+            compare()
+        (kept := record.with_suffix(".kept")).write_bytes(record.read_bytes())
+        record.unlink()  # the folders' names alone say nothing
+        before = len(launched)
+        with pytest.raises(ValueError, match="already holds a run with training data="):
+            compare()
+        assert len(launched) == before + 1
+    finally:
+        train.write_text(content)
+    record.write_bytes(kept.read_bytes())
+    assert compare()["chosen"] == results["chosen"]
+
+
+def test_torn_results_are_made_again(compare: Any, results: dict[str, Any]) -> None:
+    for name in ("eval_results.json", "train_results.json", "test_results.json"):
+        (torn := compare.folder / "out" / f"square-lr{results['chosen']['square']:g}-seed0" / name).write_text("{")
+        again = compare()
+        assert again["chosen"] == results["chosen"] and json.loads(torn.read_text())
+
+
+def test_an_unknown_loss_is_refused_before_a_run(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="squre"):
+        compare_losses.main(["--losses", "cross_entropy", "squre", "--output_dir", str(tmp_path / "out"), "--", "-x"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_metric_is_refused(compare: Any, results: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no metric 'acuracy': there are .*accuracy"):
         compare(metric="acuracy")

@@ -33,7 +33,10 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     },
     "granite_speech5_ctc": {
         **{"vocab_size": VOCAB, "pad_token_id": 0},
-        "encoder_config": {**SHAPE, "vocab_size": VOCAB, "num_mel_bins": BINS // 4, "context_size": 8},
+        # Its count of frames takes every subsample_layers for a layer that there is (transformers 5.24).
+        "encoder_config": {
+            **{**SHAPE, "vocab_size": VOCAB, "num_mel_bins": BINS // 4, "context_size": 8, "subsample_layers": [0]}
+        },
     },
     "omniasr_ctc": {
         **{"vocab_size": VOCAB, "pad_token_id": 1},

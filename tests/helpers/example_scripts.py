@@ -30,3 +30,12 @@ def predictions(folder: Path) -> list[str]:
     lines = (folder / "test_predictions.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines] == ["index", *map(str, range(len(lines) - 1))]
     return [line.split("\t")[1] for line in lines[1:]]
+
+
+def require_best_is_lowest(folder: Path, metric: str) -> None:
+    """The checkpoint that a run with `metric_for_best_model` kept has the lowest value of all, which differ."""
+    state = json.loads((folder / "trainer_state.json").read_text())
+    values = {entry["step"]: entry[f"eval_{metric}"] for entry in state["log_history"] if f"eval_{metric}" in entry}
+    assert len(set(values.values())) > 1
+    assert state["best_metric"] == min(values.values())
+    assert values[int(state["best_model_checkpoint"].rsplit("-")[-1])] == min(values.values())

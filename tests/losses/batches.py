@@ -43,6 +43,20 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
     return torch.tensor(scores, dtype=torch.float64).reshape(*shape, num_classes), torch.tensor(labels).reshape(shape)
 
 
+@st.composite
+def hard_scores(draw: st.DrawFn, dtype: torch.dtype) -> Tensor:
+    """Scores (C,) in a float type: tiny, usual and huge ones, and neighbours one rounding apart."""
+    largest = torch.finfo(dtype).max
+    sizes = (0.0, 1e-30, 1e-9, 1e-3, 0.1, 1.0, 1.5, 2.0, 3.0, 15.0, 100.0, 1e4, 1e10, 1e30, largest)
+    usual = st.one_of(st.sampled_from(sizes), st.floats(0.0, 50.0))
+    value = st.builds(lambda size, sign: sign * min(size, largest), usual, st.sampled_from((1.0, -1.0)))
+    scores = torch.tensor(draw(st.lists(value, min_size=1, max_size=4)), dtype=torch.float64).to(dtype)
+    above = torch.nextafter(scores, torch.full_like(scores, torch.inf)).clamp_max(largest)
+    both = torch.cat([scores, above])
+    order = draw(st.permutations(range(len(both))))
+    return both[list(order)][: draw(st.integers(2, len(both)))]
+
+
 few = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -210,7 +210,7 @@ def enumerated_expectation(loss: Loss, scores: Tensor, labels: list[int]) -> Ten
     """sum_t sum_c P(pi_t = c | labels) w_c cost(f_t, c), path by path; the probabilities are constants."""
     cost, num_classes, total = cost_of(loss), scores.shape[-1], scores.new_zeros(())
     weights = loss.class_weights or (1.0,) * num_classes
-    p = (loss.link(scores.detach()) / scores.new_tensor(weights)).clamp_min(1e-2)
+    p = (loss.link(scores.detach()).clamp_max(1.0) / scores.new_tensor(weights)).clamp_min(1e-2)
     paths = alignments(labels, len(scores), num_classes, blank=0)
     chances = torch.stack([torch.stack([p[t, c] for t, c in enumerate(path)]).prod() for path in paths])
     for path, chance in zip(paths, chances / chances.sum(), strict=True):
@@ -219,6 +219,20 @@ def enumerated_expectation(loss: Loss, scores: Tensor, labels: list[int]) -> Ten
             smoothed = smoothed + loss.label_smoothing * sum(cost(frame, i) for i in range(num_classes)) / num_classes
             total = total + chance * weights[c] * smoothed
     return total
+
+
+def test_the_posterior_s_probabilities_stay_within_one() -> None:
+    """What the square loss's link says of scores above M or below 0 is for reading, not for training."""
+    loss, lengths = SquareLoss(k=2.0, M=1.0, ctc_tau="posterior"), torch.tensor([3])
+    path = torch.tensor([[0, 1, 2]])
+    scores = 0.5 + torch.nn.functional.one_hot(path, 3).double()
+    clipped = torch.nn.functional.one_hot(path, 3).double().clamp_min(0.5 / (2.0 - 0.5))
+    labels = [1, 2]
+    paths = alignments(labels, 3, 3, blank=0)
+    chances = torch.stack([clipped[0, range(3), list(way)].prod() for way in paths])
+    costs = torch.stack([loss.costs(scores[0])[range(3), list(way)].sum() for way in paths])
+    expected = (chances / chances.sum() * costs).sum()
+    torch.testing.assert_close(ctc_loss(scores, torch.tensor([labels]), lengths, loss=loss)[0], expected)
 
 
 @pytest.mark.parametrize("weights", [None, (0.2, 1.0, 3.0, 1.5)])

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import naive_losses as naive
 import pytest
 import torch
-from batches import OPTIONS, batches, few
+from batches import OPTIONS, batches, few, hard_scores
 from contract import CONTRACT, EVERY, every_loss, every_multi_label_loss, title
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from hf_squareloss.losses import Loss
@@ -21,6 +22,10 @@ EXTREME = torch.tensor(
 
 
 # ---- any finite scores -----------------------------------------------------------------------------------------------
+DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+thorough = settings(few, max_examples=100)
+
+
 @every_loss
 @few
 @given(batch=batches())
@@ -29,7 +34,7 @@ def test_probabilities_are_a_distribution_in_the_order_of_the_scores(loss: Loss,
 
 
 @every_loss
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@DTYPES
 def test_extreme_scores_have_probabilities(loss: Loss, dtype: torch.dtype) -> None:
     scores = EXTREME.clamp(torch.finfo(dtype).min, torch.finfo(dtype).max).to(dtype)
     assert scores.isfinite().all()
@@ -37,20 +42,60 @@ def test_extreme_scores_have_probabilities(loss: Loss, dtype: torch.dtype) -> No
         check_distribution(replace(loss, **options), scores, in_order="class_weights" not in options)
 
 
+@every_loss
+@DTYPES
+@thorough
+@given(data=st.data())
+def test_no_scores_are_too_large_or_too_close(loss: Loss, dtype: torch.dtype, data: st.DataObject) -> None:
+    """The prediction is the same by scores and by probabilities, also of scores that differ by one rounding."""
+    scores = data.draw(hard_scores(dtype))
+    for smoothing in (0.0, 0.1):
+        check_distribution(replace(loss, label_smoothing=smoothing), scores)
+
+
 def check_distribution(loss: Loss, scores: Tensor, *, in_order: bool = True) -> None:
     p = loss.probabilities(scores)
+    assert p.dtype == (torch.float64 if scores.dtype == torch.float64 else torch.float32)
     assert p.shape == scores.shape and (p > 0).all() and (p <= 1).all() and p.log().isfinite().all()
     torch.testing.assert_close(p.sum(-1), torch.ones(p.shape[:-1], dtype=p.dtype))
     if in_order:
-        assert (p.gather(-1, scores.argsort(-1)).diff(dim=-1) >= -1e-6).all()
+        check_order(p, scores)
+
+
+def check_order(p: Tensor, scores: Tensor) -> None:
+    """The same prediction, a tie only where scores tie, and elsewhere no step back that is more than rounding."""
+    assert torch.equal(p.argmax(-1), scores.argmax(-1))
+    top = scores == scores.amax(-1, keepdim=True)
+    assert torch.equal(p == p.amax(-1, keepdim=True), top)
+    rising = p.gather(-1, scores.argsort(-1))
+    assert (rising.diff(dim=-1) >= -1e-6 * rising[..., 1:]).all()
+
+
+@pytest.mark.parametrize("wrong", [[0.5, 0.5, 0.0], [0.4, 0.5, 0.1], [0.6, 0.1, 0.3]], ids=["tie", "top", "below"])
+def test_another_order_is_noticed(wrong: list[float]) -> None:
+    scores = torch.tensor([2.0, 1.0, 0.0])
+    check_order(torch.tensor([0.6, 0.3, 0.1]), scores)
+    with pytest.raises(AssertionError):
+        check_order(torch.tensor(wrong), scores)
 
 
 @every_multi_label_loss
 def test_every_answer_has_a_probability(loss: Loss) -> None:
     for scores in (EXTREME, EXTREME.float()):
         p = replace(loss, multi_label=True).probabilities(scores)
-        assert p.shape == scores.shape and (p >= 0).all() and (p <= 1).all()
+        assert p.shape == scores.shape and (p > 0).all() and (p <= 1).all()
         assert (p.gather(-1, scores.argsort(-1)).diff(dim=-1) >= 0).all()
+
+
+@every_multi_label_loss
+@DTYPES
+@thorough
+@given(data=st.data())
+def test_no_answer_is_too_large_or_too_close(loss: Loss, dtype: torch.dtype, data: st.DataObject) -> None:
+    scores = data.draw(hard_scores(dtype))
+    p = replace(loss, multi_label=True).probabilities(scores)
+    assert (p > 0).all() and (p <= 1).all()
+    check_order(p, scores)
 
 
 @every_loss

@@ -20,22 +20,14 @@ def test_the_options_of_from_pretrained() -> None:
     (model,) = HfArgumentParser(ModelSourceArguments).parse_args_into_dataclasses(argv)  # type: ignore[arg-type]
     assert model.hub == {"cache_dir": None, "revision": "v2", "token": "hf_x", "trust_remote_code": True}
     assert model.weights == model.hub | {"dtype": torch.float32}
-    assert model.settings == {"model_name_or_path": "a/b", "config_name": None}
 
 
 def test_where_the_data_come_from() -> None:
     assert data().files == {} and data().title == "local files"
     files = data("--train_file", "folder/train.csv", "--test_file", "test.csv")
     assert files.files == {"train": "folder/train.csv", "test": "test.csv"}
-    assert files.settings["train_file"] == "train.csv"  # the folder may be another one when a run is resumed
     named = data("--dataset_name", "a/b", "--dataset_config_name", "c", "--max_train_samples", "3")
     assert named.title == "a/b"
-    assert named.settings == {
-        "dataset_name": "a/b",
-        "dataset_config_name": "c",
-        "train_file": None,
-        "max_train_samples": 3,
-    }
 
 
 @pytest.mark.parametrize("file", ["--train_file", "--validation_file", "--test_file"])
@@ -45,9 +37,41 @@ def test_one_source(file: str) -> None:
 
 
 def test_only_so_many_samples() -> None:
-    some = data("--max_train_samples", "5", "--max_eval_samples", "99", "--max_predict_samples", "2")
+    some = data("--max_train_samples", "5", "--max_eval_samples", "6", "--max_predict_samples", "2")
     splits: dict[str, Dataset] = dict.fromkeys(("train", "validation", "validation_mm", "test", "test_mm"), ROWS)
-    sizes = {name: len(rows) for name, rows in some.limited(splits).items()}
-    assert sizes == {"train": 5, "validation": 12, "validation_mm": 12, "test": 2, "test_mm": 2}
-    assert some.limited({"train": ROWS})["train"]["x"][:] == [0, 1, 2, 3, 4]
-    assert data().limited({"train": ROWS})["train"] is ROWS
+    found = {name: rows["x"][:] for name, rows in some.limited(splits, 0).items()}
+    assert {name: len(rows) for name, rows in found.items()} == {
+        **{"train": 5, "validation": 6, "validation_mm": 6, "test": 2, "test_mm": 2}
+    }
+    for rows in found.values():
+        assert rows == sorted(set(rows))  # in their order, none twice
+    assert found["test"] == [0, 1]
+    assert found["train"] != list(range(5)) and found["validation"] != list(range(6))
+    other = some.limited(splits, 1)
+    assert other["train"]["x"][:] != found["train"] == some.limited(splits, 0)["train"]["x"][:]
+    assert other["validation"]["x"][:] == found["validation"]  # runs with other seeds can be compared
+    assert data().limited({"train": ROWS}, 0)["train"] is ROWS
+    assert data("--max_predict_samples", "99").limited({"test": ROWS}, 0)["test"] is ROWS
+
+
+def test_a_file_sorted_by_label_keeps_its_classes() -> None:
+    rows = Dataset.from_dict({"label": [i // 100 for i in range(1000)]})
+    kept = data("--max_train_samples", "100").limited({"train": rows}, 0)["train"]["label"][:]
+    assert set(kept) == set(range(10))
+
+
+def test_a_validation_split_cut_from_the_training_split() -> None:
+    third = data("--train_val_split", "0.33", "--max_eval_samples", "3")
+    cut = third.divided({"train": ROWS, "test": ROWS}, 0)
+    parts = {name: rows["x"][:] for name, rows in cut.items()}
+    assert (len(parts["train"]), len(parts["validation"]), parts["test"]) == (8, 4, ROWS["x"][:])
+    assert sorted(parts["train"] + parts["validation"]) == ROWS["x"][:]
+    assert third.divided({"train": ROWS}, 1)["validation"]["x"][:] != parts["validation"]
+    assert len(third.chosen({"train": ROWS}, 0)["validation"]) == 3
+    assert data().divided({"train": ROWS}, 0)["train"] is ROWS
+    for splits, reason in (({"train": ROWS, "validation": ROWS}, "there is a"), ({"test": ROWS}, "no two")):
+        with pytest.raises(ValueError, match=f"train_val_split would be ignored: there .*{reason.split()[-1]}"):
+            third.divided(splits, 0)
+    for share in ("0", "1", "-0.5"):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            data("--train_val_split", share)

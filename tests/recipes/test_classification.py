@@ -6,20 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 from tiny_models import arguments
 from transformers import BertConfig, EvalPrediction
 
-from hf_squareloss import SquareLossTrainer, attach_loss, make_loss
+from hf_squareloss import SquareLossTrainer, attach_loss, detach_loss, make_loss
 from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
     class_answers,
+    class_counts,
+    classes_without_examples,
     classification_data,
     classification_metrics,
     compute_metrics,
     fit_to_model,
     name_classes,
+    show_labels,
     with_label_order,
 )
 
@@ -120,12 +123,12 @@ def test_the_classes_are_in_the_config() -> None:
 
 def test_balanced_class_weights() -> None:
     labels = [0, 0, 0, 1, 2, 2]
-    weights = balanced_class_weights(labels, 3)
+    weights = balanced_class_weights([3, 1, 2])
     assert weights == pytest.approx([6 / 9, 6 / 3, 6 / 6])
     assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1.0)
     assert len({round(weights[c] * labels.count(c), 9) for c in range(3)}) == 1
     with pytest.raises(ValueError, match="class 3 has none"):
-        balanced_class_weights(labels, 4)
+        balanced_class_weights([3, 1, 2, 0])
 
 
 # ---- results --------------------------------------------------------------------------------------------------------
@@ -165,7 +168,69 @@ def attached(loss: str) -> Any:
     return model
 
 
-def test_answers_are_class_names_or_values() -> None:
-    assert class_answers(SCORES, data=letters()) == ["x", "z", "y"]
-    assert class_answers((SCORES, np.zeros(3)), data=letters()) == ["x", "z", "y"]
-    assert class_answers(np.array([[1 / 3], [2.0]]), data=ClassificationData({}, None)) == ["0.333333", "2"]
+def test_answers_are_class_names_or_values(tmp_path: Path) -> None:
+    trainer = SquareLossTrainer(attached("square"), arguments(tmp_path))
+    assert class_answers(SCORES, data=letters(), trainer=trainer) == ["x", "z", "y"]
+    assert class_answers((SCORES, np.zeros(3)), data=letters(), trainer=trainer) == ["x", "z", "y"]
+    values = ClassificationData({}, None)
+    assert class_answers(np.array([[1 / 3], [2.0]]), data=values, trainer=trainer) == ["0.333333", "2"]
+
+
+# ---- several classes at once ----------------------------------------------------------------------------------------
+def several(*rows: str, **options: Any) -> ClassificationData:
+    return classification_data({"train": pictures(list(rows))}, COLUMNS, label_separator="|", **options)
+
+
+def test_several_classes_at_once() -> None:
+    data = several("b|a", "", "c")
+    assert (data.label_names, data.multi_label, data.label_separator) == (["a", "b", "c"], True, "|")
+    assert labels_of(data) == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert data.splits["train"].features["label"] == List(Value("float32"))
+    assert data.metrics == ("f1_micro", "f1_macro", "subset_accuracy")
+    columns = {"image": "picture", "label": "x,y"}
+    rows = pictures([0, 0], x=["0", "1"], y=["1", "1"])
+    two = classification_data({"train": rows, "test": rows.remove_columns(["x", "y"])}, columns)
+    assert two.label_names == ["x", "y"] and labels_of(two) == [[0, 1], [1, 1]]
+    assert two.splits["test"].column_names == ["image"]
+    with pytest.raises(ValueError, match="train split has no column 'z'"):
+        classification_data({"train": rows}, {"image": "picture", "label": "x,z"})
+
+
+def test_several_classes_follow_a_model() -> None:
+    turned = with_label_order(several("b|a", "c"), ["C", "d", "B", "A"])
+    assert labels_of(turned) == [[0, 0, 1, 1], [1, 0, 0, 0]] and turned.multi_label
+    config = BertConfig()
+    name_classes(config, turned)
+    assert (config.num_labels, config.problem_type) == (4, "multi_label_classification")
+    hidden = classification_data({"test": pictures([0]).remove_columns("kind")}, COLUMNS)
+    found = fit_to_model(hidden, config)
+    assert (found.multi_label, found.label_names, found.metrics[0]) == (True, ["C", "d", "B", "A"], "f1_micro")
+    with pytest.raises(ValueError, match="--label_separator"):
+        fit_to_model(letters("xy"), config)
+
+
+def test_metrics_and_answers_of_several_classes(tmp_path: Path) -> None:
+    """A class is chosen where the loss's own probability is at least one half: for the square loss, above M / 2."""
+    data = several("a|b", "c", "a")
+    loss = make_loss("square", k=1.0, M=4.0, multi_label=True)
+    scores = np.array([[2.1, 3.0, 0.0], [1.9, 0.0, 5.0], [0.0, 0.0, -1.0]], dtype=np.float32)
+    truth = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    found = classification_metrics(scores, truth, data, loss)
+    assert found == pytest.approx({"f1_micro": 6 / 7, "f1_macro": (2 / 3 + 1 + 1) / 3, "subset_accuracy": 2 / 3})
+    model = attached("square")
+    model.config.problem_type = "multi_label_classification"
+    detach_loss(model)
+    trainer = SquareLossTrainer(model, arguments(tmp_path), loss=loss)
+    assert class_answers(scores, data=data, trainer=trainer) == ["a|b", "c", ""]
+
+
+def test_examples_of_each_class(capsys: pytest.CaptureFixture[str]) -> None:
+    data = with_label_order(letters("xxz"), ["x", "y", "z"])
+    assert class_counts(data) == [2, 0, 1] and classes_without_examples(data) == ["y"]
+    assert class_counts(several("a|b", "b", "")) == [1, 2]
+    show_labels(data)
+    assert capsys.readouterr().out == "1 of 3 classes have no training example, so they cannot be learnt: y\n"
+    show_labels(letters("xyz"))
+    assert capsys.readouterr().out == ""
+    show_labels(classification_data({"train": pictures([1.5, 2.5])}, COLUMNS))
+    assert "a regression" in capsys.readouterr().out

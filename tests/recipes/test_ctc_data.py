@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCTC
+from transformers import AutoModelForCTC, Wav2Vec2Config
 
 from hf_squareloss.heads import ctc_frames
-from hf_squareloss.recipes.ctc_data import character_tokenizer, require_frames
+from hf_squareloss.recipes.ctc_data import character_tokenizer, encode_transcript, mask_length_of, require_frames
 from hf_squareloss.recipes.speech_files import encode_text
 
 TOKENS: dict[str, Any] = {"unk_token": "[UNK]", "pad_token": "[PAD]", "word_delimiter_token": "|"}
@@ -29,7 +29,7 @@ def frames_of(texts: list[str], blank: int = 0, **options: Any) -> int:
     rows = Dataset.from_dict({"audio": [{"path": None, "bytes": None}] * len(texts)})
     columns = {"labels": [[ord(c) for c in t] for t in texts], "length": [40] * len(texts), "row": range(len(texts))}
     encoded = {"test": Dataset.from_dict({k: list(v) for k, v in columns.items()}).with_format("numpy")}
-    return require_frames({"test": rows}, encoded, lambda lengths: lengths // 10, blank=blank, **options)
+    return require_frames({"test": rows}, encoded, lambda lengths: lengths // 10, blank=blank, **options)[1]
 
 
 def test_as_many_frames_as_an_alignment_needs() -> None:
@@ -48,6 +48,33 @@ def test_too_few_frames_are_refused() -> None:
     ):
         frames_of(["abcd", "aabc"])
     assert frames_of(["abcd", "aabc"], keep_too_short=True) == 1
+
+
+def test_clips_shorter_than_the_mask_are_named_before_training() -> None:
+    rows = Dataset.from_dict({"audio": [{"path": "x.wav", "bytes": None}] * 3})
+    columns = {"labels": [[1], [1], [1]], "length": [100, 40, 90], "row": [0, 1, 2]}
+    encoded = Dataset.from_dict(columns).with_format("numpy")
+
+    def frames(split: str, **options: Any) -> tuple[dict[str, Dataset], int]:
+        splits = ({split: rows}, {split: encoded})
+        return require_frames(*splits, lambda lengths: lengths // 10, blank=0, mask_length=10, **options)
+
+    with pytest.raises(ValueError, match=r"2 of 3 .*row 2 .* 4 frames, SpecAugment masks 10 .*min_duration.*row 3 "):
+        frames("train")
+    assert list(frames("train", skip_bad=True)[0]["train"]["length"]) == [100]
+    assert len(frames("validation")[0]["validation"]) == 3
+    config = Wav2Vec2Config(mask_time_length=7, mask_time_prob=0.05)
+    assert mask_length_of(config) == 7
+    without: list[dict[str, Any]] = [{"mask_time_prob": 0.0}, {"apply_spec_augment": False}, {"add_adapter": True}]
+    for changes in without:
+        assert mask_length_of(Wav2Vec2Config(mask_time_length=7, **changes)) == 1
+
+
+def test_transcripts_that_do_not_come_back_are_refused() -> None:
+    tokenizer = character_tokenizer(["abc"], **TOKENS)
+    assert encode_transcript(tokenizer, "ab", "x") == [0, 1]
+    with pytest.raises(ValueError, match=r"x: the tokenizer gives back 'a b' for 'a\|b'"):
+        encode_transcript(tokenizer, "a|b", "x")
 
 
 def test_no_frame_at_all_is_refused() -> None:

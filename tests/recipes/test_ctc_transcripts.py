@@ -20,16 +20,25 @@ A, B, C, SPACE, _, BLANK = range(6)
 
 def test_repeats_are_merged_then_blanks_dropped() -> None:
     frames = [[A, A, BLANK, A, B, B], [C, SPACE, A, -100, -100, -100], [BLANK] * 6]
-    assert greedy_transcripts(frames, tokenizer=TOKENIZER) == ["aab", "c a", ""]
+    assert greedy_transcripts(frames, tokenizer=TOKENIZER, blank=BLANK) == ["aab", "c a", ""]
+
+
+def test_the_blank_is_the_model_s() -> None:
+    """OmniASR has a blank beside its token for padding: between equal neighbours it keeps them apart."""
+    frames = [[C, A, A, C, A, B], [C, C, B, -100, -100, -100]]
+    assert greedy_transcripts(frames, tokenizer=TOKENIZER, blank=C) == ["aab", "b"]
 
 
 def test_error_rates_and_exact_matches() -> None:
     frames = np.array([[A, BLANK, A, B], [C, SPACE, A, -100]])
     references = np.array([[A, A, C], [C, SPACE, A]])  # "aac" and "c a"
     prediction = EvalPrediction(frames, references)
-    found = transcript_metrics(prediction, tokenizer=TOKENIZER, names=["wer", "cer"])
+    found = transcript_metrics(prediction, tokenizer=TOKENIZER, blank=BLANK, names=["wer", "cer"])
     assert found == pytest.approx({"wer": 1 / 3, "cer": 1 / 6, "exact_match": 1 / 2})
-    assert set(transcript_metrics(prediction, tokenizer=TOKENIZER, names=["cer"])) == {"cer", "exact_match"}
+    assert set(transcript_metrics(prediction, tokenizer=TOKENIZER, blank=BLANK, names=["cer"])) == {
+        "cer",
+        "exact_match",
+    }
 
 
 def test_a_padded_batch_gives_the_classes_of_its_utterances_alone(tmp_path: Path) -> None:

@@ -207,3 +207,16 @@ def test_speech_metrics_are_combined_and_added_up() -> None:
 def test_unknown_speech_metrics_are_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match="wer and cer"):
         SpeechRecognitionMetric(names)
+
+
+# ---- several classes at once ----------------------------------------------------------------------------------------
+def test_lists_of_zeros_and_ones() -> None:
+    p, y = [[1, 1, 0], [0, 1, 0], [0, 0, 0]], [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    found = ClassificationMetric(["f1_micro", "f1_macro", "subset_accuracy"]).compute(predictions=p, references=y)
+    of_class = [f1_of(1, [row[c] for row in p], [row[c] for row in y]) for c in range(3)]
+    hits, chosen, true = 2, 3, 3
+    assert found == pytest.approx(
+        {"f1_micro": 2 * hits / (chosen + true), "f1_macro": mean(of_class), "subset_accuracy": 1 / 3}
+    )
+    with pytest.raises(ValueError, match="all among"):
+        ClassificationMetric(["f1_micro", "accuracy"])

@@ -1,20 +1,17 @@
 """Labels and audio that an encoder-decoder can learn from; what it would cut off or misread is refused by name."""
 
-import io
+import math
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 from datasets import Dataset
-from transformers import WhisperConfig, WhisperFeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor, WhisperConfig, WhisperFeatureExtractor
 
 from hf_squareloss.recipes.seq2seq_data import (
     character_tokenizer,
     encode_labels,
     fit_to_tokenizer,
-    refuse_cut_audio,
-    refuse_unknown_characters,
+    heard_seconds,
     without_long_labels,
 )
 
@@ -62,10 +59,11 @@ def test_labels_longer_than_the_model_are_refused() -> None:
         encode_labels("ab", "x", **options, longest=count - 1)
 
 
-def test_long_labels_are_left_out_of_training_alone() -> None:
+def test_long_labels_are_left_out_of_training_alone(capsys: pytest.CaptureFixture[str]) -> None:
     splits = {"train": split(["a", "ab", "abab"]), "validation": split(["abab"])}
     most = len(TOKENIZER("ab").input_ids)
     kept = without_long_labels(splits, TOKENIZER, most)
+    assert "Left out of training: 1 of 3 utterances, of more than" in capsys.readouterr().out
     assert kept["train"]["text"][:] == ["a", "ab"] and kept["validation"] is splits["validation"]
     assert without_long_labels(splits, TOKENIZER, None) == splits
     evaluation = {"validation": splits["validation"]}
@@ -76,29 +74,17 @@ def test_long_labels_are_left_out_of_training_alone() -> None:
         without_long_labels(splits, TOKENIZER, 1)
 
 
-def test_characters_that_the_tokenizer_drops_are_refused() -> None:
-    refuse_unknown_characters({"train": split(["ab a", "é"]), "test": split(["z"]).remove_columns("text")}, TOKENIZER)
-    with pytest.raises(ValueError, match=r"validation row 2 \(1.wav\): the tokenizer does not know 'z', of 'bz'"):
-        refuse_unknown_characters({"validation": split(["a", "bz"])}, TOKENIZER)
+@pytest.mark.parametrize(("text", "decoded"), [("bz", "b"), ("é\u0301b", "éb")])
+def test_transcripts_that_do_not_come_back_are_refused(text: str, decoded: str) -> None:
+    with pytest.raises(ValueError, match=f"x: the tokenizer gives back '{decoded}' for '{text}'"):
+        encode_labels(text, "x", tokenizer=TOKENIZER, start=START, longest=None)
 
 
 # ---- audio ----------------------------------------------------------------------------------------------------------
-def audio(seconds: float, kind: str) -> dict[str, Any]:
-    file, signal = io.BytesIO(), np.zeros(int(seconds * 16000), dtype=np.float32)
-    if kind == "npy":
-        np.save(file, signal)
-    else:
-        soundfile.write(file, signal[::2], 8000, format="WAV")
-    return {"path": f"{seconds}.{kind}", "bytes": file.getvalue()}
-
-
-@pytest.mark.parametrize("kind", ["wav", "npy"])
-def test_audio_of_which_the_model_hears_only_a_part_is_refused(kind: str) -> None:
-    extractor = WhisperFeatureExtractor(chunk_length=1)
-    whole, longer = split(["a"], [audio(1.0, kind)]), split(["a"], [audio(1.5, kind)])
-    refuse_cut_audio({"train": whole, "validation": whole}, extractor, 20.0)
-    message = rf"row 1 \(1.5.{kind}\): 1.50 seconds, but the model hears only the first 1"
-    for splits, longest in (({"train": longer}, 20.0), ({"validation": longer}, 1.0)):
-        with pytest.raises(ValueError, match=message):
-            refuse_cut_audio(splits, extractor, longest)
-    refuse_cut_audio({"train": longer}, extractor, 1.0)  # left out of training, it does no harm
+def test_what_a_model_hears() -> None:
+    extractor = WhisperFeatureExtractor(chunk_length=2)
+    assert heard_seconds(WhisperConfig(max_source_positions=100), extractor) == 2.0
+    assert heard_seconds(WhisperConfig(), None) == math.inf
+    assert heard_seconds(WhisperConfig(), Wav2Vec2FeatureExtractor()) == math.inf
+    with pytest.raises(ValueError, match=r"200 frames of 2 seconds, .*=150 are for 300: set chunk_length to 3"):
+        heard_seconds(WhisperConfig(max_source_positions=150), extractor)

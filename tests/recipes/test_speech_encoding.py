@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
 from utterances import EXTRACTOR, RATE, encoder, refused, tone, write
 
+from hf_squareloss.recipes import speech_encoding
+from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.ctc_data import require_frames
 from hf_squareloss.recipes.speech_encoding import SpeechCollator, load_feature_extractor
 from hf_squareloss.recipes.speech_files import load_speech_files, utterance_name
@@ -89,12 +92,65 @@ def test_features_of_waveforms_have_their_mask_s_length(tmp_path: Path) -> None:
     assert row["length"] == full["attention_mask"].sum() and row["input_features"].shape[1] == 160
 
 
-def test_only_training_audio_is_left_out_by_its_length(tmp_path: Path) -> None:
+def test_all_bad_utterances_are_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    signals = {"a.wav": tone(), "b.wav": np.zeros(0, np.float32), "c.wav": tone()}
+    file = write(tmp_path, signals, {"a.wav": "ab", "b.wav": "ab", "no.wav": "ab", "c.wav": "xyz"})
+    splits = load_speech_files({"train": file})
+    with pytest.raises(ValueError, match="3 of 4") as error:
+        encoder().encode(splits)
+    for words in (r"row 2 \(.*b.wav\): .*zero length", r"row 3 \(.*no.wav\): .*read", r"row 4 \(.*c.wav\): .*have 'x'"):
+        assert re.search(words, str(error.value))
+    kept: Any = encoder().encode(splits, skip_bad=True)["train"]
+    assert kept["row"][:].tolist() == [0] and kept["labels"][0].tolist() == [0, 1]
+    assert "Left out: 3 of 4 utterances" in capsys.readouterr().out
+    soundfile.write(tmp_path / "b.wav", tone(), RATE)  # mended: what the cache says of it is out of date
+    assert list(encoder().encode(splits, skip_bad=True)["train"]["row"]) == [0, 1]
+
+
+def test_audio_is_read_once_and_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, {"x.wav": tone(), "y.wav": tone()}, {"x.wav": "ab", "y.wav": "c"})
+    read: list[str] = []
+
+    def counted(audio: Any, name: str) -> Any:
+        read.append(name)
+        return read_audio(audio, name)
+
+    monkeypatch.setattr(speech_encoding, "read_audio", counted)
+    cache: dict[str, Any] = {"cache_dir": str(tmp_path / "cache")}
+    first: Any = encoder().encode(load_speech_files({"train": file}), **cache)["train"]
+    again: Any = encoder().encode(load_speech_files({"train": file}), **cache)["train"]
+    assert len(read) == 2 and first[1]["input_values"].tolist() == again[1]["input_values"].tolist()
+    assert str(tmp_path / "cache") in first.cache_files[0]["filename"]
+    other: Any = encoder(labels=lambda text, name: [7]).encode(load_speech_files({"train": file}), **cache)["train"]
+    assert len(read) == 2 and other["labels"][:].tolist() == [[7], [7]]  # the audio is the same
+    encoder(extractor=Wav2Vec2FeatureExtractor(do_normalize=True)).encode(load_speech_files({"train": file}), **cache)
+    assert len(read) == 4
+    encoder().encode(load_speech_files({"train": file}), overwrite=True, **cache)
+    assert len(read) == 6
+    soundfile.write(tmp_path / "y.wav", tone(0.2), RATE)
+    changed: Any = encoder().encode(load_speech_files({"train": file}), **cache)["train"]
+    assert len(read) == 8 and changed["length"][:].tolist() == [1600, 3200]
+
+
+def test_audio_that_the_model_does_not_hear_to_the_end(tmp_path: Path) -> None:
+    file = write(tmp_path, {"x.wav": tone(0.1), "y.wav": tone(0.3)}, {"x.wav": "ab", "y.wav": "c"})
+    splits = load_speech_files({"train": file, "validation": file})
+    with pytest.raises(ValueError, match=r"train row 2 \(.*y.wav\): 0.30 seconds, .* only the first 0.2"):
+        encoder(heard_seconds=0.2).encode(splits)
+    limited = encoder(heard_seconds=0.2, max_seconds=0.25)
+    assert len(limited.encode({"train": splits["train"]})["train"]) == 1
+    with pytest.raises(ValueError, match="validation row 2"):
+        limited.encode(splits)
+
+
+def test_only_training_audio_is_left_out_by_its_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     signals = {f"{i}.wav": tone(0.1 * i) for i in (1, 2, 3)}
     file = write(tmp_path, signals, {name: "ab" * 30 if name == "3.wav" else "ab" for name in signals})
     splits = load_speech_files({"train": file, "validation": file})
     found: dict[str, Any] = dict(encoder(min_seconds=0.15, max_seconds=0.25).encode(splits))
     assert (found["train"]["row"][:].tolist(), len(found["validation"])) == ([1], 3)
+    said = "Left out of training: 2 of 3 utterances, not of 0.15 to 0.25 seconds (1 longer, 1 shorter)"
+    assert said in capsys.readouterr().out
     with pytest.raises(ValueError, match="no training utterance"):
         encoder(min_seconds=0.5).encode(splits)
     # The name is of the row in the file, not of the row that is left.
@@ -115,6 +171,12 @@ def test_waveforms_are_padded() -> None:
     assert batch["labels"].tolist() == [[7, -100], [8, 9]]
     assert batch["labels"].dtype == torch.int64
     assert set(SpeechCollator("input_values", attention_mask=False)([{"input_values": np.ones(3)}])) == {"input_values"}
+
+
+def test_a_batch_of_silence_has_labels() -> None:
+    """Models look for the largest label, which nothing has not."""
+    rows: list[Mapping[str, Any]] = [{"input_values": np.ones(3, np.float32), "labels": np.zeros(0)}] * 2
+    assert SpeechCollator("input_values")(rows)["labels"].tolist() == [[-100], [-100]]
 
 
 def test_features_are_padded() -> None:

@@ -1,12 +1,15 @@
 """What the example scripts share: resuming, results on disk and what is shown."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 from tiny_text_model import save_tiny_model
 from transformers import AutoModelForSequenceClassification
 
@@ -20,9 +23,9 @@ from hf_squareloss.recipes.stages import (
     save_predictions,
     shown_metrics,
     start,
-    train_or_resume,
     trainer_inputs,
 )
+from hf_squareloss.training import last_complete_checkpoint
 
 ROWS = Dataset.from_dict({"input_ids": [[1, 2], [3, 4], [5, 6]] * 4, "labels": [0, 1, 0] * 4})
 
@@ -42,17 +45,97 @@ def trainer(model_folder: Path, folder: Path, **options: object) -> SquareLossTr
     return SquareLossTrainer(model=model, args=arguments(folder, **options), train_dataset=ROWS)
 
 
+def run(trainer: SquareLossTrainer, rows: Dataset = ROWS, **arguments: Any) -> dict[str, float]:
+    return run_stages(trainer, {"train": rows, "validation": rows}, (), lambda scores: [], **arguments)
+
+
+def saved(folder: Path, name: str = "train") -> dict[str, float]:
+    return json.loads((folder / f"{name}_results.json").read_text())
+
+
 def test_a_finished_run_trains_no_more_and_another_is_refused(model_folder: Path, tmp_path: Path) -> None:
-    first = train_or_resume(trainer(model_folder, tmp_path), {"data": "a"})
-    assert first["train_samples"] == 12 and (tmp_path / "train_results.json").exists()
-    assert train_or_resume(trainer(model_folder, tmp_path), {"data": "a"}) == {}
-    for settings, options in (
-        ({"data": "b"}, {}),
-        ({"data": "a"}, {"seed": 7}),
-        ({"data": "a"}, {"learning_rate": 1.0}),
+    first = run(trainer(model_folder, tmp_path, do_train=True))
+    assert first["train_samples"] == 12 and saved(tmp_path)["train_loss"] == first["train_loss"]
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    assert run(trainer(model_folder, tmp_path, do_train=True)) == {}
+    relabelled = Dataset.from_dict({"input_ids": ROWS["input_ids"], "labels": [1, 0, 0] * 4})
+    for rows, options in (
+        (relabelled, {}),
+        (ROWS, {"seed": 7}),
+        (ROWS, {"learning_rate": 1.0}),
+        (ROWS, {"optim": "sgd"}),
     ):
-        with pytest.raises(ValueError, match="already holds a run with (data|seed|learning_rate)="):
-            train_or_resume(trainer(model_folder, tmp_path, **options), settings)
+        with pytest.raises(ValueError, match=r"already holds a run with (training data|seed|learning_rate|optim)="):
+            run(trainer(model_folder, tmp_path, do_train=True, **options), rows)
+    assert (tmp_path / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"train_loss": 1.0', "[]", "\0\0\0", None])
+def test_torn_or_missing_results_are_written_again(torn: str | None, model_folder: Path, tmp_path: Path) -> None:
+    run(trainer(model_folder, tmp_path, do_train=True, do_eval=True))
+    before = {name: saved(tmp_path, name) for name in ("train", "eval", "all")}
+    for path in tmp_path.glob("*_results.json"):
+        path.unlink() if torn is None else path.write_text(torn)
+    run(trainer(model_folder, tmp_path, do_train=True, do_eval=True))
+    for name, metrics in before.items():
+        again = saved(tmp_path, name)
+        assert again.keys() == metrics.keys()
+        same = [key for key in metrics if not key.endswith(("runtime", "per_second"))]
+        assert {key: again[key] for key in same} == pytest.approx({key: metrics[key] for key in same})
+
+
+def test_weights_alone_finish_no_run(model_folder: Path, tmp_path: Path) -> None:
+    run(trainer(model_folder, tmp_path, do_train=True, save_only_model=True))
+    assert run(trainer(model_folder, tmp_path, do_train=True, save_only_model=True)) == {}  # it is finished
+    shutil.rmtree(tmp_path / "checkpoint-2")
+    with pytest.raises(ValueError, match=r"checkpoint-1 lacks the optimizer's state .*save_only_model"):
+        run(trainer(model_folder, tmp_path, do_train=True, save_only_model=True))
+
+
+def test_a_checkpoint_from_elsewhere_must_be_of_this_run(model_folder: Path, tmp_path: Path) -> None:
+    run(trainer(model_folder, tmp_path / "a", do_train=True))
+    given = {"do_train": True, "resume_from_checkpoint": str(tmp_path / "a" / "checkpoint-1")}
+    for options, name in (({"loss": "cross_entropy"}, "loss"), ({"weight_decay": 0.1}, "weight_decay")):
+        with pytest.raises(ValueError, match=f"already holds a run with {name}="):
+            run(trainer(model_folder, tmp_path / "b", **given, **options))
+    (tmp_path / "a" / "_run.json").unlink()  # as where the checkpoint alone was copied
+    with pytest.raises(ValueError, match=r"checkpoint-1 already holds a run with another loss"):
+        run(trainer(model_folder, tmp_path / "c", **given, loss="cross_entropy"))
+    run(trainer(model_folder, tmp_path / "d", **given))
+    assert (tmp_path / "d" / "model.safetensors").read_bytes() == (tmp_path / "a" / "model.safetensors").read_bytes()
+
+
+def with_adapter(model_folder: Path, folder: Path, **adapter: Any) -> SquareLossTrainer:
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder)
+    config = LoraConfig(task_type="SEQ_CLS", target_modules=["query", "value"], **{"r": 2, **adapter})
+    args = arguments(folder, do_train=True)
+    return SquareLossTrainer(model=get_peft_model(model, config), args=args, train_dataset=ROWS)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
+def test_adapters_are_of_the_run_too(model_folder: Path, tmp_path: Path) -> None:
+    run(with_adapter(model_folder, tmp_path))
+    assert run(with_adapter(model_folder, tmp_path)) == {}
+    for other in ({"lora_alpha": 4}, {"r": 3}, {"lora_dropout": 0.5}):
+        with pytest.raises(ValueError, match="model before training="):
+            run(with_adapter(model_folder, tmp_path, **other))
+    file = tmp_path / "checkpoint-2" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    (tmp_path / "train_results.json").unlink()
+    assert run(with_adapter(model_folder, tmp_path))["train_loss"]  # from checkpoint-1
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+
+
+def test_a_run_that_diverged_says_what_to_do_and_does_not_diverge_again(model_folder: Path, tmp_path: Path) -> None:
+    options = {"do_train": True, "max_steps": 20, "learning_rate": 1e30, "max_grad_norm": 0.0}
+    with pytest.raises(FloatingPointError, match=r"lower --learning_rate.* --resume_from_checkpoint .*checkpoint-"):
+        run(trainer(model_folder, tmp_path, **options))
+    with pytest.raises(ValueError, match=r"diverged at step \d+ and would do so again\. Choose another --output_dir"):
+        run(trainer(model_folder, tmp_path, **options))
+    given = {"resume_from_checkpoint": str(tmp_path / "checkpoint-1")}
+    with pytest.raises(FloatingPointError):  # it is tried where that is asked for
+        run(trainer(model_folder, tmp_path, **options, **given))
 
 
 def test_results_add_up_in_one_file_even_after_a_kill(model_folder: Path, tmp_path: Path) -> None:
@@ -60,7 +143,7 @@ def test_results_add_up_in_one_file_even_after_a_kill(model_folder: Path, tmp_pa
     assert save(running, "eval", {"eval_loss": 1.0}) == {"eval_loss": 1.0}
     (tmp_path / "all_results.json").write_text('{"eval_lo')
     save(running, "test", {"test_loss": 2.0})
-    assert json.loads((tmp_path / "all_results.json").read_text()) == {"test_loss": 2.0}
+    assert json.loads((tmp_path / "all_results.json").read_text()) == {"eval_loss": 1.0, "test_loss": 2.0}
     save_predictions(running, "test", ["good", "bad"])
     assert (tmp_path / "test_predictions.tsv").read_text() == "index\tprediction\n0\tgood\n1\tbad\n"
 
@@ -130,23 +213,23 @@ def test_a_run_of_all_stages(model_folder: Path, tmp_path: Path) -> None:
     running = trainer(model_folder, tmp_path, do_train=True, do_eval=True, do_predict=True)
     few = ROWS.select(range(4))
     splits = {"train": ROWS, "validation": ROWS, "validation_mm": few, "test": ROWS, "test_mm": few}
-    saved: list[str] = []
-    extractor = SimpleNamespace(save_pretrained=saved.append)
-    found = run_stages(running, splits, {"data": "a"}, lambda scores: [str(len(scores))], extractor=extractor)
+    folders: list[str] = []
+    extractor = SimpleNamespace(save_pretrained=folders.append, to_dict=dict)
+    found = run_stages(running, splits, (), lambda scores: [str(len(scores))], extractor=extractor)
     sizes = {name: found[f"{name}_samples"] for name in ("train", "eval", "eval_mm", "test", "test_mm")}
     assert sizes == {"train": 12, "eval": 12, "eval_mm": 4, "test": 12, "test_mm": 4}
     assert {"eval_loss", "eval_mm_loss", "test_loss", "test_mm_loss", "train_loss"} <= found.keys()
     assert (tmp_path / "test_mm_predictions.tsv").read_text() == "index\tprediction\n0\t4\n"
     assert json.loads((tmp_path / "eval_mm_results.json").read_text())["eval_mm_samples"] == 4
-    assert saved == [str(tmp_path)]
+    assert folders == [str(tmp_path)]
 
 
 def test_only_the_chosen_stages_run(model_folder: Path, tmp_path: Path) -> None:
     running = trainer(model_folder, tmp_path, do_eval=True)
     extractor = SimpleNamespace()  # nothing is trained, so nothing is saved
-    found = run_stages(running, {"train": ROWS, "validation": ROWS, "test": ROWS}, {}, list, extractor=extractor)
+    found = run_stages(running, {"train": ROWS, "validation": ROWS, "test": ROWS}, (), list, extractor=extractor)
     assert {name.split("_")[0] for name in found} == {"eval", "epoch"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["all_results.json", "eval_results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["_run.lock", "all_results.json", "eval_results.json"]
 
 
 def test_what_is_shown(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

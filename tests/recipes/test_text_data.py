@@ -1,13 +1,12 @@
 """Files and Hub-shaped data sets arrive as text, text_pair and label; what does not fit is refused by name."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-from tiny_tokenizer import make_tokenizer
-from transformers import GPT2Config
 
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.text_data import (
@@ -17,8 +16,6 @@ from hf_squareloss.recipes.text_data import (
     load_files,
     load_glue,
     load_named,
-    pad_with_end,
-    tokenize,
 )
 
 COLUMNS = {"text": "text", "label": "label"}
@@ -85,6 +82,58 @@ def test_a_column_of_numbers_is_text(load: Callable[..., ClassificationData]) ->
     assert rows(load(train="text,label\n10,x\n20,y\n"))["text"] == ["10", "20"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "expected", "names"),
+    [
+        ("csv", "text,label\n00017,x\n1.10,y\n", ["00017", "1.10"], ["x", "y"]),
+        ("csv", "text,label\ngood,01\nbad,1\n", ["good", "bad"], ["01", "1"]),
+        (
+            "jsonl",
+            '{"text": "2024-01-05", "label": "a"}\n{"text": 1.10, "label": "b"}',
+            ["2024-01-05", "1.10"],
+            ["a", "b"],
+        ),
+        ("jsonl", '{"text": "a", "label": "x", "n": {}}\n{"text": "b", "label": "y", "n": 3}', ["a", "b"], ["x", "y"]),
+        ("csv", "\ufefftext,label\na,x\nb,y\n", ["a", "b"], ["x", "y"]),
+        ("tsv.gz", "text\tlabel\na\tx\nb\ty\n", ["a", "b"], ["x", "y"]),
+    ],
+)
+def test_texts_and_labels_are_what_the_file_says(
+    kind: str, content: str, expected: list[str], names: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / f"train.{kind}"
+    file.write_bytes(gzip.compress(content.encode()) if kind.endswith("gz") else content.encode())
+    data = load_files({"train": str(file)}, COLUMNS)
+    assert (rows(data)["text"], data.label_names) == (expected, names)
+
+
+def test_a_late_word_among_numbers(load: Callable[..., ClassificationData]) -> None:
+    many = [f"{i},{i % 2}" for i in range(10_000)]
+    data = load(train="\n".join(["text,label", *many, "word,unknown"]))
+    assert data.label_names == ["0", "1", "unknown"] and rows(data)["text"][-2:] == ["9999", "word"]
+    with pytest.raises(ValueError, match="empty label in row 10001"):
+        load(train="\n".join(["text,label", *many, "word,"]))
+    values = load(train="\n".join(["text,label", *(f"{i},0" for i in range(10_000)), "word,0.4"]))
+    assert values.label_names is None and rows(values)["label"][-1] == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="real value, but 'nan' in row 2 is no number"):
+        load(train="text,label\na,1.5\nb,nan\n")
+
+
+def test_several_labels_in_files(load: Callable[..., ClassificationData], tmp_path: Path) -> None:
+    lists = load("jsonl", train='{"text": "a", "label": ["y", "x"]}\n{"text": "b", "label": []}\n')
+    columns = load(columns={"text": "text", "label": "x,y"}, train="text,x,y\na,1,1\nb,0,0\n")
+    (tmp_path / "words.csv").write_text("text,label\na,x y\nb,\n")
+    words = load_files({"train": str(tmp_path / "words.csv")}, COLUMNS, label_separator=" ")
+    for data in (lists, columns, words):
+        assert (data.label_names, data.multi_label, rows(data)["label"]) == (["x", "y"], True, [[1, 1], [0, 0]])
+
+
+def test_a_text_that_is_no_text_is_refused(load: Callable[..., ClassificationData]) -> None:
+    for value in ('["a", "b"]', '{"a": "b"}'):
+        with pytest.raises(ValueError, match="train split, row 2: text must be text"):
+            load("jsonl", train=f'{{"text": "a", "label": 0}}\n{{"text": {value}, "label": 1}}')
+
+
 def test_integer_labels_are_in_the_order_of_numbers(load: Callable[..., ClassificationData]) -> None:
     data = load(train="text,label\na,10\nb,9\nc,-1\n", validation="text,label\nd,9\n")
     assert data.label_names == ["-1", "9", "10"]
@@ -140,12 +189,13 @@ def test_a_file_without_rows_is_refused(load: Callable[..., ClassificationData],
         ({"train": "text,label\na,x\nb,\n"}, "train split has an empty label"),
         ({"train": "text,label\na,1\nb,\nc,2\n"}, "train split has an empty label"),
         ({"train": "text,label\na,1.5\nb,\n"}, "train split has an empty label"),
-        ({"train": "text,label\na,x\nb\n"}, "train split has an empty label"),
+        ({"train": "text,label\na,x\nb,\n"}, "train split has an empty label in row 2"),
+        ({"train": "text,label\na,x\nb\n"}, "train file .* line 3 has 1"),
         ({"train": ROWS["csv"], "validation": "text,label\na,\nb,x\n"}, "validation split has an empty label"),
         ({"train": ROWS["csv"], "test": "text,label\na,\nb,x\n"}, "test split has an empty label"),
         ({"train": "text,label\na,1.5\nb,2.5\n", "validation": "text,label\na,x\n"}, "validation split has x"),
         ({"train": "text,label\na,0.0\nb,1.0\n"}, "integers or words"),
-        ({"train": "text,label\na,x\nb,y,z\n"}, "train file .* cannot be read: .*3"),
+        ({"train": "text,label\na,x\nb,y,z\n"}, "train file .* line 3 has 3"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -169,8 +219,8 @@ def test_broken_json_is_refused(load: Callable[..., ClassificationData], content
 
 
 def test_unknown_kinds_and_missing_files(load: Callable[..., ClassificationData], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must end in \.csv, \.tsv, \.json, \.jsonl"):
-        load("parquet", train="")
+    with pytest.raises(ValueError, match=r"must end in \.csv, \.tsv, \.json, \.jsonl, \.parquet"):
+        load("xlsx", train="")
     with pytest.raises(ValueError, match=r"validation file .*nowhere\.csv does not exist"):
         load_files({"validation": str(tmp_path / "nowhere.csv")}, COLUMNS)
 
@@ -236,6 +286,25 @@ def test_a_saved_data_set_by_name(tmp_path: Path) -> None:
     assert rows(data) == {"text": ["one", "two"], "label": [0, 1]}
 
 
+def test_splits_of_other_names(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "data").mkdir(parents=True)
+    for split in ("dev", "other"):
+        (folder / f"{split}.csv").write_text(f"text,label\n{split},x\ntwo,y\n")
+    files = "\n".join(f"  - split: {split}\n    path: {split}.csv" for split in ("dev", "other"))
+    (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\n---\n")
+    names = {"train": "other", "validation": "dev[:50%]", "test": None}
+    data = load_named(str(folder), None, COLUMNS, split_names=names)
+    assert {name: list(split["text"]) for name, split in data.splits.items()} == {
+        "train": ["other", "two"],
+        "validation": ["dev"],
+    }
+    with pytest.raises(ValueError, match="none of the splits train, validation and test but dev, other: .*split_name"):
+        load_named(str(folder), None, COLUMNS)
+    with pytest.raises(ValueError, match="nowhere"):
+        load_named(str(folder), None, COLUMNS, split_names={"train": "nowhere"})
+
+
 def test_a_data_set_without_our_splits_is_refused() -> None:
     with pytest.raises(ValueError, match="none of the splits"):
         _make({}, COLUMNS)
@@ -248,60 +317,3 @@ def test_labels_without_a_name_are_refused() -> None:
     assert from_dataset_dict(DatasetDict({"train": good})).label_names == ["x", "y"]
     with pytest.raises(ValueError, match="validation split has labels outside 0 to 1: -1"):
         from_dataset_dict(DatasetDict({"train": good, "validation": unlabelled}))
-
-
-# ---- tokens ----------------------------------------------------------------------------------------------------------
-def test_tokens_of_pairs(load: Callable[..., ClassificationData]) -> None:
-    data = load(train="text,text_pair,label\none two,three,x\nfour,five,y\n", test="text,text_pair\nsix,seven\n")
-    encoded = tokenize(data, make_tokenizer(), max_length=16)
-    cls, sep = 1, 2
-    assert [list(ids) for ids in encoded["train"]["input_ids"]] == [[cls, 4, 5, sep, 6, sep], [cls, 7, sep, 8, sep]]
-    assert list(encoded["train"]["labels"]) == [0, 1]
-    assert {"text", "text_pair", "label"}.isdisjoint(encoded["train"].column_names)
-    assert "labels" not in encoded["test"].column_names
-    single = ClassificationData({"train": data.splits["train"].remove_columns("text_pair")}, data.label_names)
-    assert list(tokenize(single, make_tokenizer(), max_length=16)["train"]["input_ids"][0]) == [cls, 4, 5, sep]
-
-
-def test_texts_are_tokenized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files loaded and tokenized again, as by another run, come from the cache; with `overwrite` they do not."""
-    calls: list[int] = []
-    tokenizer_class = type(make_tokenizer())
-    call = tokenizer_class.__call__
-
-    def counted(self: Any, texts: Any, *rest: Any, **options: Any) -> Any:
-        calls.append(len(texts))
-        return call(self, texts, *rest, **options)
-
-    monkeypatch.setattr(tokenizer_class, "__call__", counted)
-    file = tmp_path / "train.csv"
-    file.write_text(ROWS["csv"], encoding="utf8")
-    for overwrite, expected in ((False, [2]), (False, [2]), (True, [2, 2])):
-        data = load_files({"train": str(file)}, COLUMNS)
-        encoded = tokenize(data, make_tokenizer(), max_length=16, overwrite=overwrite)["train"]
-        assert [len(ids) for ids in encoded["input_ids"]] == [4, 3] and calls == expected
-
-
-def test_tokens_are_cut_and_padded(load: Callable[..., ClassificationData]) -> None:
-    data = load(train="text,label\none two three four five,x\nsix,y\n")
-    lengths = {
-        pad: [len(ids) for ids in tokenize(data, make_tokenizer(), max_length=6, pad=pad)["train"]["input_ids"]]
-        for pad in (False, True)
-    }
-    assert lengths == {False: [6, 3], True: [6, 6]}
-    cut = tokenize(data, make_tokenizer(), max_length=4, pad=True, overwrite=True)["train"]
-    assert [list(ids) for ids in cut["input_ids"]] == [[1, 4, 5, 2], [1, 9, 2, 0]]
-    assert [list(mask) for mask in cut["attention_mask"]] == [[1, 1, 1, 1], [1, 1, 1, 0]]
-
-
-def test_a_decoder_pads_with_its_end() -> None:
-    for pad, expected in ((None, "[SEP]"), ("[PAD]", "[PAD]")):
-        tokenizer = make_tokenizer()
-        tokenizer.eos_token, tokenizer.pad_token = "[SEP]", pad
-        config: Any = GPT2Config()
-        pad_with_end(tokenizer, config)
-        assert tokenizer.pad_token == expected
-        assert config.pad_token_id == tokenizer.convert_tokens_to_ids(expected)
-    given: Any = GPT2Config(pad_token_id=7)
-    pad_with_end(make_tokenizer(), given)
-    assert given.pad_token_id == 7

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_models import arguments
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainingArguments, Squentropy
+from hf_squareloss.inference import calibration_metrics
+from hf_squareloss.metric_order import greater_is_better
+from hf_squareloss.recipes.metrics import _CLASSIFICATION, _REGRESSION
 from hf_squareloss.training import parse_loss_parameters
 
 
@@ -92,6 +96,36 @@ def test_help_and_dictionary() -> None:
     assert all(f"--{name}" in shown.getvalue() for name in names)
     ours, stock = SquareLossTrainingArguments(use_cpu=True), TrainingArguments(use_cpu=True)
     assert ours.to_dict().keys() - stock.to_dict().keys() == names
+
+
+@pytest.mark.parametrize("name", ["wer", "cer", "nll", "brier", "ece", "mse", "loss"])
+def test_the_best_of_an_error_is_the_lowest(name: str) -> None:
+    for metric in (name, f"eval_{name}", f"eval_clean_{name}"):
+        assert SquareLossTrainingArguments(use_cpu=True, metric_for_best_model=metric).greater_is_better is False
+    own = SquareLossTrainingArguments(use_cpu=True, metric_for_best_model=name, greater_is_better=True)
+    assert own.greater_is_better is True
+
+
+@pytest.mark.parametrize(
+    "name", [*_CLASSIFICATION, "pearson", "spearmanr", "exact_match", "reversed_answer", "my_power"]
+)
+def test_the_best_of_a_score_is_the_highest(name: str) -> None:
+    for metric in (name, f"eval_{name}"):
+        assert SquareLossTrainingArguments(use_cpu=True, metric_for_best_model=metric).greater_is_better is True
+
+
+def test_without_a_metric_nothing_is_set() -> None:
+    assert SquareLossTrainingArguments(use_cpu=True).greater_is_better is None
+    assert SquareLossTrainingArguments(use_cpu=True, metric_for_best_model="eval_my_loss").greater_is_better is False
+    assert SquareLossTrainingArguments(use_cpu=True, metric_for_best_model="hinge_loss").greater_is_better is False
+
+
+def test_every_metric_of_the_recipes_has_a_better_side() -> None:
+    """A metric that is added must be an error in the list, or a score named here."""
+    names = {*_CLASSIFICATION, *_REGRESSION, *calibration_metrics(torch.tensor([[0.5, 0.5]]), torch.tensor([0]))}
+    names |= {"wer", "cer"}
+    scores = {"accuracy", "f1", "matthews_correlation", "pearson", "spearmanr"}
+    assert {name for name in names if greater_is_better(name)} == scores
 
 
 def test_ctc_tau() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from processes import EXAMPLES, environment, finish, run, started
 from tiny_text_model import save_tiny_model, write_toy_files
 
@@ -77,6 +78,8 @@ def test_a_run_killed_twice_ends_like_an_undisturbed_one(tmp_path: Path) -> None
     steps_run = len(re.findall(r"'loss': '\d", output))
     assert steps_run == STEPS - newest  # resumed, and not from the start
     assert len(losses(killed)) == STEPS and losses(killed) == losses(undisturbed)
+    train_loss = [json.loads((run / "train_results.json").read_text())["train_loss"] for run in (killed, undisturbed)]
+    assert train_loss[0] == pytest.approx(train_loss[1], rel=1e-6)  # of all steps, not of the last part
     final = (killed / "model.safetensors").read_bytes()
     assert final == (undisturbed / "model.safetensors").read_bytes()
     assert final != weights

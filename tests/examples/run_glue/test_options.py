@@ -58,12 +58,16 @@ def test_balanced_class_weights(run: Callable[..., dict[str, float]], files: lis
     header, *lines = Path(files[1]).read_text().splitlines()
     bad = [line for line in lines if line.endswith("bad")]
     good = [line for line in lines if line.endswith("good")]
-    (tmp_path / "train.tsv").write_text("\n".join([header, *bad[:6], *good[:18], *bad]) + "\n")
     arguments = [*SHORT, "--train_file", str(tmp_path / "train.tsv"), "--class_weights", "balanced"]
-    run(*arguments, "--max_train_samples", "24")
-    assert load_loss(tmp_path / "out").class_weights == pytest.approx((24 / 12, 24 / 36))  # of the samples in use
-    with pytest.raises(ValueError, match="class 1 has none"):
-        run(*arguments, "--max_train_samples", "6", name="none")
+    (tmp_path / "train.tsv").write_text("\n".join([header, *bad[:6], *good[:18]]) + "\n")
+    run(*arguments)
+    assert load_loss(tmp_path / "out").class_weights == pytest.approx((24 / 12, 24 / 36))
+    (tmp_path / "train.tsv").write_text("\n".join([header, *bad, *good]) + "\n")
+    run(*arguments, "--max_train_samples", "24", name="some")
+    found = load_loss(tmp_path / "some").class_weights
+    assert found is not None and sum(24 / 2 / weight for weight in found) == pytest.approx(24)  # of the rows in use
+    with pytest.raises(ValueError, match="class [01] has none"):
+        run(*arguments, "--max_train_samples", "1", name="none")
 
 
 def test_balanced_class_weights_are_in_the_order_of_the_model(
@@ -85,6 +89,41 @@ def test_balanced_class_weights_are_in_the_order_of_the_model(
 def test_only_so_many_samples(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     found = run(*SHORT, "--max_train_samples", "12", "--max_eval_samples", "7", "--max_predict_samples", "1000")
     assert (found["train_samples"], found["eval_samples"], found["test_samples"]) == (12, 7, 32)
+
+
+def test_a_validation_split_cut_from_the_training_file(
+    model: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model_name_or_path", model, *files[:2], *SHORT, *QUIET]
+    found = run_glue.main([*given, "--output_dir", str(tmp_path / "cut"), "--train_val_split", "0.25"])
+    assert (found["train_samples"], found["eval_samples"]) == (48, 16)
+    assert "Nothing is evaluated" not in capsys.readouterr().out
+    found = run_glue.main([*given, "--output_dir", str(tmp_path / "none")])
+    assert "eval_samples" not in found
+    assert "Nothing is evaluated: give --validation_file" in capsys.readouterr().out
+
+
+def test_splits_of_a_data_set_by_name(model: str, files: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for place, split in ((1, "train"), (3, "test")):
+        text = Path(files[place]).read_text()
+        (folder / f"{split}.csv").write_text(text.replace("\t", ","))
+    given = ["--model_name_or_path", model, "--dataset_name", str(folder), *SHORT, *QUIET]
+    splits = ["--train_split_name", "train[:40]", "--validation_split_name", "train[40:]"]
+    found = run_glue.main([*given, *splits, "--output_dir", str(tmp_path / "out")])
+    assert (found["train_samples"], found["eval_samples"]) == (40, 24)
+    with pytest.raises(SystemExit):
+        run_glue.main([*given[:2], *files, *splits, "--output_dir", str(tmp_path / "out")])
+
+
+def test_classes_without_an_example_are_named(
+    run: Callable[..., dict[str, float]], files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = Path(files[1]).read_text() + "one more\tstrange\n"
+    (tmp_path / "train.tsv").write_text(rows)
+    run(*SHORT, "--train_file", str(tmp_path / "train.tsv"), "--max_train_samples", "8", "--ignore_mismatched_sizes")
+    assert "1 of 3 classes have no training example, so they cannot be learnt: strange" in capsys.readouterr().out
 
 
 def test_padding_does_not_change_the_scores(

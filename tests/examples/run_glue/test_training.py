@@ -1,6 +1,7 @@
 """examples/run_glue.py in this process: from files of a toy task to predictions and cards, once and again."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 import yaml
 from example_scripts import QUIET, load_example, predictions, results
 from glue_runs import LEARN, SHORT, file_options, weights
-from tiny_text_model import LABELS, save_tiny_model, write_toy_files
+from tiny_text_model import BAD, GOOD, LABELS, OTHER, save_tiny_model, write_toy_files
 from transformers import AutoModelForSequenceClassification
 
 from hf_squareloss import load_loss
@@ -59,6 +60,38 @@ def test_pairs(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     assert found["eval_accuracy"] > 0.85
 
 
+@pytest.mark.parametrize("loss", ["square", "cross_entropy"])
+def test_several_classes_at_once(
+    loss: str, run: Callable[..., dict[str, float]], files: list[str], tmp_path: Path
+) -> None:
+    """Which kinds of words a text has: none, one or both of two."""
+    options = []
+    for split, count in (("train", 256), ("validation", 64), ("test", 64)):
+        generator = random.Random(split)
+        lines = ["text,kinds"]
+        for _ in range(count):
+            kinds = [kind for kind in ("good", "bad") if generator.random() < 0.5]
+            words = [generator.choice({"good": GOOD, "bad": BAD}[kind]) for kind in kinds]
+            lines.append(" ".join([*words, *generator.choices(OTHER, k=2)]) + "," + "|".join(kinds))
+        (tmp_path / f"{split}.csv").write_text("\n".join(lines) + "\n")
+        options += [f"--{split}_file", str(tmp_path / f"{split}.csv")]
+    options += ["--label_column", "kinds", "--label_separator", "|", "--loss", loss, "--class_weights", "balanced"]
+    stages = ["--do_train", "--do_eval", "--do_predict"]
+    learn = ["--learning_rate", "3e-3", "--num_train_epochs", "20", "--train_sampling_strategy", "random"]
+    found = run(*options, *stages, *learn, "--save_strategy", "no")
+    assert found["eval_f1_macro"] > 0.85 and found["eval_subset_accuracy"] > 0.85
+    assert load_loss(tmp_path / "out").multi_label and load_loss(tmp_path / "out").class_weights is not None
+    truth = [line.split(",")[1] for line in (tmp_path / "test.csv").read_text().splitlines()[1:]]
+    right = [set(a.split("|")) == set(b.split("|")) for a, b in zip(predictions(tmp_path / "out"), truth, strict=True)]
+    assert sum(right) / len(right) == found["test_subset_accuracy"]
+    # The saved model knows that its answers are several.
+    rows = (tmp_path / "test.csv").read_text().splitlines()
+    (tmp_path / "new.csv").write_text("\n".join(row.split(",")[0] for row in rows) + "\n")
+    given = ["--model_name_or_path", str(tmp_path / "out"), "--test_file", str(tmp_path / "new.csv"), "--do_predict"]
+    run_glue.main([*given, "--output_dir", str(tmp_path / "new"), *QUIET])
+    assert [answer.replace(",", "|") for answer in predictions(tmp_path / "new")] == predictions(tmp_path / "out")
+
+
 def test_real_values(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     model = str(save_tiny_model(tmp_path / "model", num_labels=1))
     toy = file_options(write_toy_files(tmp_path / "values", regression=True, rows=128))
@@ -102,7 +135,7 @@ def test_the_same_command_again_trains_no_more(run: Callable[..., dict[str, floa
 def test_the_folder_of_another_loss_is_refused(run: Callable[..., dict[str, float]]) -> None:
     run(*SHORT, "--loss", "square")
     run(*SHORT, "--loss", "square")
-    with pytest.raises(ValueError, match="another loss"):
+    with pytest.raises(ValueError, match="already holds a run with loss="):
         run(*SHORT, "--loss", "cross_entropy")
 
 

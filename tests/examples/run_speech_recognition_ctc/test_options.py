@@ -68,6 +68,55 @@ def test_a_json_file_of_arguments(
     assert results(tmp_path / "json") == results(tmp_path / "out")
 
 
+def test_segments_silence_and_a_validation_split_cut_off(
+    files: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A manifest of segments of one file, some without words."""
+    pieces = [soundfile.read(name)[0] for name, _ in rows_of(files, "train")[:8]]
+    soundfile.write(tmp_path / "all.wav", np.concatenate(pieces), RATE)
+    lines, start = [], 0.0
+    for piece, (_, text) in zip(pieces, rows_of(files, "train"), strict=False):
+        seconds = len(piece) / RATE
+        lines.append({"audio": "all.wav", "offset": start, "duration": seconds, "text": text})
+        start += seconds
+    (tmp_path / "train.json").write_text("\n".join(map(json.dumps, lines)))
+    silent = [{**line, "text": ""} for line in lines[:1]]
+    (tmp_path / "test.json").write_text("\n".join(map(json.dumps, silent)))
+    given = ["--train_file", str(tmp_path / "train.json"), "--test_file", str(tmp_path / "test.json"), *SHORT, *QUIET]
+    longest = max(len(piece) for piece in pieces) / RATE
+    limits = ["--max_duration_in_seconds", str(longest), "--train_val_split", "0.25"]
+    found = run_ctc.main(["--config_name", model, *given, *limits, "--output_dir", str(tmp_path / "out")])
+    assert (found["train_samples"], found["eval_samples"], found["test_samples"]) == (6, 2, 1)
+    assert "Left out of training" not in capsys.readouterr().out  # each is as long as its segment
+    assert np.isfinite(found["test_loss"])
+
+
+def test_a_folder_with_metadata(files: list[str], model: str, tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        (tmp_path / split).mkdir()
+        lines = ["file_name,text"]
+        for i, (name, text) in enumerate(rows_of(files, "train")[:6]):
+            (tmp_path / split / f"{i}.wav").write_bytes(Path(name).read_bytes())
+            lines.append(f"{i}.wav,{text}")
+        (tmp_path / split / "metadata.csv").write_text("\n".join(lines) + "\n")
+    given = ["--config_name", model, "--dataset_name", str(tmp_path), *SHORT, *QUIET]
+    found = run_ctc.main([*given, "--output_dir", str(tmp_path / "out")])
+    assert (found["train_samples"], found["eval_samples"]) == (6, 6)
+
+
+def test_clips_shorter_than_the_mask_are_named_before_training(
+    run: Callable[..., dict[str, float]], files: list[str], model: str, tmp_path: Path
+) -> None:
+    masked = {**json.loads(Path(model, "config.json").read_text()), "apply_spec_augment": True, "mask_time_prob": 0.05}
+    masked["mask_time_length"] = 8
+    source = ["--config_name", write_model(tmp_path / "model", masked)]
+    short = bad_row(files, tmp_path / "data", np.zeros(640), "a")  # 7 frames
+    with pytest.raises(ValueError, match=r"row 9 .*bad.wav\): .* 7 frames, SpecAugment masks 8"):
+        run(*source, *short)
+    for way_out in (["--mask_time_length", "5"], ["--min_duration_in_seconds", "0.1"], ["--skip_bad_utterances"]):
+        assert run(*source, *short, *way_out, name=way_out[0])["train_samples"] in (8, 9)
+
+
 # ---- bad input ------------------------------------------------------------------------------------------------------
 def bad_row(files: list[str], folder: Path, signal: np.ndarray, text: str, name: str = "bad.wav") -> list[str]:
     """The training list with one more utterance."""

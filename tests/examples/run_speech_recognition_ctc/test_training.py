@@ -1,5 +1,6 @@
 """examples/run_speech_recognition_ctc.py in this process: from melodies to transcripts and cards, once and again."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,5 +135,25 @@ def test_a_folder_with_another_run_is_refused(run: Callable[..., dict[str, float
     run("--max_steps", "1")
     with pytest.raises(ValueError, match="mask_time_prob|seed"):
         run("--max_steps", "1", "--seed", "7")
-    with pytest.raises(ValueError, match="another loss"):
+    with pytest.raises(ValueError, match="already holds a run with loss="):
         run("--max_steps", "1", "--loss", "cross_entropy")
+
+
+def test_data_count_by_their_content(files: list[str], run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    listed = Path(files[1])
+    moved = tmp_path / "moved"
+    shutil.copytree(listed.parent, moved)
+    there = ["--train_file", str(moved / listed.name), "--max_steps", "1", "--do_train"]
+    run(*there, "--train_file", str(listed))
+    assert run(*there) == {}  # the same in another place: it is finished
+    rows = (moved / listed.name).read_text()
+    first, _, text = rows.splitlines()[1].partition(",")
+    (moved / listed.name).write_text(rows.replace(f"{first},{text}", f"{first},{text[::-1]}a", 1))
+    with pytest.raises(ValueError, match="training data="):
+        run(*there)
+    (moved / listed.name).write_text(rows)
+    assert run(*there) == {}
+    sound = moved / first
+    sound.write_bytes(sound.read_bytes()[:-2] + b"\x01\x01")
+    with pytest.raises(ValueError, match="training data="):
+        run(*there)

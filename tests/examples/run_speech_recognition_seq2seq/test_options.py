@@ -31,7 +31,7 @@ def test_a_killed_run_resumes_to_the_same_weights(run: Callable[..., dict[str, f
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert "train_loss" not in run(*options, "--do_train", name="killed")  # done: trains no more
-    with pytest.raises(ValueError, match="another loss"):
+    with pytest.raises(ValueError, match="already holds a run with loss="):
         run(*options, "--loss", "cross_entropy", name="killed")
     with pytest.raises(ValueError, match="learning_rate"):
         run(*options, "--learning_rate", "1e-4", name="killed")

@@ -1,0 +1,57 @@
+"""From texts to a model's inputs: tokenized once for all runs and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.classification import ClassificationData
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def tokenize(
+    data: ClassificationData,
+    tokenizer: Callable[..., Any],
+    *,
+    max_length: int,
+    pad: bool = False,
+    overwrite: bool = False,
+    cache_dir: str | None = None,
+) -> dict[str, Dataset]:
+    """Every split as token ids, with `labels` where they are known; padded to `max_length` if `pad`.
+
+    They lie in the cache of datasets, or in `cache_dir`; what is there already is made again only if `overwrite`.
+    """
+    from datasets.fingerprint import Hasher
+
+    key = Hasher.hash((tokenizer, max_length, pad))  # before the first call, which sets how the tokenizer truncates
+
+    def encode(rows: dict[str, list[Any]]) -> dict[str, Any]:
+        texts = (rows["text"], rows["text_pair"]) if "text_pair" in rows else (rows["text"],)
+        encoded = dict(
+            tokenizer(*texts, truncation=True, max_length=max_length, padding="max_length" if pad else False)
+        )
+        return encoded | ({"labels": rows["label"]} if "label" in rows else {})
+
+    return {
+        name: split.map(
+            encode,
+            batched=True,
+            remove_columns=split.column_names,
+            load_from_cache_file=not overwrite,
+            cache_file_name=cache_file(split, key, cache_dir=cache_dir),
+            desc=f"Tokenizing {name}",
+        )
+        for name, split in data.splits.items()
+    }
+
+
+def pad_with_end(tokenizer: Any, config: Any) -> None:
+    """Decoders such as GPT-2 and Llama have no padding token: the end token pads, and the model knows it."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if config.get_text_config().pad_token_id is None:
+        config.get_text_config().pad_token_id = tokenizer.pad_token_id
