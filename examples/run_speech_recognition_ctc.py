@@ -39,7 +39,6 @@ from transformers import (
 import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
 from hf_squareloss import SquareLossTrainingArguments, load_config
 from hf_squareloss.heads import blank_of, ctc_frames
-from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.ctc_data import character_tokenizer, encode_transcript, mask_length_of, require_frames
 from hf_squareloss.recipes.ctc_transcripts import GreedyTrainer, greedy_transcripts, transcript_metrics
@@ -48,7 +47,7 @@ from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
 from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
 from hf_squareloss.recipes.speech_demo import DEMO_TRAINING, demo_model, dial_tones
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor, stores_features
 from hf_squareloss.recipes.speech_files import case_of, normalize_texts
 from hf_squareloss.recipes.stages import choose_stages, get_split, publish, report, run_stages, start, trainer_inputs
 
@@ -242,8 +241,7 @@ def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, 
         if "freeze_feature_encoder" not in dir(model):
             raise ValueError(f"freeze_feature_encoder would be ignored: a {type(model).__name__} has no such part")
         model.freeze_feature_encoder()
-    first = next(iter(splits.values()))[0]
-    if read_audio(first["audio"])[0].ndim == 2:
+    if stores_features(next(iter(splits.values()))):
         return model, loading_info, None
     return model, loading_info, load_extractor(model_args, model)
 

@@ -33,6 +33,8 @@ def read_audio(audio: Mapping[str, Any], name: str = "audio") -> tuple[np.ndarra
     source: Any = path if content is None else io.BytesIO(content)
     rate = None
     try:
+        if content is None and not Path(path).is_file():  # libsndfile calls it a system error
+            raise FileNotFoundError("there is no such file; --audio_root says where the paths of a list start")
         if Path(path).suffix.lower() == ".npy":
             if offset is not None or duration is not None:
                 raise ValueError("a segment in seconds of an array, whose rate is not known")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -241,6 +241,18 @@ class SpeechCollator:
         padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
         missing = -padded.shape[1] % self.pad_to_multiple_of
         return torch.nn.functional.pad(padded, [0, 0] * (padded.ndim - 2) + [0, missing])
+
+
+def stores_features(rows: Iterable[Any]) -> bool:
+    """Whether the audio is stored features (frames, dims), by the first row that is no broken .npy file."""
+    for row in rows:
+        if Path(row["audio"]["path"] or "").suffix.lower() != ".npy":
+            return False
+        try:
+            return read_audio(row["audio"])[0].ndim == 2
+        except ValueError:  # which `SpeechEncoder.encode` says, with its name
+            continue
+    return False
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

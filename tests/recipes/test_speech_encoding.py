@@ -15,7 +15,7 @@ from utterances import EXTRACTOR, RATE, encoder, refused, tone, write
 from hf_squareloss.recipes import speech_encoding
 from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.ctc_data import require_frames
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, load_feature_extractor
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, load_feature_extractor, stores_features
 from hf_squareloss.recipes.speech_files import load_speech_files, utterance_name
 
 
@@ -105,6 +105,21 @@ def test_all_bad_utterances_are_named_at_once(tmp_path: Path, capsys: pytest.Cap
     assert "Left out: 3 of 4 utterances" in capsys.readouterr().out
     soundfile.write(tmp_path / "b.wav", tone(), RATE)  # mended: what the cache says of it is out of date
     assert list(encoder().encode(splits, skip_bad=True)["train"]["row"]) == [0, 1]
+
+
+def test_a_broken_first_row_does_not_hide_what_the_others_are(tmp_path: Path) -> None:
+    np.save(tmp_path / "features.npy", np.ones((4, 2)))
+    np.save(tmp_path / "waveform.npy", np.ones(4))
+    for names, expected in (
+        (["no.npy", "features.npy"], True),
+        (["no.npy", "waveform.npy"], False),
+        (["no.wav", "features.npy"], False),
+        (["no.npy"], False),
+    ):
+        rows = [{"audio": {"path": str(tmp_path / name), "bytes": None}} for name in names]
+        assert stores_features(rows) is expected
+    with pytest.raises(ValueError, match="x: the audio cannot be read: there is no such file; --audio_root"):
+        read_audio({"path": "no.wav", "bytes": None}, "x")
 
 
 def test_audio_is_read_once_and_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
