@@ -2,8 +2,9 @@
 
     python benchmarks/render_results.py [--check]
 
-A comparison is published by putting its results.json into model_cards/NAME/; the benchmarks write theirs. With
---check nothing is written and the exit status says whether what is written is up to date.
+A comparison is published by putting its results.json into model_cards/NAME/; the benchmarks write theirs, and
+models.tsv says which models work. With --check nothing is written and the exit status says whether what is written is
+up to date.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 from pictures import draw_comparisons, draw_growth
 from render_benchmarks import held, markdown, tables
+from render_models import models_section, read_models
 
 from hf_squareloss.comparison import (
     METRICS,
@@ -47,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         "README.md": {"overview": overview(comparisons)},
         "docs/results.md": {"comparisons": sections(comparisons, alone)},
         "docs/performance.md": tables(benchmarks),
+        "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
     rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
     for name, contents in places.items():

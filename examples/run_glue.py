@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.classification import (
     ClassificationData,
@@ -38,6 +38,7 @@ from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.demo_encoder import demo_encoder
 from hf_squareloss.recipes.labels import LABEL_TYPES
+from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.model_classes import bind_class_weights, class_difference
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 from hf_squareloss.recipes.text_data import (
@@ -107,13 +108,15 @@ class DataArguments(DataSourceArguments):
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    classes, notice = (ModelArguments, DataArguments, SquareLossTrainingArguments), ""
+    classes, notice = (ModelArguments, DataArguments, LoraArguments, SquareLossTrainingArguments), ""
     # Texts of one length together: a batch of random ones is half padding.
-    model_args, data_args, args = parse_arguments(classes, argv, {"train_sampling_strategy": "group_by_length"})
+    model_args, data_args, lora_args, args = parse_arguments(
+        classes, argv, {"train_sampling_strategy": "group_by_length"}
+    )
     if data_args.is_demo:
         encoder = {"model_name_or_path": model_args.model_name_or_path or demo_encoder()}
         defaults = {**DEMO_TRAINING, **demo_defaults("text", args.loss), **encoder}
-        model_args, data_args, args = parse_arguments(classes, argv, defaults)
+        model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No task and no file given: running the built-in demo, topics of Python's own docstrings."
     elif model_args.model_name_or_path is None:
         raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder")
@@ -123,7 +126,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     # The test labels of GLUE are hidden: only a file of one's own is predicted without being asked for.
     data = replace(data, splits=data_args.chosen(data.splits, args.seed))
     choose_stages(args, data.splits, predict_by_default=data_args.test_file is not None)
-    model, tokenizer, data = load_model(model_args, args, data)
+    model, loading_info, tokenizer, data = load_model(model_args, args, data)
+    model = lora_args.wrap(model, loading_info, train=args.do_train, task_type="SEQ_CLS")
     if args.do_train:
         if args.should_log:
             show_labels(data)
@@ -149,7 +153,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     trainer.compute_metrics = partial(compute_metrics, data=data, trainer=trainer)
 
-    metrics = run_stages(trainer, encoded, (model_args, data_args), partial(class_columns, data=data, trainer=trainer))
+    options = (model_args, data_args, lora_args)
+    metrics = run_stages(trainer, encoded, options, partial(class_columns, data=data, trainer=trainer))
     if trainer.is_world_process_zero():
         if data_args.is_demo and args.do_predict:
             report_demo(trainer, task_title(data_args), demo_rows(metrics), metrics, __file__)
@@ -188,10 +193,10 @@ def load_data(model_args: ModelArguments, data_args: DataArguments) -> Classific
 
 def load_model(
     model_args: ModelArguments, args: SquareLossTrainingArguments, data: ClassificationData
-) -> tuple[Any, Any, ClassificationData]:
-    """The model with a head for these classes, its tokenizer, and the data with class indices in the model's order."""
+) -> tuple[Any, Any, Any, ClassificationData]:
+    """The model with a head for these classes, what its files held, its tokenizer, and the data with class indices."""
     name = model_args.model_name_or_path or ""
-    config = AutoConfig.from_pretrained(model_args.config_name or name, **model_args.hub)
+    config = load_config(model_args.config_name or name, **model_args.hub)
     difference = class_difference(data, config, training=args.do_train)
     if difference and args.should_log:
         print(difference)
@@ -199,10 +204,14 @@ def load_model(
     name_classes(config, data)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)
     pad_with_end(tokenizer, config)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **model_args.weights
+    model, loading_info = AutoModelForSequenceClassification.from_pretrained(
+        name,
+        config=config,
+        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
+        output_loading_info=True,
+        **model_args.weights,
     )
-    return model, tokenizer, data
+    return model, loading_info, tokenizer, data
 
 
 def task_title(data_args: DataArguments) -> str:

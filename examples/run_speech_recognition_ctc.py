@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from transformers import (
-    AutoConfig,
     AutoModelForCTC,
     AutoTokenizer,
     SeamlessM4TFeatureExtractor,
@@ -38,12 +37,13 @@ from transformers import (
 )
 
 import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
-from hf_squareloss import SquareLossTrainingArguments
+from hf_squareloss import SquareLossTrainingArguments, load_config
 from hf_squareloss.heads import blank_of, ctc_frames
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.ctc_data import character_tokenizer, encode_transcript, mask_length_of, require_frames
 from hf_squareloss.recipes.ctc_transcripts import GreedyTrainer, greedy_transcripts, transcript_metrics
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
+from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
 from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
 from hf_squareloss.recipes.speech_demo import DEMO_TRAINING, demo_model, dial_tones
@@ -89,11 +89,11 @@ class DataArguments(SpeechDataArguments):
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    classes, notice = (ModelArguments, DataArguments, SquareLossTrainingArguments), ""
-    model_args, data_args, args = parse_arguments(classes, argv)
+    classes, notice = (ModelArguments, DataArguments, LoraArguments, SquareLossTrainingArguments), ""
+    model_args, data_args, lora_args, args = parse_arguments(classes, argv)
     if data_args.is_demo:
         defaults = {**DEMO_TRAINING, **demo_defaults("speech", args.loss)}
-        model_args, data_args, args = parse_arguments(classes, argv, defaults)
+        model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No data set and no file given: running the built-in demo, telephone dial tones."
     elif model_args.model_name_or_path is None and model_args.config_name is None:
         raise ValueError("give a model: --model_name_or_path, or --config_name for a model from scratch")
@@ -104,7 +104,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     splits = data_args.chosen(splits, args.seed)
     choose_stages(args, splits)
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)
-    model, extractor = load_model(model_args, tokenizer, splits)
+    model, loading_info, extractor = load_model(model_args, tokenizer, splits)
+    model = lora_args.wrap(model, loading_info, train=args.do_train)
     with args.main_process_first(desc="reading the audio"):
         encoded = encode(splits, model_args, data_args, model, tokenizer, extractor)
     encoded, too_short = require_frames(
@@ -122,14 +123,19 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     trainer = GreedyTrainer(
         **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
-        data_collator=SpeechCollator(model.main_input_name, takes_mask(model, extractor), 8 if args.fp16 else 1),
+        data_collator=SpeechCollator(
+            model.main_input_name,
+            attention_mask=takes_mask(model, extractor),
+            pad_to_multiple_of=8 if args.fp16 else 1,
+            channel=extractor is not None and "padding_mask" in extractor.model_input_names,
+        ),
         compute_metrics=partial(
             transcript_metrics, tokenizer=tokenizer, blank=blank_of(model.config), names=data_args.eval_metrics
         ),
     )
 
     decode = partial(greedy_transcripts, tokenizer=tokenizer, blank=blank_of(model.config))
-    options = (model_args, data_args)
+    options = (model_args, data_args, lora_args)
     metrics = run_stages(trainer, encoded, options, decode, sources=splits, extractor=extractor)
     title = "telephone dial tones" if is_demo else data_args.title
     if trainer.is_world_process_zero():
@@ -208,29 +214,36 @@ def encode(
 
 
 # ---- model ----------------------------------------------------------------------------------------------------------
-def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, Dataset]) -> tuple[Any, Any]:
-    """The model with a head for this vocabulary, and its feature extractor; None where the features are stored."""
+def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, Dataset]) -> tuple[Any, Any, Any]:
+    """The model with a head for this vocabulary, what its files held, and its feature extractor.
+
+    None without files, and where the features are stored.
+    """
     name = model_args.model_name_or_path
     source = name or model_args.config_name
-    config: Any = demo_model() if source is None else AutoConfig.from_pretrained(source, **model_args.hub)
+    config: Any = demo_model() if source is None else load_config(source, **model_args.hub)
     if name is None or tokenizer.name_or_path != name:  # not the vocabulary that the model has
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
         if "blank_token_id" in config.to_dict():
             config.blank_token_id = tokenizer.pad_token_id
     model_args.change_config(config)
     if name is None:
-        model = AutoModelForCTC.from_config(config)
+        model, loading_info = AutoModelForCTC.from_config(config), None
     else:
-        model = AutoModelForCTC.from_pretrained(
-            name, config=config, ignore_mismatched_sizes=model_args.ignore_mismatched_sizes, **model_args.weights
+        model, loading_info = AutoModelForCTC.from_pretrained(
+            name,
+            config=config,
+            ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
+            output_loading_info=True,
+            **model_args.weights,
         )
     if model_args.freeze_feature_encoder:
         if "freeze_feature_encoder" not in dir(model):
             raise ValueError(f"freeze_feature_encoder would be ignored: a {type(model).__name__} has no such part")
         model.freeze_feature_encoder()
     if stores_features(next(iter(splits.values()))):
-        return model, None
-    return model, load_extractor(model_args, model)
+        return model, loading_info, None
+    return model, loading_info, load_extractor(model_args, model)
 
 
 def load_extractor(model_args: ModelArguments, model: Any) -> Any:

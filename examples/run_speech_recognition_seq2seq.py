@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from transformers import (
-    AutoConfig,
     AutoModelForSpeechSeq2Seq,
     AutoTokenizer,
     EvalPrediction,
@@ -36,8 +35,9 @@ from transformers import (
     SpeechEncoderDecoderModel,
 )
 
-from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments
+from hf_squareloss import SquareLossSeq2SeqTrainer, SquareLossTrainingArguments, load_config
 from hf_squareloss.recipes.cli import parse_arguments, run_script
+from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
 from hf_squareloss.recipes.seq2seq_data import (
     character_tokenizer,
@@ -107,7 +107,8 @@ class TrainingArguments(SquareLossTrainingArguments, Seq2SeqTrainingArguments):
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    model_args, data_args, args = parse_arguments((ModelArguments, DataArguments, TrainingArguments), argv)
+    classes = (ModelArguments, DataArguments, LoraArguments, TrainingArguments)
+    model_args, data_args, lora_args, args = parse_arguments(classes, argv)
     start(args)
 
     splits = data_args.chosen(data_args.load(model_args.cache_dir, model_args.token), args.seed)
@@ -116,17 +117,19 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     choose_stages(args, splits)
     if args.do_predict and not args.predict_with_generate:
         raise ValueError("--do_predict writes generated transcripts: it needs --predict_with_generate True")
-    model, tokenizer, extractor = load_model(model_args, data_args, args, splits)
+    model, loading_info, tokenizer, extractor = load_model(model_args, data_args, args, splits)
+    model = lora_args.wrap(model, loading_info, train=args.do_train)
+    args.remove_unused_columns = False  # the lengths would go before batches are made by them (transformers 5.24)
     with args.main_process_first(desc="reading the audio"):
         encoded = encode(splits, model_args, data_args, model, tokenizer, extractor)
     trainer = SquareLossSeq2SeqTrainer(
         **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
-        data_collator=SpeechCollator(model.main_input_name, attention_mask=takes_mask(model)),
+        data_collator=SpeechCollator(input_name(model), attention_mask=takes_mask(model)),
         compute_metrics=partial(compute_metrics, tokenizer=tokenizer) if args.predict_with_generate else None,
     )
 
-    answers, options = partial(decode, tokenizer=tokenizer), (model_args, data_args)
+    answers, options = partial(decode, tokenizer=tokenizer), (model_args, data_args, lora_args)
     metrics = run_stages(trainer, encoded, options, answers, sources=splits, extractor=extractor)
     if trainer.is_world_process_zero():
         report(trainer, data_args.dataset_name or "Speech recognition", metrics)
@@ -153,15 +156,14 @@ def encode(
     """Every split with the model's inputs and labels, what cannot be learnt from refused by name."""
     splits = without_long_labels(splits, tokenizer, data_args.max_label_length)
     values = model.config.to_dict()
-    longest = model.config.get_text_config(decoder=True).to_dict().get("max_target_positions")
     dims = values.get("input_feat_per_channel")  # Speech2Text
-    stored = extractor is None
+    start, stored = model.config.decoder_start_token_id, extractor is None
     heard = heard_seconds(model.config, extractor)
     longest_wanted = heard if data_args.max_duration_in_seconds is None else data_args.max_duration_in_seconds
     encoder = SpeechEncoder(
         extractor,
-        partial(encode_labels, tokenizer=tokenizer, start=model.config.decoder_start_token_id, longest=longest),
-        model.main_input_name,
+        partial(encode_labels, tokenizer=tokenizer, start=start, longest=positions(model)),
+        input_name(model),
         dims=None if dims is None else dims * values["input_channels"],
         min_seconds=0.0 if stored else data_args.min_duration_in_seconds,
         max_seconds=np.inf if stored else longest_wanted,
@@ -179,10 +181,13 @@ def encode(
 # ---- model ----------------------------------------------------------------------------------------------------------
 def load_model(
     model_args: ModelArguments, data_args: DataArguments, args: TrainingArguments, splits: Mapping[str, Dataset]
-) -> tuple[Any, Any, Any]:
-    """The model, its tokenizer and its feature extractor: None for a folder without one (stored features)."""
+) -> tuple[Any, Any, Any, Any]:
+    """The model, what its files held, its tokenizer and its feature extractor.
+
+    None without files, and for a folder without an extractor (stored features).
+    """
     name, hub = model_args.name, model_args.hub
-    config = AutoConfig.from_pretrained(model_args.config_name or name, **hub)
+    config = load_config(model_args.config_name or name, **hub)
     from_scratch = model_args.model_name_or_path is None
     if from_scratch and model_args.tokenizer_name is None:
         tokenizer: Any = character_tokenizer(get_split(splits, "train")["text"])
@@ -198,22 +203,25 @@ def load_model(
         if config.model_type != "whisper":
             raise ValueError(f"apply_spec_augment would be ignored: a {config.model_type} model has no SpecAugment")
         config.apply_spec_augment = True
+    loading_info = None
     if from_scratch:
         model = AutoModelForSpeechSeq2Seq.from_config(config)
         model.generation_config = GenerationConfig(
-            max_length=config.get_text_config(decoder=True).max_target_positions,
+            max_length=positions(model),
             pad_token_id=config.pad_token_id,
             bos_token_id=config.bos_token_id,
             eos_token_id=config.eos_token_id,
             decoder_start_token_id=config.decoder_start_token_id,
         )
     else:
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(name, config=config, **model_args.weights)
+        model, loading_info = AutoModelForSpeechSeq2Seq.from_pretrained(
+            name, config=config, output_loading_info=True, **model_args.weights
+        )
     if args.generation_max_length is not None:
         model.generation_config.max_length = args.generation_max_length
     freeze(model, model_args)
     set_language(model, tokenizer, data_args)
-    return model, tokenizer, load_feature_extractor(model_args.feature_extractor_name or name, hub)
+    return model, loading_info, tokenizer, load_feature_extractor(model_args.feature_extractor_name or name, hub)
 
 
 def freeze(model: Any, model_args: ModelArguments) -> None:
@@ -236,6 +244,17 @@ def set_language(model: Any, tokenizer: Any, data_args: DataArguments) -> None:
         generation.language, generation.task = data_args.language, data_args.task
     elif data_args.language is not None:
         raise ValueError(f"language={data_args.language!r} would be ignored: this model is not multilingual")
+
+
+def input_name(model: Any) -> str:
+    """What the encoder calls its inputs: SpeechEncoderDecoderModel itself has another name for them."""
+    return model.get_encoder().main_input_name
+
+
+def positions(model: Any) -> int | None:
+    """The most tokens that the decoder has positions for; None where it says nothing."""
+    decoder = model.config.get_text_config(decoder=True).to_dict()
+    return decoder.get("max_target_positions", decoder.get("max_position_embeddings"))
 
 
 def takes_mask(model: Any) -> bool:

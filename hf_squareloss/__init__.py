@@ -16,7 +16,7 @@ from hf_squareloss.losses import (
 )
 
 if TYPE_CHECKING:
-    from hf_squareloss.config import load_loss
+    from hf_squareloss.config import load_config, load_loss
     from hf_squareloss.inference import (
         ctc_beam_search,
         log_probabilities,
@@ -49,6 +49,7 @@ __all__ = [
     "ctc_loss",
     "detach_loss",
     "linear_square_loss",
+    "load_config",
     "load_loss",
     "log_probabilities",
     "make_loss",
@@ -62,7 +63,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "config": ("load_loss",),
+        "config": ("load_config", "load_loss"),
         "inference": (
             "ctc_beam_search",
             "log_probabilities",

@@ -1,7 +1,8 @@
-"""The loss in config.json: written by trainers and `attach_loss`, read back by `load_loss`."""
+"""The loss in config.json, or in an adapter's: written by trainers and `attach_loss`, read back by `load_loss`."""
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from hf_squareloss.losses import Loss, loss_from_dict
 
 KEY = "hf_squareloss"
+_ADAPTER_FILE = "adapter_config.json"
+_HEAD = ("id2label", "label2id", "problem_type")  # what training writes into a model's config beside the loss
 
 
 def base_model(model: nn.Module) -> nn.Module:
@@ -41,10 +45,10 @@ def write_loss(config: PreTrainedConfig, loss: Loss, *, num_classes: int | None)
 
 
 def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
-    """The loss a model was trained with, from its config.
+    """The loss a model or its adapter was trained with, from its config.
 
     Args:
-        model: a model or config loaded with from_pretrained, or its name on the Hub, or its folder.
+        model: a model (maybe PEFT's) or config loaded with from_pretrained, or its name on the Hub, or its folder.
 
     Raises:
         ValueError: the config names no loss, or one that is not known here; if it is defined outside this package, the
@@ -55,11 +59,11 @@ def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
         >>> load_loss(model).probabilities(model(**inputs).logits)  # doctest: +SKIP
     """
     if isinstance(model, str | Path):
-        model = AutoConfig.from_pretrained(model)
+        model = load_config(model)
     plain = base_model(model) if isinstance(model, nn.Module) else model
     if not isinstance(plain, PreTrainedModel | PreTrainedConfig):
         raise ValueError(f"load_loss takes a transformers model, its config or its name, got {type(model).__name__}")
-    loss = saved_loss(plain)
+    loss = saved_loss(model)
     if loss is None:
         raise ValueError(f"this model's config has no {KEY!r} entry: it was not trained and saved with hf_squareloss")
     return loss
@@ -71,11 +75,91 @@ def saved_loss(model: nn.Module | PreTrainedConfig) -> Loss | None:
     Raises:
         ValueError: it names one that is not known here (the error names the module to import), or its entry is broken.
     """
+    saved = saved_entry(model)
+    return None if saved == {} else loss_from_dict(saved)
+
+
+def saved_entry(model: nn.Module | PreTrainedConfig) -> Any:
+    """What a model's active adapter, or else its config, says of the loss; empty where it says nothing."""
+    for adapter in _adapters(model).values():
+        if KEY in (adapter.auto_mapping or {}):
+            return adapter.auto_mapping[KEY].get(KEY) or {}
     model = base_model(model) if isinstance(model, nn.Module) else model
-    if not isinstance(model, PreTrainedModel | PreTrainedConfig):
-        return None
     config = model.config if isinstance(model, PreTrainedModel) else model
-    saved = vars(config).get(KEY)  # to_dict would copy everything
-    if saved is None or saved == {}:
-        return None
-    return loss_from_dict(saved)
+    saved = vars(config).get(KEY) if isinstance(config, PreTrainedConfig) else None  # to_dict would copy everything
+    return {} if saved is None else saved
+
+
+# ---- adapters --------------------------------------------------------------------------------------------------------
+# PEFT saves no config.json of the model, and transformers takes an adapter's folder that has one for a whole model. Of
+# an adapter's own config `auto_mapping` is the one entry that may hold more than PEFT knows (peft 0.21): every way to
+# load an adapter brings it back. Without a task_type PEFT writes it anew at each save.
+def has_adapter(model: nn.Module) -> bool:
+    """Whether PEFT's adapters are what would be saved of a model."""
+    return bool(_adapters(model))
+
+
+def write_adapter(model: nn.Module) -> None:
+    """Copy the loss and the label names from a model's config to its active adapters, with which they are saved."""
+    base = base_model(model)
+    if not isinstance(base, PreTrainedModel):
+        return
+    values = base.config.to_dict()
+    entry = {name: values.get(name) for name in (KEY, *_HEAD)} | {"architectures": [type(base).__name__]}
+    for adapter in _adapters(model).values():
+        adapter.auto_mapping = {**(adapter.auto_mapping or {}), KEY: entry}
+
+
+def complete_adapter(model: nn.Module, folder: str | Path) -> None:
+    """Put what `write_adapter` wrote into the adapter's file in `folder`, if saving left it out."""
+    for name, adapter in _adapters(model).items():
+        path = Path(folder, _ADAPTER_FILE) if name == "default" else Path(folder, name, _ADAPTER_FILE)
+        if not path.is_file() or KEY not in (adapter.auto_mapping or {}):
+            continue
+        values = json.loads(path.read_text(encoding="utf8"))
+        if KEY not in (values.get("auto_mapping") or {}):
+            values["auto_mapping"] = {**(values.get("auto_mapping") or {}), KEY: adapter.auto_mapping[KEY]}
+            path.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf8")
+
+
+def load_config(name: str | Path, **options: Any) -> PreTrainedConfig:
+    """The config of a saved model; for an adapter, its base model's with the adapter's loss and label names.
+
+    A model made with it has the head that the adapter was trained with, whose number of classes an adapter's own files
+    do not hold.
+
+    Args:
+        name: a name on the Hub or a folder, of a model or of an adapter that a trainer of ours saved.
+        options: for `AutoConfig.from_pretrained` (revision, token, cache_dir, ...).
+
+    Raises:
+        OSError, ValueError: there is neither, as `AutoConfig` says it.
+
+    Example:
+        >>> config = load_config("user/adapter")  # doctest: +SKIP
+        >>> model = AutoModelForSequenceClassification.from_pretrained("user/adapter", config=config)  # doctest: +SKIP
+    """
+    try:
+        return AutoConfig.from_pretrained(name, **options)
+    except (OSError, ValueError):  # the latter for a folder without a config.json (transformers 5.24)
+        places = {key: options[key] for key in ("cache_dir", "token", "revision") if key in options}
+        path = find_adapter_config_file(str(name), **places)
+        if path is None:
+            raise
+    adapter = json.loads(Path(path).read_text(encoding="utf8"))
+    options = {key: value for key, value in options.items() if key != "revision"}  # the adapter's
+    config = AutoConfig.from_pretrained(adapter["base_model_name_or_path"], **options)
+    for key, value in ((adapter.get("auto_mapping") or {}).get(KEY) or {}).items():
+        setattr(config, key, {int(c): label for c, label in value.items()} if key == "id2label" else value)
+    return config
+
+
+def _adapters(model: nn.Module | PreTrainedConfig) -> dict[str, Any]:
+    """PEFT's config of each active adapter: of a PeftModel, or of a model with transformers' `add_adapter`."""
+    peft: Any = sys.modules.get("peft")
+    adapted: Any = model
+    if peft and isinstance(model, peft.PeftModel):
+        return {name: adapted.peft_config[name] for name in adapted.active_adapters}
+    if isinstance(model, PreTrainedModel) and "peft_config" in vars(model):
+        return {"default": next(iter(adapted.peft_config.values()))}  # its saving takes one alone (transformers 5.24)
+    return {}

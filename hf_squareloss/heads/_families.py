@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto as auto
+
+from hf_squareloss.config import base_model
 
 
 def _names(mapping: Mapping[Any, Any]) -> set[str]:
@@ -29,25 +32,37 @@ _MASKED_LM = _names(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
 _ENCODER_DECODER_LM = _names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES) | _names(
     auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
 )
-_MULTIPLE_CHOICE = _names(auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES)
-_TASKS: tuple[tuple[str, str, set[str]], ...] = tuple(
-    (task, auto_class, _names(mapping))
-    # Audio before text: its heads end in ForSequenceClassification too.
-    for task, auto_class, mapping in (
-        ("audio-classification", "AutoModelForAudioClassification", auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
-        ("image-classification", "AutoModelForImageClassification", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
-        (
-            "text-classification",
-            "AutoModelForSequenceClassification",
-            auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
-        ),
-        ("token-classification", "AutoModelForTokenClassification", auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
-        ("automatic-speech-recognition", "AutoModelForCTC", auto.MODEL_FOR_CTC_MAPPING_NAMES),
-        (
-            "automatic-speech-recognition",
-            "AutoModelForSpeechSeq2Seq",
-            auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
-        ),
+# Heads whose scores are not one row for each label, and why.
+_REFUSED: tuple[tuple[str, str], ...] = (
+    (r"For(RNNT|TDT)$", "a transducer scores pairs of a frame and a token, and its loss is one of alignments"),
+    (
+        r"^(Csm|CsmDepthDecoder|Dia|HiggsAudioV2|Musicgen|MusicgenMelody)For|^MoshiForConditionalGeneration$",
+        "it predicts several codebooks, with a row of scores for each",
+    ),
+    (r"For(TextToSpeech|SpeechToSpeech)$|TTSFor", "it predicts sound"),
+    (r"(?<!Vilt)ForQuestionAnswering(Simple)?$", "it scores where an answer begins and where it ends, by two losses"),
+    (r"For(PreTraining|Pretraining)$|DoubleHeadsModel$", "it has several heads with a loss each"),
+    (r"^BrosSpade", "it scores pairs of tokens"),
+    (r"^PPLCNetForImageClassification$", "its scores are called last_hidden_state (transformers 5.24)"),
+    (r"ForXVector$", "its scores are made for a loss of its own"),
+    (r"For(ObjectDetection|\w*Segmentation)$", "its scores are of boxes or of pixels"),
+)
+_TASKS: tuple[tuple[str | None, str, set[str]], ...] = tuple(
+    (task, f"AutoModelFor{head}", _names(mapping))
+    # Audio before text: its heads end in ForSequenceClassification too. Speech before text: so do language models.
+    for task, head, mapping in (
+        ("audio-classification", "AudioClassification", auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
+        ("image-classification", "ImageClassification", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        ("video-classification", "VideoClassification", auto.MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES),
+        ("text-classification", "SequenceClassification", auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+        ("token-classification", "TokenClassification", auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
+        ("automatic-speech-recognition", "CTC", auto.MODEL_FOR_CTC_MAPPING_NAMES),
+        ("automatic-speech-recognition", "SpeechSeq2Seq", auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
+        (None, "MultipleChoice", auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
+        (None, "NextSentencePrediction", auto.MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING_NAMES),
+        (None, "CausalLM", auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        (None, "MaskedLM", auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
+        (None, "Seq2SeqLM", auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
     )
 )
 
@@ -57,15 +72,30 @@ def class_names(model_class: type) -> set[str]:
     return {c.__name__ for c in model_class.__mro__}
 
 
-def task_and_auto_class(names: Iterable[str]) -> tuple[str | None, str]:
-    """The pipeline task of a model with these class names, or None, and the Auto class that loads it."""
-    names = set(names)
-    return next(((task, auto_class) for task, auto_class, known in _TASKS if names & known), (None, "AutoModel"))
-
-
 def task_of(names: Iterable[str]) -> str | None:
     """The pipeline task of a model with these class names, or None."""
-    return task_and_auto_class(names)[0]
+    names = set(names)
+    return next((task for task, _, known in _TASKS if names & known), None)
+
+
+def auto_class_of(model_class: type) -> str:
+    """The class of transformers that loads such a model: an Auto class, or its own where no Auto class knows it."""
+    names = class_names(model_class)
+    own = (c.__name__ for c in model_class.__mro__ if c.__module__.startswith("transformers.models."))
+    known = (auto_class for _, auto_class, heads in _TASKS if names & heads)
+    return next(known, next((name for name in own if "For" in name), "AutoModel"))
+
+
+def refuse_head(model_class: type) -> None:
+    """ValueError for a head whose scores are not one row for each label, by its name."""
+    names = class_names(model_class)
+    unknown = "which of its scores belong to which labels is not known here"
+    for name in (c.__name__ for c in model_class.__mro__):
+        reason = next((reason for pattern, reason in _REFUSED if re.search(pattern, name)), None)
+        if name.endswith("ForConditionalGeneration") and not is_language_model(names):
+            reason = reason or unknown
+        if reason is not None:
+            raise ValueError(f"{name}: this kind of head is not supported: {reason}")
 
 
 # ---- CTC -------------------------------------------------------------------------------------------------------------
@@ -81,6 +111,7 @@ def blank_of(config: PreTrainedConfig) -> int:
 
 def ctc_frames(model: Any, lengths: Tensor) -> Tensor:
     """How many frames (B,) a *ForCTC model of transformers makes of inputs of these lengths (B,)."""
+    model = base_model(model)
     # One thing with two names (transformers 5.24): what the family's own forward calls.
     old = "_get_feat_extract_output_lengths"
     measure = model._get_feat_extract_output_lengths if old in dir(model) else model._get_subsampling_output_length
@@ -90,12 +121,14 @@ def ctc_frames(model: Any, lengths: Tensor) -> Tensor:
 # ---- language models -------------------------------------------------------------------------------------------------
 def is_language_model(names: set[str]) -> bool:
     """Whether the classes of a model with these class names are a vocabulary."""
-    return bool(names & (_CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM))
+    ending = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")  # of models that no table has, as those of the Hub
+    return bool(names & (_CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM)) or any(n.endswith(ending) for n in names)
 
 
 def shifts_labels(names: set[str], config: PreTrainedConfig) -> bool:
     """Whether such a language model's score t belongs to label t + 1."""
-    return not names & (_MASKED_LM | _UNSHIFTED_LM) and not config.is_encoder_decoder
+    masked = bool(names & (_MASKED_LM | _UNSHIFTED_LM)) or any(name.endswith("ForMaskedLM") for name in names)
+    return not masked and not config.is_encoder_decoder
 
 
 def masks_decoder_by_labels(config: PreTrainedConfig) -> bool:
@@ -119,4 +152,4 @@ def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor | None:
 # ---- others ----------------------------------------------------------------------------------------------------------
 def is_multiple_choice(names: set[str]) -> bool:
     """Whether a model with these class names scores the choices of each example, as many as there are."""
-    return bool(names & _MULTIPLE_CHOICE)
+    return any(name.endswith("ForMultipleChoice") for name in names)

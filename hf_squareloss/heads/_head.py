@@ -11,16 +11,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hf_squareloss.config import KEY, base_model, write_loss
+from hf_squareloss.config import base_model, saved_entry, write_adapter, write_loss
 from hf_squareloss.heads._ctc import utterance_loss
 from hf_squareloss.heads._families import (
+    auto_class_of,
     blank_of,
     class_names,
     is_ctc,
     is_language_model,
     is_multiple_choice,
+    refuse_head,
     shifts_labels,
-    task_and_auto_class,
+    task_of,
 )
 from hf_squareloss.losses import Loss, ctc_loss, refuse
 
@@ -51,19 +53,24 @@ class Head:
 
     @classmethod
     def of(cls, model: nn.Module) -> Head:
-        """The head of `model` (a PEFT wrapper is looked through)."""
-        model = base_model(model)
+        """The head of `model` (a PEFT wrapper is looked through).
+
+        Raises:
+            ValueError: a head whose scores are not one row for each label (transducers, codebooks, answers' places).
+        """
+        saved, model = saved_entry(model), base_model(model)
         if not isinstance(model, PreTrainedModel):
             return cls()
+        refuse_head(type(model))
         names, config = class_names(type(model)), model.config
-        task, auto_class = task_and_auto_class(names)
+        task, auto_class = task_of(names), auto_class_of(type(model))
         if is_ctc(type(model)):
             return cls(
                 num_classes=config.vocab_size,
                 keeps_labels=True,
                 blank=blank_of(config),
                 task=task or "automatic-speech-recognition",
-                auto_class="AutoModelForCTC",
+                auto_class=auto_class,
             )
         if is_language_model(names):
             return cls(
@@ -75,9 +82,10 @@ class Head:
                 auto_class=auto_class,
             )
         if is_multiple_choice(names):
-            return cls()
-        saved = config.to_dict().get(KEY) or {}
-        multi_label = config.problem_type == "multi_label_classification" or bool(saved.get("multi_label"))
+            return cls(auto_class=auto_class)
+        multi_label = config.problem_type == "multi_label_classification" or (
+            isinstance(saved, dict) and saved.get("multi_label") is True
+        )
         return cls(num_classes=config.num_labels, multi_label=multi_label, task=task, auto_class=auto_class)
 
     def fit(self, loss: Loss) -> Loss:
@@ -106,11 +114,12 @@ class Head:
         return loss
 
     def write(self, loss: Loss, model: nn.Module) -> None:
-        """Write `loss` into the model's config, where it has one."""
-        model = base_model(model)
-        if isinstance(model, PreTrainedModel):
+        """Write `loss` into the model's config, where it has one, and into those of its adapters."""
+        base = base_model(model)
+        if isinstance(base, PreTrainedModel):
             plain = not self.language_model and self.blank is None
-            write_loss(model.config, loss, num_classes=self.num_classes if plain else None)
+            write_loss(base.config, loss, num_classes=self.num_classes if plain else None)
+            write_adapter(model)
 
     def computing(self, loss: Loss, model: nn.Module, *, checked: bool = False) -> AbstractContextManager[None]:
         """Within, a CTC model's forward with labels gives `loss` per utterance, (B,); others are as ever.
@@ -130,10 +139,16 @@ class Head:
 
     def scores_and_labels(self, outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The scores (..., C) of a model's outputs and the labels that belong to them."""
-        if not isinstance(outputs, Mapping) or "logits" not in outputs:
+        if not isinstance(outputs, Mapping):
             raise ValueError(
-                "the model must return a dict-like output with `logits`: use return_dict=True "
-                f"(got {type(outputs).__name__})"
+                f"the model must return a mapping with `logits`, which are the scores of the classes, and returned a "
+                f"{type(outputs).__name__}: return_dict=True makes a transformers model do so; a module of your own "
+                'returns {"logits": scores}'
+            )
+        if "logits" not in outputs:
+            raise ValueError(
+                "the model's outputs have no `logits`, which are the scores of the classes: "
+                f"a {type(outputs).__name__} with {', '.join(outputs) or 'nothing in it'}"
             )
         scores = outputs["logits"]
         if self.num_classes not in (None, scores.shape[-1]):
@@ -141,6 +156,14 @@ class Head:
                 f"the model's config says {self.num_classes} classes but its scores are {tuple(scores.shape)}: "
                 "this kind of head is not supported"
             )
+        if self.num_classes is None and scores.shape[-1] == 1 and labels.dim() > 1 and labels.shape[-1] != 1:
+            raise ValueError(
+                f"one real-valued score (C = 1) of a module without a config needs labels of shape (B,) or (..., 1) "
+                f"for scores {tuple(scores.shape)}, got {tuple(labels.shape)}: what they count could not be told"
+            )
+        rows, classes = scores.shape[:1], scores.shape[::2]
+        if scores.dim() == 3 and scores.shape[1] == 1 and labels.shape in (rows, classes):
+            scores = scores.squeeze(1)  # VideoPrism's (B, 1, C): one row for each example (transformers 5.24)
         return (scores[..., :-1, :], self.aligned(labels)) if self.shifts else (scores, labels)
 
     def aligned(self, labels: Tensor) -> Tensor:
@@ -151,7 +174,10 @@ class Head:
         """The denominator that `labels` contribute to the mean: scalar."""
         if self.blank is not None:
             return torch.full((), float(len(labels)), device=labels.device)
-        return loss.total_weight(self.aligned(labels), self.num_classes)
+        num_classes = self.num_classes
+        if num_classes is None and labels.is_floating_point() and (labels.dim() == 1 or labels.shape[-1] == 1):
+            num_classes = 1  # real values of a module without a config: no distribution is over one class
+        return loss.total_weight(self.aligned(labels), num_classes)
 
     def checked(self, loss: Loss, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The labels with ignore_index in place of wrong ones, and which are wrong; None where they cannot be.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import (
     AudioClassificationPipeline,
-    AutoConfig,
     AutomaticSpeechRecognitionPipeline,
     ImageClassificationPipeline,
     Pipeline,
+    PreTrainedConfig,
     PreTrainedModel,
     TextClassificationPipeline,
     pipeline,
 )
 
-from hf_squareloss.config import base_model, load_loss
+from hf_squareloss.config import base_model, load_config, load_loss
 from hf_squareloss.heads import is_ctc, task_of
 from hf_squareloss.inference._generation import log_probabilities, probability_generation
 
@@ -59,7 +61,15 @@ _CLASSES: dict[str, type[Pipeline]] = {
 }
 
 
-def probability_pipeline(model: str | PreTrainedModel, task: str | None = None, **kwargs: Any) -> Pipeline:
+_PARTS: dict[str, tuple[str, ...]] = {  # what else a pipeline needs
+    "text-classification": ("tokenizer",),
+    "image-classification": ("image_processor",),
+    "audio-classification": ("feature_extractor",),
+    "automatic-speech-recognition": ("tokenizer", "feature_extractor"),
+}
+
+
+def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None = None, **kwargs: Any) -> Pipeline:
     """A transformers pipeline that works with the probabilities that the model's own loss implies.
 
     In classification `score` is that probability. In speech recognition the beam search of an encoder-decoder, and a
@@ -67,7 +77,7 @@ def probability_pipeline(model: str | PreTrainedModel, task: str | None = None, 
     raw score is right).
 
     Args:
-        model: a Hub name, a folder, or a model, saved by a trainer of ours or with `attach_loss`.
+        model: a Hub name, a folder, or a model or adapter, saved by a trainer of ours or with `attach_loss`.
         task: "text-classification", "image-classification", "audio-classification" or "automatic-speech-recognition";
             None reads it from the model.
         kwargs: passed to `transformers.pipeline` (tokenizer, top_k, device, token, ...).
@@ -80,19 +90,33 @@ def probability_pipeline(model: str | PreTrainedModel, task: str | None = None, 
         >>> classify("A fine film.")  # doctest: +SKIP
         [[{'label': 'positive', 'score': 0.97}, {'label': 'negative', 'score': 0.03}]]
     """
-    task = task or _task_of(model, kwargs)
+    hub = {key: kwargs[key] for key in ("revision", "token", "trust_remote_code") if key in kwargs}
+    config = load_config(model, **hub) if isinstance(model, str | Path) else model.config
+    task = task or _task_of(model, config)
     if task not in _CLASSES:
         raise ValueError(f"probability_pipeline knows {', '.join(_CLASSES)}, got {task!r}")
+    if isinstance(model, str | Path) and config.name_or_path != str(model):
+        # An adapter: transformers' pipeline would give its base model a head of two classes (5.24).
+        kwargs = {**dict.fromkeys(_PARTS[task], str(model)), **kwargs}
+        model = _architecture(config).from_pretrained(str(model), config=config, **hub)
+    model = str(model) if isinstance(model, Path) else model
     options = {} if task == "automatic-speech-recognition" else {"function_to_apply": "none"}
     made = pipeline(task, model=model, pipeline_class=_CLASSES[task], **options, **kwargs)  # type: ignore[call-overload]
     load_loss(made.model)
     return made
 
 
-def _task_of(model: str | PreTrainedModel, kwargs: dict[str, Any]) -> str:
-    if isinstance(model, str):
-        hub = {key: kwargs[key] for key in ("revision", "token", "trust_remote_code") if key in kwargs}
-        names = AutoConfig.from_pretrained(model, **hub).architectures or []
+def _architecture(config: PreTrainedConfig) -> Any:
+    names = config.architectures or []
+    found = next((getattr(transformers, name, None) for name in names), None)
+    if found is None:
+        raise ValueError(f"no class of transformers is called {names[0] if names else None}: give the model itself")
+    return found
+
+
+def _task_of(model: str | Path | PreTrainedModel, config: PreTrainedConfig) -> str:
+    if isinstance(model, str | Path):
+        names = config.architectures or []
     else:
         names = [c.__name__ for c in type(base_model(model)).__mro__]
     task = task_of(names)

@@ -27,8 +27,9 @@ class GreedyTrainer(SquareLossTrainer):
         if scores is None:
             return loss, scores, labels
         classes = (scores[0] if isinstance(scores, tuple) else scores).argmax(-1)
-        if "attention_mask" in inputs:  # what a model says about padding depends on the batch
-            frames = ctc_frames(self.accelerator.unwrap_model(model), inputs["attention_mask"].sum(-1))
+        mask = inputs.get("attention_mask", inputs.get("padding_mask"))  # the latter is OmniASR's name
+        if mask is not None:  # what a model says about padding depends on the batch
+            frames = ctc_frames(self.accelerator.unwrap_model(model), mask.sum(-1))
             padding = torch.arange(classes.shape[1], device=classes.device) >= frames[:, None].to(classes.device)
             classes = classes.masked_fill(padding, -100)
         return loss, classes, labels

@@ -195,8 +195,10 @@ class SpeechEncoder:
         signal = resample(signal, rate or wanted, wanted)
         seconds = len(signal) / wanted
         found = self.extractor(signal, sampling_rate=wanted, return_attention_mask=True)
-        inputs, mask = (np.asarray(found[name][0]) for name in (self.input_name, "attention_mask"))
+        mask_name = "padding_mask" if "padding_mask" in found else "attention_mask"  # OmniASR's name
+        inputs, mask = (np.asarray(found[name][0]) for name in (self.input_name, mask_name))
         inputs = inputs.astype(np.float32)
+        inputs = inputs[0] if inputs.shape == (1, len(mask)) else inputs  # its waveforms have a channel
         if len(mask) == len(inputs):  # some pad their frames to an even number; Whisper's inputs are (mels, frames)
             inputs = inputs[: mask.sum()]
         if not np.isfinite(inputs).all():
@@ -212,17 +214,21 @@ class SpeechCollator:
         input_name: "input_values" or "input_features".
         attention_mask: add the mask (B, T), 1 for what is no padding.
         pad_to_multiple_of: T is a multiple of this.
+        channel: waveforms are (B, 1, T) and their mask is called `padding_mask` (OmniASR).
     """
 
     input_name: str
     attention_mask: bool = True
     pad_to_multiple_of: int = 1
+    channel: bool = False
 
     def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, Tensor]:
         inputs = [torch.tensor(np.asarray(row[self.input_name], dtype=np.float32)) for row in rows]
-        batch = {self.input_name: self._pad(inputs)}
+        padded = self._pad(inputs)
+        batch = {self.input_name: padded.unsqueeze(1) if self.channel else padded}
         if self.attention_mask:
-            batch["attention_mask"] = self._pad([torch.ones(len(x), dtype=torch.long) for x in inputs])
+            name = "padding_mask" if self.channel else "attention_mask"
+            batch[name] = self._pad([torch.ones(len(x), dtype=torch.long) for x in inputs])
         if "labels" in rows[0]:
             labels = [torch.tensor(np.asarray(row["labels"], dtype=np.int64)) for row in rows]
             labels = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+from dataclasses import fields
 from typing import Any, TypeVar
 
+from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils.generic import find_labels
 
 from hf_squareloss.config import KEY
 from hf_squareloss.heads import Head, is_ctc
@@ -41,6 +44,11 @@ def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
     _require_plain(model)
     if _is_attached(model):
         raise ValueError("this model has a loss attached already: call detach_loss first")
+    names = find_labels(type(model))
+    if names and "labels" not in names:
+        raise ValueError(
+            f"{type(model).__name__} takes {', '.join(names)} and no `labels`: the loss needs one label for each score"
+        )
     head = Head.of(model)
     fitted = head.fit(make_loss(loss) if isinstance(loss, str) else loss)
     before = (model.config.problem_type, model.config.to_dict().get(KEY))
@@ -93,6 +101,7 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
     """A subclass of `base` with its name: the name reaches config.json, and another would break reloading."""
     names = list(inspect.signature(base.forward).parameters)
     place_of_labels = names.index("labels") - names.index("self") if "labels" in names else len(names)
+    others = set(find_labels(base)) - {"labels"}
 
     @functools.wraps(base.forward)  # Trainers and pipelines read the signature
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -108,6 +117,8 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
                     "would replace the attached loss. Leave them out; label_smoothing is a parameter of the loss"
                 )
             return base.forward(self, *args, **kwargs)
+        if ignored := sorted(name for name in others if kwargs.get(name) is not None):
+            raise ValueError(f"{', '.join(ignored)} would be ignored: the attached loss is of `labels` alone")
         return_dict = kwargs.pop("return_dict", None)
         with head.computing(loss, self):
             outputs = base.forward(self, *args, **kwargs, return_dict=True)
@@ -118,8 +129,7 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
             scores, aligned = head.scores_and_labels(outputs, labels)
             items = len(labels) if head.blank is not None else scores[..., 0].numel()
             num_items = num_items * items / aligned.numel()
-        fields = {**outputs, "loss": scale(total, num_items)}
-        outputs = type(outputs)(**fields)
+        outputs = _with_loss(outputs, scale(total, num_items))
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return outputs if use_dict else outputs.to_tuple()
 
@@ -137,6 +147,15 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         "accepts_loss_kwargs": not is_ctc(base),  # the stock Trainer would count label tokens, not utterances
     }
     return type(base.__name__, (base,), body)
+
+
+def _with_loss(outputs: Any, loss: Tensor) -> Any:
+    """The outputs with `loss` first, for which some classes of outputs have no field (DeiT's with a teacher, 5.24)."""
+    if "loss" in {field.name for field in fields(outputs)}:
+        return type(outputs)(**{**outputs, "loss": loss})
+    outputs["loss"] = loss
+    outputs.move_to_end("loss", last=False)
+    return outputs
 
 
 def _new_attached(base: type[PreTrainedModel]) -> PreTrainedModel:

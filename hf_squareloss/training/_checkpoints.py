@@ -77,7 +77,7 @@ def missing_parts(checkpoint: str | Path) -> list[str]:
 def refuse_other_loss(output_dir: str | Path, loss: Loss, *, resumed_from: str | Path | None = None) -> None:
     """ValueError when the model in `output_dir`, in its checkpoints or in `resumed_from` has another loss."""
     for folder in (resumed_from, *_newest_first(output_dir)[:1], output_dir):
-        config = {} if folder is None else _read(Path(folder) / "config.json")
+        config = {} if folder is None else _read(Path(folder) / "config.json") or _adapter_entry(Path(folder))
         there = config.get(KEY)
         if not there:
             if config and folder == resumed_from:
@@ -90,6 +90,12 @@ def refuse_other_loss(output_dir: str | Path, loss: Loss, *, resumed_from: str |
                 f"{folder} already holds a run with another loss: {there} there, {loss.to_dict()} now. "
                 "Choose another output_dir or remove that one."
             )
+
+
+def _adapter_entry(folder: Path) -> dict[str, Any]:
+    """What an adapter's config says, as a model's config.json would (`hf_squareloss.config.write_adapter`)."""
+    values = _read(folder / "adapter_config.json")
+    return values | ((values.get("auto_mapping") or {}).get(KEY) or {})
 
 
 def _fault(path: Path, world_size: int) -> str | None:

@@ -16,6 +16,7 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
+from hf_squareloss.config import has_adapter
 from hf_squareloss.heads import Head
 from hf_squareloss.losses import Loss
 from hf_squareloss.training._model_card import model_card
@@ -176,6 +177,7 @@ class HubMixin(_Trainer):
         """Write README.md: the loss, this run's last evaluation and how to get probabilities."""
         if not self.is_world_process_zero():
             return
+        model: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         args, folder = self.args, Path(self.args.output_dir or ".")
         metrics = {
             name.removeprefix("eval_"): float(value)
@@ -203,6 +205,7 @@ class HubMixin(_Trainer):
             base_model=finetuned_from,
             training=training,
             regression=self._head.num_classes == 1,
+            adapter=has_adapter(model),
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,

@@ -34,6 +34,7 @@ def model_card(
     base_model: str | None = None,
     training: Mapping[str, Any] | None = None,
     regression: bool = False,
+    adapter: bool = False,
     language: str | None = None,
     license: str | None = None,
     tags: list[str] | None = None,
@@ -51,6 +52,7 @@ def model_card(
         base_model: the Hub name of the model it was fine-tuned from, or a folder, which is left out.
         training: settings shown as a table (learning rate, epochs, seed, ...).
         regression: the model predicts one real value.
+        adapter: what is saved is PEFT's adapter of the base model.
     """
     dataset = dataset if dataset and _is_hub_name(dataset) else None
     dataset_name = "local files" if _is_local(dataset_name) else dataset_name
@@ -68,7 +70,7 @@ def model_card(
     data = ModelCardData(
         language=language,
         license=license,
-        library_name="transformers",
+        library_name="peft" if adapter else "transformers",
         pipeline_tag=task,
         tags=["hf_squareloss", loss.name.replace("_", "-"), *(tags or [])],
         datasets=[dataset] if dataset else None,
@@ -86,7 +88,7 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression))
+    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter))
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
@@ -94,7 +96,7 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, regression: bool) -> str:
+def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, regression: bool, adapter: bool) -> str:
     if regression:
         return "## Reading the scores\n\nThe one score is the predicted value."
     undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
@@ -114,15 +116,16 @@ classify = probability_pipeline({name}, top_k=None)
 or, with scores of your own:
 
 """
+    names, config = ("load_config, load_loss", f", config=load_config({name})") if adapter else ("load_loss", "")
     return f"""## Probabilities
 
 {warning}
 
 {pipe if task in _PIPELINES else ""}```python
-from hf_squareloss import load_loss
+from hf_squareloss import {names}
 from transformers import {auto_class}
 
-model = {auto_class}.from_pretrained({name})
+model = {auto_class}.from_pretrained({name}{config})
 probabilities = load_loss(model).probabilities(model(**inputs).logits)
 ```"""
 

@@ -24,14 +24,16 @@ class Parent:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        names = trainer.label_names or ["labels"]  # none: a model that takes labels by **kwargs alone
+        found = trainer.label_names or ["labels"]  # none: a model that takes labels by **kwargs alone
+        # Of several, `labels` are those of the scores that are `logits`: Head refuses models of which that is not true.
+        names = ["labels"] if "labels" in found and trainer.args.label_names is None else found
         if len(names) > 1:
             raise ValueError(
                 f"the loss needs one label for each score, but this model has {len(names)}: {', '.join(names)}. "
                 "Give label_names=[NAME] in the arguments if one of them is meant"
             )
         trainer.label_names = names
-        self.label_name = names[0]
+        self.label_name, self._ignored = names[0], set(found) - set(names)
 
     def model_of(self, model: nn.Module) -> nn.Module:
         """The transformers model in what is trained."""
@@ -46,7 +48,12 @@ class Parent:
         return batch.get(self.label_name)
 
     def inputs(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """What the model gets, without labels."""
+        """What the model gets, without labels. ValueError for labels of a loss that would not be computed."""
+        if ignored := self._ignored & batch.keys():
+            raise ValueError(
+                f"{', '.join(sorted(ignored))} would be ignored: the loss is of `{self.label_name}` alone. Take them "
+                "out of the data"
+            )
         return {name: value for name, value in batch.items() if name != self.label_name}
 
     def outputs(self, model: Any, inputs: Mapping[str, Any], **labels: Any) -> Any:

@@ -18,6 +18,7 @@ from hf_squareloss.config import saved_loss
 from hf_squareloss.heads import FusedSearch
 from hf_squareloss.inference import probability_generation
 from hf_squareloss.losses import Loss, make_loss, scale
+from hf_squareloss.training._adapters import AdapterMixin
 from hf_squareloss.training._arguments import SquareLossTrainingArguments
 from hf_squareloss.training._checkpoints import last_complete_checkpoint, refuse_other_loss
 from hf_squareloss.training._hub import HubMixin
@@ -29,7 +30,7 @@ from hf_squareloss.training._upstream import UpstreamRepairs
 logger = logging.get_logger(__name__)
 
 
-class LossSelectionMixin(ResumedTraining, UpstreamRepairs, HubMixin):
+class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixin):
     """Lets a transformers Trainer train with a loss of one's choice: put it before the Trainer among the bases.
 
     The loss of an optimizer step is one mean over everything that step saw,

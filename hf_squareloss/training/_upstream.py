@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 from transformers.trainer_utils import PredictionOutput
 
@@ -25,6 +26,16 @@ class UpstreamRepairs(_Trainer):
             return sampler
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return EpochSeededLengthSampler(sampler.batch_size, sampler.lengths, seed)
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        """With bf16_full_eval or fp16_full_eval the model is in 16 bits: so are its inputs then, but not its labels."""
+        inputs = super()._prepare_inputs(inputs)
+        if not (self.args.bf16_full_eval or self.args.fp16_full_eval):
+            return inputs
+        model: Any = self.model
+        dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+        cast = {k for k, v in inputs.items() if isinstance(v, Tensor) and v.is_floating_point()} - {*self.label_names}
+        return {name: value.to(dtype) if name in cast else value for name, value in inputs.items()}
 
     def predict(self, *args: Any, **kwargs: Any) -> PredictionOutput:
         """In the order of the rows: "group_by_length" would order the predictions too (transformers 5.24)."""

@@ -10,7 +10,7 @@ import torch
 from tiny_text_model import save_tiny_model
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-NO_BENCHMARKS = ("measuring", "pictures", "render_benchmarks", "render_results", "run_all")
+NO_BENCHMARKS = ("measuring", "pictures", "render_benchmarks", "render_models", "render_results", "run_all")
 
 
 @pytest.fixture

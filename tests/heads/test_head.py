@@ -121,7 +121,7 @@ def test_peft_wrapper_is_looked_through() -> None:
 def test_outputs_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="return_dict"):
         CLASSIFIER.scores_and_labels((torch.zeros(2, CLASSES),), torch.zeros(2))
-    with pytest.raises(ValueError, match="return_dict"):
+    with pytest.raises(ValueError, match="no `logits`.*dict with start_logits"):
         CLASSIFIER.scores_and_labels({"start_logits": torch.zeros(2, CLASSES)}, torch.zeros(2))
     with pytest.raises(ValueError, match="classes"):
         CLASSIFIER.scores_and_labels({"logits": torch.zeros(2, CLASSES + 1)}, torch.zeros(2))

@@ -1,0 +1,61 @@
+"""`--use_lora` in the example scripts: trained, resumed, and evaluated from the adapter's folder."""
+
+from pathlib import Path
+
+import ctc_runs
+import pytest
+import transformers as tf
+from example_scripts import QUIET, load_example
+from glue_runs import LEARN, file_options
+from safetensors.torch import load_file
+from seq2seq_runs import save_multilingual_whisper, write_tones
+from tiny_text_model import save_tiny_model, write_toy_files
+
+from hf_squareloss import load_config, load_loss
+
+glue, ctc = load_example("run_glue"), load_example("run_speech_recognition_ctc")
+seq2seq = load_example("run_speech_recognition_seq2seq")
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21, 5.24
+
+
+def is_small_adapter(folder: Path) -> bool:
+    weights = load_file(folder / "adapter_model.safetensors")
+    return not (folder / "model.safetensors").exists() and any("lora_A" in name for name in weights)
+
+
+def test_texts(tmp_path: Path) -> None:
+    files, out = file_options(write_toy_files(tmp_path)), str(tmp_path / "out")
+    model = str(save_tiny_model(tmp_path / "model"))
+    lora = ["--use_lora", "--lora_r", "4", "--num_train_epochs", "15"]
+    found = glue.main(["--model_name_or_path", model, *files, "--output_dir", out, *QUIET, *LEARN, *lora])
+    assert found["eval_accuracy"] > 0.85 and is_small_adapter(tmp_path / "out")
+    assert load_loss(out).name == "square" and load_config(out).id2label == {0: "bad", 1: "good"}
+    again = ["--model_name_or_path", out, *files, "--output_dir", str(tmp_path / "again"), *QUIET]
+    found_again = glue.main([*again, "--do_eval"])
+    for name in ("accuracy", "loss", "brier"):
+        assert found_again[f"eval_{name}"] == pytest.approx(found[f"eval_{name}"], rel=1e-5)
+    with pytest.raises(ValueError, match="the model is an adapter"):
+        glue.main([*again, "--do_train"])
+
+
+def test_ctc(tmp_path: Path) -> None:
+    files = ctc_runs.write_melodies(tmp_path, {"train": 8, "validation": 4})
+    base = ctc_runs.write_model(tmp_path / "model", ctc_runs.WAVEFORM_MODEL)
+    tf.AutoModelForCTC.from_config(tf.AutoConfig.from_pretrained(base)).save_pretrained(base)
+    options = [*files, "--output_dir", str(tmp_path / "out"), *QUIET, *ctc_runs.SHORT, "--use_lora"]
+    new_head = ["--model_name_or_path", base, "--ignore_mismatched_sizes"]
+    found = ctc.main([*new_head, *options])
+    weights = load_file(tmp_path / "out/adapter_model.safetensors")
+    assert is_small_adapter(tmp_path / "out") and "base_model.model.lm_head.weight" in weights
+    assert load_loss(tmp_path / "out").ctc_tau == "posterior" and found["eval_loss"] > 0
+    with pytest.raises(ValueError, match="use_lora needs a trained model"):
+        ctc.main(["--config_name", base, *options, "--output_dir", str(tmp_path / "scratch")])
+
+
+def test_encoder_decoders(tmp_path: Path) -> None:
+    base = save_multilingual_whisper(tmp_path / "model")
+    options = [*write_tones(tmp_path), "--output_dir", str(tmp_path / "out"), *QUIET, "--use_lora"]
+    few = ["--max_train_samples", "8", "--max_eval_samples", "2", "--max_predict_samples", "2", "--max_steps", "2"]
+    found = seq2seq.main(["--model_name_or_path", base, *options, *few, "--save_strategy", "no"])
+    assert is_small_adapter(tmp_path / "out") and load_loss(tmp_path / "out").name == "square"
+    assert found["eval_wer"] > 0

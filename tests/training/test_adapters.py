@@ -1,0 +1,159 @@
+"""Adapters of PEFT: their own config holds the loss and the label names; every way to load them brings both back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers as tf
+from tiny_models import CLASSES, arguments, batch_of, make_examples, make_model
+from tiny_tokenizer import make_tokenizer
+
+from hf_squareloss import (
+    CrossEntropy,
+    SquareLoss,
+    SquareLossTrainer,
+    load_config,
+    load_loss,
+    probability_pipeline,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21, 5.24
+SQUARE = SquareLoss(k=2.0, M=3.0)
+NAMES = ["red", "green", "blue", "grey"]
+
+
+def base(folder: Path) -> Any:
+    """A model without a head, as one is fine-tuned from, loaded with a new head."""
+    torch.manual_seed(0)
+    tf.BertModel(make_model("bert").config).save_pretrained(folder / "base")
+    config = json.loads((folder / "base/config.json").read_text())
+    for name in ("id2label", "label2id", "num_labels", "problem_type"):
+        config.pop(name, None)
+    (folder / "base/config.json").write_text(json.dumps(config))
+    return tf.AutoModelForSequenceClassification.from_pretrained(
+        folder / "base", id2label=dict(enumerate(NAMES)), label2id={n: i for i, n in enumerate(NAMES)}
+    )
+
+
+def wrap(model: Any, task_type: str | None) -> Any:
+    lora = peft.LoraConfig(
+        task_type=task_type, r=2, target_modules=["query", "value"], modules_to_save=["classifier"], lora_dropout=0.0
+    )
+    return peft.get_peft_model(model, lora)
+
+
+def train(folder: Path, task_type: str | None = "SEQ_CLS", loss: Any = SQUARE, **changes: Any) -> SquareLossTrainer:
+    args = arguments(folder / "out", **{"max_steps": 2, "save_strategy": "steps", "save_steps": 1, **changes})
+    trainer = SquareLossTrainer(
+        wrap(base(folder), task_type),
+        args,
+        train_dataset=make_examples("bert"),
+        loss=loss,
+        processing_class=make_tokenizer(),
+    )
+    return trainer
+
+
+def model_of(trainer: Any) -> Any:
+    return trainer.model.eval()
+
+
+@pytest.mark.parametrize("task_type", ["SEQ_CLS", None])
+def test_loss_and_names_come_back_from_every_way_to_load(task_type: str | None, tmp_path: Path) -> None:
+    trainer = train(tmp_path, task_type)
+    trainer.train()
+    trainer.save_model()
+    out = tmp_path / "out"
+    assert not (out / "config.json").exists()
+    for folder in (out, out / "checkpoint-1"):
+        assert load_loss(folder) == load_loss(str(folder)) == SQUARE
+        assert load_config(folder).id2label == dict(enumerate(NAMES))
+    batch = batch_of(make_examples("bert"))
+    batch.pop("labels")
+    with torch.no_grad():
+        expected = model_of(trainer)(**batch).logits
+    config = load_config(out)
+    fresh = tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=CLASSES)
+    ways: list[Any] = [
+        tf.AutoModelForSequenceClassification.from_pretrained(out, config=config),
+        tf.AutoModelForSequenceClassification.from_pretrained(out, num_labels=CLASSES),
+        peft.PeftModel.from_pretrained(fresh, str(out)),
+    ]
+    if task_type is not None:
+        ways.append(peft.AutoPeftModelForSequenceClassification.from_pretrained(str(out), num_labels=CLASSES))
+    for model in ways:
+        assert load_loss(model) == SQUARE
+        with torch.no_grad():
+            torch.testing.assert_close(model.eval()(**batch).logits, expected)
+
+
+def test_an_adapter_says_more_than_its_base(tmp_path: Path) -> None:
+    """The base model was trained with another loss: its config is not what the adapter's scores mean."""
+    model = base(tmp_path)
+    args = arguments(tmp_path / "first", max_steps=1)
+    SquareLossTrainer(model, args, train_dataset=make_examples("bert"), loss=CrossEntropy()).train()
+    model.save_pretrained(tmp_path / "base")
+    lora = wrap(tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base"), "SEQ_CLS")
+    assert load_loss(lora) == CrossEntropy()  # not trained yet
+    trainer = SquareLossTrainer(
+        lora, arguments(tmp_path / "out", max_steps=1), train_dataset=make_examples("bert"), loss=SQUARE
+    )
+    trainer.train()
+    trainer.save_model()
+    plain = tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base")
+    assert load_loss(tmp_path / "base") == load_loss(plain) == CrossEntropy()
+    loaded: Any = peft.PeftModel.from_pretrained(plain, str(tmp_path / "out"), is_trainable=True)
+    assert load_loss(loaded) == load_loss(tmp_path / "out") == SQUARE
+    again = SquareLossTrainer(
+        loaded, arguments(tmp_path / "b", max_steps=1), train_dataset=make_examples("bert"), loss=CrossEntropy()
+    )
+    again.train()
+    assert load_loss(loaded) == CrossEntropy()  # trained on with another
+
+
+def test_a_pipeline_of_an_adapter(tmp_path: Path) -> None:
+    trainer = train(tmp_path)
+    trainer.train()
+    trainer.save_model()
+    text = "two four"
+    with torch.no_grad():
+        scores = model_of(trainer)(**make_tokenizer()(text, return_tensors="pt")).logits
+    expected = dict(zip(NAMES, SQUARE.probabilities(scores)[0].tolist(), strict=True))
+    model = model_of(trainer)
+    for source in (tmp_path / "out", str(tmp_path / "out"), model):
+        needs: dict[str, Any] = {"tokenizer": make_tokenizer()} if source is model else {}
+        classify: Any = probability_pipeline(source, top_k=None, **needs)
+        (rows,) = classify(text)
+        assert {row["label"]: row["score"] for row in rows} == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_card_s_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = train(tmp_path)
+    trainer.train()
+    trainer.save_model()
+    trainer.create_model_card()
+    card = (tmp_path / "out/README.md").read_text()
+    assert "library_name: peft" in card
+    code = card.split("```python\n")[-1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {"inputs": make_tokenizer()("two four", return_tensors="pt")}
+    exec(code.replace('"out"', repr(str(tmp_path / "out"))), found)
+    assert found["probabilities"].shape == (1, CLASSES)
+    torch.testing.assert_close(found["probabilities"].sum(), torch.tensor(1.0))
+
+
+def test_an_adapter_resumes_with_its_loss_alone(tmp_path: Path) -> None:
+    train(tmp_path).train()
+    with pytest.raises(ValueError, match="another loss.*square.*cross_entropy"):
+        train(tmp_path, loss=CrossEntropy(), max_steps=4).train(resume_from_checkpoint=True)
+    trainer = train(tmp_path, max_steps=4)
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 4
+
+
+def test_a_folder_without_either(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="config.json"):
+        load_config(tmp_path)
