@@ -65,7 +65,8 @@ def test_sft_refuses_another_loss_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_reward_trainer_is_refused(tmp_path: Path) -> None:
-    trl = pytest.importorskip("trl")
+    import trl
+
     ours: Any = type("Ours", (LossSelectionMixin, trl.RewardTrainer), {})
     with pytest.raises(ValueError, match="RewardTrainer.compute_loss computes a loss of its own"):
         ours(model=make_model("bert", num_labels=1), args=trl.RewardConfig(str(tmp_path), use_cpu=True, bf16=False))
@@ -140,7 +141,8 @@ def test_predictions_of_one_score_are_the_score(tmp_path: Path) -> None:
 
 # ---- setfit's --------------------------------------------------------------------------------------------------------
 def test_setfit_s_trainer_is_refused() -> None:
-    setfit = pytest.importorskip("setfit")
+    import setfit
+
     ours: Any = type("Ours", (LossSelectionMixin, setfit.Trainer), {})
     with pytest.raises(ValueError, match="must stand before a Trainer of transformers"):
         ours(loss="square")

@@ -114,7 +114,7 @@ def test_scores_that_are_not_finite(poison: float, tmp_path: Path) -> None:
 
     args = arguments(tmp_path, max_steps=5, save_strategy="steps", save_steps=2)
     trainer = Poisoned(make_model("bert"), args, train_dataset=make_examples("bert"), loss="square")
-    with pytest.raises(FloatingPointError, match=r"step 4.*SquareLoss.*checkpoint-2"):
+    with pytest.raises(FloatingPointError, match=r"step 4, loss square.*checkpoint-2"):
         trainer.train()
     saved = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
     assert saved["global_step"] == 2
