@@ -28,6 +28,7 @@ from tqdm import tqdm
 from hf_squareloss.comparison import environment, spread, summary
 from hf_squareloss.losses import make_loss
 from hf_squareloss.metric_order import greater_is_better
+from hf_squareloss.recipes.cli import run_script
 
 EXAMPLES = Path(__file__).parent
 
@@ -47,7 +48,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "runs": [],
     }
     refuse_other_arguments(args.output_dir / "results.json", results)
-    total = len(args.losses) * (len(args.learning_rates) + len(args.seeds) - 1)
+    tests = len(args.seeds) if has_test(shared) else 0
+    total = len(args.losses) * (len(args.learning_rates) + len(args.seeds) - 1 + tests)
     with tqdm(total=total, desc="runs") as progress:
         for loss in args.losses:
             first = [run(args, shared, loss, lr, args.seeds[0], results, progress) for lr in args.learning_rates]
@@ -55,9 +57,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             results["chosen"][loss] = best
             for seed in args.seeds[1:]:
                 run(args, shared, loss, best, seed, results, progress)
-    for entry in results["runs"]:
-        if entry["learning_rate"] == results["chosen"][entry["loss"]] and has_test(shared):
-            entry["test"] = test(args, shared, entry)
+        for entry in results["runs"]:
+            if entry["learning_rate"] == results["chosen"][entry["loss"]] and tests:
+                entry["test"] = test(args, shared, entry)
+                progress.update()
     write(args, results)
     show(results)
     return results
@@ -198,18 +201,22 @@ def write(args: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 def show(results: dict[str, Any]) -> None:
-    """Mean and standard deviation over the seeds at the chosen learning rate."""
+    """Mean and standard deviation over the seeds at the chosen learning rate: a column per loss, three abreast."""
     tested = any("test" in run for run in results["runs"])
     for part in ("validation", "test") if tested else ("validation",):
         rows = summary(results, part)
-        table = Table(title=f"{results['title']}, {part}", title_justify="left")
-        for column in ("loss", "learning rate", *rows[0].values, "seconds"):
-            table.add_column(column)
-        for row in rows:
-            values = [spread(row.values[name]) for name in row.values]
-            table.add_row(row.loss, f"{row.learning_rate:g}", *values, f"{mean(row.seconds):.0f}")
-        Console().print(table)
+        for first in range(0, len(rows), 3):
+            shown = rows[first : first + 3]
+            table = Table("", *(row.loss for row in shown), title=f"{results['title']}, {part}", title_justify="left")
+            table.add_row("learning rate", *(f"{row.learning_rate:g}" for row in shown))
+            table.add_row("seeds", *(str(len(row.seeds)) for row in shown))
+            for name in rows[0].values:
+                table.add_row(name, *(spread(row.values[name]) for row in shown))
+            values = ["" if row.p_value is None else f"{row.p_value:.2f}" for row in shown]
+            table.add_row(f"p ({next(iter(rows[0].values))})", *values)
+            table.add_row("seconds", *(f"{mean(row.seconds):.0f}" for row in shown))
+            Console().print(table)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

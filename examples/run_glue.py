@@ -27,7 +27,7 @@ from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArgu
 from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
-    class_answers,
+    class_columns,
     class_counts,
     compute_metrics,
     fit_to_model,
@@ -154,7 +154,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     trainer.compute_metrics = partial(compute_metrics, data=data, trainer=trainer)
 
     options = (model_args, data_args, lora_args)
-    metrics = run_stages(trainer, encoded, options, partial(class_answers, data=data, trainer=trainer))
+    metrics = run_stages(trainer, encoded, options, partial(class_columns, data=data, trainer=trainer))
+    if trainer.is_world_process_zero():
+        if data_args.is_demo and args.do_predict:
+            report_demo(trainer, task_title(data_args), demo_rows(metrics), metrics, __file__)
+        else:
+            report(trainer, task_title(data_args), metrics)
     publish(
         trainer,
         tasks="text-classification",
@@ -162,11 +167,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         dataset_tags="nyu-mll/glue" if data_args.task_name else data_args.dataset_name,
         finetuned_from=model_args.model_name_or_path,
     )
-    if trainer.is_world_process_zero():
-        if data_args.is_demo and args.do_predict:
-            report_demo(trainer, task_title(data_args), demo_rows(metrics), metrics, __file__)
-        else:
-            report(trainer, task_title(data_args), metrics)
     return metrics
 
 

@@ -28,15 +28,15 @@ from transformers import (
     get_scheduler,
 )
 
-from hf_squareloss import attach_loss, detach_loss, load_loss, make_loss
-from hf_squareloss.losses import LOSSES
+from hf_squareloss import attach_loss, detach_loss, load_loss
+from hf_squareloss.losses import LOSSES, loss_from_dict
 from hf_squareloss.recipes.arguments import sample
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, name_classes
 from hf_squareloss.recipes.cli import run_script, show_table
 from hf_squareloss.recipes.model_classes import class_difference
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue
 from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
-from hf_squareloss.training import model_card, parse_loss_parameters, require_push_rights
+from hf_squareloss.training import model_card, parse_loss_parameters, push_errors, require_push_rights
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     set_seed(args.seed)
     options = {"k": args.loss_k, "M": args.loss_M, "label_smoothing": args.label_smoothing}
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
-    loss = make_loss(args.loss, **parse_loss_parameters([*words, *args.loss_parameters]))
+    loss = loss_from_dict({"loss": args.loss, **parse_loss_parameters([*words, *args.loss_parameters])})
     if args.push_to_hub and accelerator.is_main_process:
         args.hub_model_id = require_push_rights(
             args.hub_model_id or args.output_dir.absolute().name, token=args.hub_token
@@ -140,6 +140,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if accelerator.is_main_process:
         save(accelerator, args, model, tokenizer, metrics)
         show_table(str(args.task_name or args.train_file), metrics | {"the model": str(args.output_dir)})
+        if args.push_to_hub:
+            with push_errors(args.hub_model_id, args.output_dir):
+                HfApi(token=args.hub_token).upload_folder(
+                    repo_id=args.hub_model_id, folder_path=args.output_dir, ignore_patterns=["checkpoint-*"]
+                )
     return metrics
 
 
@@ -175,10 +180,6 @@ def save(
     )
     (args.output_dir / "README.md").write_text(card, encoding="utf8")
     detach_loss(plain)
-    if args.push_to_hub:
-        HfApi(token=args.hub_token).upload_folder(
-            repo_id=args.hub_model_id, folder_path=args.output_dir, ignore_patterns=["checkpoint-*"]
-        )
 
 
 if __name__ == "__main__":

@@ -138,13 +138,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     options = (model_args, data_args, lora_args)
     metrics = run_stages(trainer, encoded, options, decode, sources=splits, extractor=extractor)
     title = "telephone dial tones" if is_demo else data_args.title
-    publish(
-        trainer,
-        tasks="automatic-speech-recognition",
-        dataset=title,
-        dataset_tags=data_args.dataset_name,
-        finetuned_from=model_args.model_name_or_path,
-    )
     if trainer.is_world_process_zero():
         if is_demo and args.do_predict:
             rows = {
@@ -154,6 +147,13 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             report_demo(trainer, title, rows, metrics, __file__)
         else:
             report(trainer, title, metrics)
+    publish(
+        trainer,
+        tasks="automatic-speech-recognition",
+        dataset=title,
+        dataset_tags=data_args.dataset_name,
+        finetuned_from=model_args.model_name_or_path,
+    )
     return metrics
 
 

@@ -131,6 +131,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
     answers, options = partial(decode, tokenizer=tokenizer), (model_args, data_args, lora_args)
     metrics = run_stages(trainer, encoded, options, answers, sources=splits, extractor=extractor)
+    if trainer.is_world_process_zero():
+        report(trainer, data_args.dataset_name or "Speech recognition", metrics)
     publish(
         trainer,
         tasks="automatic-speech-recognition",
@@ -139,8 +141,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         finetuned_from=model_args.model_name_or_path,
         language=data_args.language,
     )
-    if trainer.is_world_process_zero():
-        report(trainer, data_args.dataset_name or "Speech recognition", metrics)
     return metrics
 
 

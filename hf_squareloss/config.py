@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from hf_squareloss.losses import Loss, make_loss
+from hf_squareloss.losses import Loss, loss_from_dict
 
 KEY = "hf_squareloss"
 _ADAPTER_FILE = "adapter_config.json"
@@ -73,23 +73,20 @@ def saved_loss(model: nn.Module | PreTrainedConfig) -> Loss | None:
     """The loss in a model's config, or None where it names none.
 
     Raises:
-        ValueError: it names one that is not known here; the error names the module to import.
+        ValueError: it names one that is not known here (the error names the module to import), or its entry is broken.
     """
     saved = saved_entry(model)
-    if not saved:
-        return None
-    saved.pop("version", None)
-    return make_loss(saved.pop("loss"), **saved)
+    return None if saved is None or saved == {} else loss_from_dict(saved)
 
 
-def saved_entry(model: nn.Module | PreTrainedConfig) -> dict[str, Any]:
-    """What a model's active adapter, or else its config, says of the loss; empty where it says nothing."""
+def saved_entry(model: nn.Module | PreTrainedConfig) -> Any:
+    """What a model's active adapter, or else its config, says of the loss: from a file it may be anything, or None."""
     for adapter in _adapters(model).values():
-        if KEY in (adapter.auto_mapping or {}):
-            return dict(adapter.auto_mapping[KEY][KEY])
+        if entry := _entry(adapter.auto_mapping):
+            return entry.get(KEY)
     model = base_model(model) if isinstance(model, nn.Module) else model
     config = model.config if isinstance(model, PreTrainedModel) else model
-    return dict(config.to_dict().get(KEY) or {}) if isinstance(config, PreTrainedConfig) else {}
+    return vars(config).get(KEY) if isinstance(config, PreTrainedConfig) else None  # to_dict would copy everything
 
 
 # ---- adapters --------------------------------------------------------------------------------------------------------
@@ -116,11 +113,12 @@ def complete_adapter(model: nn.Module, folder: str | Path) -> None:
     """Put what `write_adapter` wrote into the adapter's file in `folder`, if saving left it out."""
     for name, adapter in _adapters(model).items():
         path = Path(folder, _ADAPTER_FILE) if name == "default" else Path(folder, name, _ADAPTER_FILE)
-        if not path.is_file() or KEY not in (adapter.auto_mapping or {}):
+        entry = _entry(adapter.auto_mapping)
+        if not entry or not path.is_file():
             continue
         values = json.loads(path.read_text(encoding="utf8"))
-        if KEY not in (values.get("auto_mapping") or {}):
-            values["auto_mapping"] = {**(values.get("auto_mapping") or {}), KEY: adapter.auto_mapping[KEY]}
+        if not _entry(values.get("auto_mapping")):
+            values["auto_mapping"] = {**(values.get("auto_mapping") or {}), KEY: entry}
             path.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf8")
 
 
@@ -151,9 +149,18 @@ def load_config(name: str | Path, **options: Any) -> PreTrainedConfig:
     adapter = json.loads(Path(path).read_text(encoding="utf8"))
     options = {key: value for key, value in options.items() if key != "revision"}  # the adapter's
     config = AutoConfig.from_pretrained(adapter["base_model_name_or_path"], **options)
-    for key, value in ((adapter.get("auto_mapping") or {}).get(KEY) or {}).items():
-        setattr(config, key, {int(c): label for c, label in value.items()} if key == "id2label" else value)
+    entry = _entry(adapter.get("auto_mapping"))
+    for key in (KEY, *_HEAD, "architectures"):
+        if key in entry:
+            value = entry[key]
+            setattr(config, key, {int(c): label for c, label in value.items()} if key == "id2label" else value)
     return config
+
+
+def _entry(auto_mapping: Any) -> dict[str, Any]:
+    """What `write_adapter` put into an adapter's `auto_mapping`; empty where there is nothing of ours."""
+    entry = auto_mapping.get(KEY) if isinstance(auto_mapping, dict) else None
+    return entry if isinstance(entry, dict) else {}
 
 
 def _adapters(model: nn.Module | PreTrainedConfig) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
@@ -11,10 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_squareloss.losses._parameters import require_flag, require_integer, require_number, require_weights
+from hf_squareloss.losses._parameters import (
+    require_choice,
+    require_flag,
+    require_integer,
+    require_number,
+    require_positive,
+    require_weights,
+    spell,
+)
 from hf_squareloss.losses._targets import all_count, check_targets, may_read, outside
 
 Form = Literal["auto", "gram", "scores"]
+FORMS = ("auto", "gram", "scores")
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
@@ -66,9 +74,7 @@ class Loss(ABC):
         require_integer("ignore_index", self.ignore_index)
         if self.multi_label and self.label_smoothing:
             raise ValueError("label_smoothing is not defined for multi_label targets; smooth the targets themselves")
-        if self.ctc_tau not in ("auto", "posterior"):
-            expected = 'a positive number, "posterior" or "auto"'
-            require_number("ctc_tau", self.ctc_tau, expected, lambda tau: 0 < tau < math.inf)
+        object.__setattr__(self, "ctc_tau", require_positive("ctc_tau", self.ctc_tau, "posterior", "auto"))
 
     # ---- what a loss must give -----------------------------------------------------------------------------------
     @abstractmethod
@@ -154,39 +160,44 @@ class Loss(ABC):
         Raises:
             ValueError: as `__call__`, or "gram" for a loss that cannot do without scores.
         """
-        if form == "gram":
+        if require_choice("form", form, FORMS) == "gram":
             raise ValueError(f"{self.name} needs the scores of these labels: form must be 'auto' or 'scores'")
         return self(F.linear(hidden, weight, bias), labels)
 
-    def item_weights(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
+    def item_weights(
+        self, labels: Tensor, num_classes: int | None = None, *, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """What each item counts in a mean, whose denominator is the sum of this: 1, its class weight, or 0 if ignored.
 
         Args:
             labels: as in `__call__`.
             num_classes: C, needed only to tell real-valued targets (C = 1) from distributions.
+            dtype: of the result; float64 keeps all of a weight's digits.
 
         Returns:
-            (...) float32.
+            (...) in `dtype`.
         """
         hard = not labels.is_floating_point() and not self.multi_label
         if num_classes == 1 and not self.multi_label:
-            return torch.ones_like(labels, dtype=torch.float32)
+            return torch.ones_like(labels, dtype=dtype)
         if hard:
             kept = labels != self.ignore_index
         else:
             kept = (labels != self.ignore_index).any(-1)
         if self.class_weights is None or self.multi_label:
-            return kept.float()
-        weights = self.weights_on(labels.device, torch.float32)
+            return kept.to(dtype)
+        weights = self.weights_on(labels.device, dtype)
         if hard:
             return torch.where(kept, weights[torch.where(kept, labels, 0).long()], 0.0)
-        return torch.where(kept, (labels.float() * weights).sum(-1), 0.0)
+        return torch.where(kept, (labels.to(dtype) * weights).sum(-1), 0.0)
 
-    def total_weight(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
+    def total_weight(
+        self, labels: Tensor, num_classes: int | None = None, *, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """The sum of `item_weights`, scalar."""
         if self.class_weights is None and num_classes != 1 and not self.multi_label and not labels.is_floating_point():
             return (labels != self.ignore_index).sum()
-        return self.item_weights(labels, num_classes).sum()
+        return self.item_weights(labels, num_classes, dtype=dtype).sum()
 
     def wrong_labels(self, labels: Tensor, num_classes: int) -> Tensor:
         """(...) whether integer labels are neither in [0, C) nor `ignore_index`; no value is read from the device."""
@@ -202,7 +213,8 @@ class Loss(ABC):
 
     def mean(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Scalar: the sum of the values divided by the sum of `item_weights` (zero when every item is ignored)."""
-        return scale(self.total(scores, labels), self.total_weight(labels, scores.shape[-1]))
+        total = self.total(scores, labels)
+        return scale(total, self.total_weight(labels, scores.shape[-1], dtype=total.dtype))
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Class probabilities (..., C), float32 or better, from raw scores (..., C).
@@ -252,6 +264,10 @@ class Loss(ABC):
         values = {"loss": self.name} | {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
         module = type(self).__module__
         return values if module.startswith("hf_squareloss.") else values | {"module": module}
+
+    def __str__(self) -> str:
+        """For people: "square, k = 2.0, M = 4.0"."""
+        return ", ".join([self.name, *spell(self.to_dict())])
 
     # ---- inside --------------------------------------------------------------------------------------------------
     def _label_costs(self, scores: Tensor, labels: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss
+from hf_squareloss.losses._parameters import require_flag, require_integer
 from hf_squareloss.losses._targets import outside, refuse, require_integers
 
 _LEAST_PROBABILITY = 1e-2
@@ -49,7 +50,7 @@ def ctc_loss(
         logit_lengths: (B,) integers in [0, T]: the frames of each utterance. Frames beyond get a gradient of zero.
         loss: the cost of a frame. Its label_smoothing spreads each frame's label over all classes.
         blank: the class of the blank.
-        tau: temperature in units of the cost, positive, or "posterior"; None takes `loss.ctc_tau`.
+        tau: temperature in units of the cost, from 1e-8 to 1e8, or "posterior"; None takes `loss.ctc_tau`.
         zero_infinity: an utterance with more labels than its frames can hold (equal neighbours need a blank between
             them) has no alignment: its value is 0 if True and infinite if not, its gradient is zero either way.
 
@@ -65,7 +66,7 @@ def ctc_loss(
         >>> ctc_loss(torch.zeros(1, 2, 3), torch.tensor([[1]]), torch.tensor([2]), loss=CrossEntropy())
         tensor([1.0986])
     """
-    _check(scores, labels, logit_lengths, loss, blank)
+    _check(scores, labels, logit_lengths, loss, blank, zero_infinity)
     if not torch.compiler.is_compiling():
         _check_values(scores, labels, logit_lengths, loss, blank)
     loss = loss if tau is None else replace(loss, ctc_tau=tau)
@@ -159,13 +160,16 @@ def _costs_at(loss: Loss, scores: Tensor, classes: Tensor) -> Tensor:
     return (1.0 - smoothing) * costs + smoothing * loss.costs(scores).mean(-1, keepdim=True) if smoothing else costs
 
 
-def _check(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int) -> None:
+def _check(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int, zero_infinity: bool) -> None:
     if not scores.is_floating_point() or scores.dim() != 3:
         raise ValueError(f"scores must be floating with shape (B, T, C), got {scores.dtype} {tuple(scores.shape)}")
     batch, _, num_classes = scores.shape
     require_integers(labels, (batch, "U"))
     require_integers(logit_lengths, (batch,), name="logit_lengths")
-    if not 0 <= blank < num_classes:
+    if not isinstance(loss, Loss):
+        raise ValueError(f"loss must be a Loss object, got {type(loss).__name__}")
+    require_flag("zero_infinity", zero_infinity)
+    if not 0 <= require_integer("blank", blank) < num_classes:
         raise ValueError(f"blank must be a class in [0, {num_classes}), got {blank}")
     if loss.class_weights is not None and len(loss.class_weights) != num_classes:
         raise ValueError(f"{len(loss.class_weights)} class_weights for scores of {num_classes} classes")

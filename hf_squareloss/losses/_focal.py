@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._parameters import require_number
+from hf_squareloss.losses._parameters import LEAST, require_number
 
 
 @final
@@ -25,7 +25,7 @@ class FocalLoss(Loss):
     p / (1 - p) = (1 - alpha) / alpha h(q) / h(1 - q).
 
     Attributes:
-        gamma: at least 0; 0 is cross-entropy.
+        gamma: from 0, which is cross-entropy, to 1e30; papers use up to 5.
         alpha: in (0, 1), or None for a factor of 1.
 
     Source: Lin, Goyal, Girshick, He & Dollar, ICCV 2017 (arXiv 1708.02002), equation 5. The link: Charoenphakdee,
@@ -48,10 +48,11 @@ class FocalLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        gamma = require_number("gamma", self.gamma, "a number of at least 0", lambda gamma: 0 <= gamma < math.inf)
+        gamma = require_number("gamma", self.gamma, "a number from 0 to 1e30", lambda gamma: 0 <= gamma <= 1e30)
         object.__setattr__(self, "gamma", gamma)
         if self.alpha is not None:
-            alpha = require_number("alpha", self.alpha, "a number in (0, 1) or None", lambda alpha: 0 < alpha < 1)
+            expected = "a number in (0, 1), 1e-8 from its ends or more, or None"
+            alpha = require_number("alpha", self.alpha, expected, lambda alpha: LEAST <= alpha <= 1 - LEAST)
             object.__setattr__(self, "alpha", alpha)
 
     def costs(self, scores: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from importlib.metadata import EntryPoints, entry_points
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from hf_squareloss.losses._base import Loss
 from hf_squareloss.losses._brier import BrierLoss
 from hf_squareloss.losses._cross_entropy import CrossEntropy
 from hf_squareloss.losses._focal import FocalLoss
+from hf_squareloss.losses._parameters import short
 from hf_squareloss.losses._square import SquareLoss
 from hf_squareloss.losses._squentropy import Squentropy
 
@@ -97,6 +98,22 @@ def make_loss(name: str, *, module: str | None = None, **parameters: Any) -> Los
         >>> make_loss("square", k=1.0, M=2.0).M
         2.0
     """
+    return loss_from_dict({"loss": name, "module": module, **parameters})
+
+
+def loss_from_dict(values: Any) -> Loss:
+    """The loss that `Loss.to_dict` described; from a file it may be anything.
+
+    Raises:
+        ValueError: as `make_loss`, or no mapping with the loss's name.
+    """
+    if not isinstance(values, Mapping) or "loss" not in values:
+        raise ValueError(f"a saved loss must be a mapping with its name as 'loss', got {short(values)}")
+    parameters = dict(values)
+    name, module, version = (parameters.pop(key, None) for key in ("loss", "module", "version"))
+    for key, value in (("loss", name), ("module", module), ("version", version)):
+        if not isinstance(value, str) and (value is not None or key == "loss"):
+            raise ValueError(f"{key} must be a text, got {short(value)}")
     cls = LOSSES.get(name) or _installed(name)
     if cls is None:
         if module is not None:
@@ -112,8 +129,8 @@ def make_loss(name: str, *, module: str | None = None, **parameters: Any) -> Los
     for parameter in parameters:
         if parameter not in valid:
             raise ValueError(f"the loss {name!r} has no parameter {parameter!r}{_nearest(parameter, valid)}")
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
-    return cls(**values)
+    made: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    return cls(**made)
 
 
 def _installed(name: str) -> type[Loss] | None:

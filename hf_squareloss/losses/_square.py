@@ -1,6 +1,5 @@
 """The square loss of Hui & Belkin, plain and rescaled."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
 
@@ -8,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_squareloss.losses._base import Form, Loss, at_least_float32
+from hf_squareloss.losses._base import FORMS, Form, Loss, at_least_float32
 from hf_squareloss.losses._fused_squares import squares_and_scores_at
 from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, product_type
 from hf_squareloss.losses._linear_square import check_linear, gram_values
-from hf_squareloss.losses._parameters import require_number
+from hf_squareloss.losses._parameters import require_choice, require_positive
 from hf_squareloss.losses._targets import check_targets, may_read, require_integers
 
 Rescaling = float | Literal["auto", "paper"]
@@ -22,8 +21,9 @@ _FEW = 2**15  # scores, about as many as one step over them costs as much as sta
 def square_costs(scores: Tensor, *, k: float = 1.0, M: float = 1.0) -> Tensor:
     """The table of `square_loss` for every class: scores (..., C) -> (..., C).
 
-    costs(f)_c = (1/C) (|f|^2 + (k - 1) f_c^2 - 2 k M f_c + k M^2)
+    costs(f)_c = (1/C) (|f|^2 + (k - 1) f_c^2 - 2 k M f_c + k M^2), for k and M from 1e-8 to 1e8.
     """
+    k, M = require_positive("k", k), require_positive("M", M)
     scores = at_least_float32(scores)
     squares = scores.square()
     return (squares.sum(-1, keepdim=True) + (k - 1.0) * squares - 2.0 * k * M * scores + k * M * M) / scores.shape[-1]
@@ -42,14 +42,14 @@ def square_loss(scores: Tensor, labels: Tensor, *, k: float = 1.0, M: float = 1.
     Args:
         scores: raw scores (..., C), any floating type; reduced in float32 or better.
         labels: (...) integers in [0, C).
-        k: weight of the true class.
-        M: the true class's target.
+        k: weight of the true class, from 1e-8 to 1e8.
+        M: the true class's target, from 1e-8 to 1e8.
 
     Returns:
         (...) in float32 or float64.
 
     Raises:
-        ValueError: labels of another shape or type, k or M not positive.
+        ValueError: labels of another shape or type, k or M out of range.
 
     Source: Hui & Belkin, ICLR 2021 (arXiv 2006.07322), section 2 and, for k and M, "rescaled square loss".
 
@@ -57,8 +57,7 @@ def square_loss(scores: Tensor, labels: Tensor, *, k: float = 1.0, M: float = 1.
         >>> square_loss(torch.tensor([[0.5, 0.0]]), torch.tensor([0]))
         tensor([0.1250])
     """
-    if not (0 < k < math.inf and 0 < M < math.inf):
-        raise ValueError(f"k and M must be positive numbers, got k={k}, M={M}")
+    k, M = require_positive("k", k), require_positive("M", M)
     return _costs_at(scores, labels.unsqueeze(-1), k, M).squeeze(-1)
 
 
@@ -138,8 +137,8 @@ class SquareLoss(Loss):
     """`square_loss` as a loss object, with soft labels, weights, multi-label and real-valued targets.
 
     Attributes:
-        k: weight of the true class: a positive number, "paper" or "auto".
-        M: target of the true class: a positive number, "paper" or "auto".
+        k: weight of the true class: a number from 1e-8 to 1e8, "paper" or "auto".
+        M: target of the true class: a number from 1e-8 to 1e8, "paper" or "auto".
 
     "paper" is (1, 1) below 42 classes, (1, 15) from 42 and (15, 30) from 1000 (Hui & Belkin). "auto" makes the first
     gradient on the true score, 2 k M / C, equal to cross-entropy's 1: k = max(1, C / 8) and M = C / (2 k).
@@ -163,11 +162,7 @@ class SquareLoss(Loss):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("k", "M"):
-            value = getattr(self, name)
-            if value in ("auto", "paper"):
-                continue
-            expected = 'a positive number, "auto" or "paper"'
-            object.__setattr__(self, name, require_number(name, value, expected, lambda v: 0 < v < math.inf))
+            object.__setattr__(self, name, require_positive(name, getattr(self, name), "auto", "paper"))
 
     def resolve(self, num_classes: int) -> Self:
         k, M = self.k, self.M
@@ -217,6 +212,7 @@ class SquareLoss(Loss):
         self, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, *, form: Form = "auto"
     ) -> Tensor:
         """As `linear_square_loss`."""
+        require_choice("form", form, FORMS)
         num_classes, hidden_size = check_linear(hidden, weight, bias)
         hard = not labels.is_floating_point() and not self.multi_label and num_classes > 1
         if not hard or (self.label_smoothing and self.class_weights is not None):
@@ -286,7 +282,7 @@ class SquareLoss(Loss):
         (k, M), scores = self._k_and_M(num_classes), at_least_float32(scores)
         info = torch.finfo(scores.dtype)
         inside, below, above = scores.clamp(0.0, M), scores.clamp_max(0.0), (scores - M).clamp_min(0.0)
-        q = inside / (k * M - (k - 1.0) * inside)
+        q = inside / (k * (M - inside) + inside)  # k M - (k - 1) f would cancel near M for a large k
         q = q + below / (k * M) + torch.log1p((k / M * above).clamp_max(info.max))
         least = 16.0 * info.eps / (1 if self.multi_label else num_classes)
         p = q.clamp_min(least) / (1.0 + torch.log1p((1.0 - q / least).clamp(0.0, info.max)))

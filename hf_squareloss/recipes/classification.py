@@ -279,6 +279,18 @@ def class_answers(predictions: Any, *, data: ClassificationData, trainer: Square
     return [data.label_names[i] for i in scores.argmax(-1)]
 
 
+def class_columns(
+    predictions: Any, *, data: ClassificationData, trainer: SquareLossTrainer
+) -> dict[str, Sequence[object]]:
+    """Columns of a predictions file: `class_answers`, and p(NAME), the loss's own probability of each class."""
+    columns: dict[str, Sequence[object]] = {"prediction": class_answers(predictions, data=data, trainer=trainer)}
+    if data.label_names is None:
+        return columns
+    p = trainer.loss.probabilities(torch.from_numpy(first_scores(predictions)).float())
+    rounded = ([f"{value:.6f}" for value in column] for column in p.T.tolist())
+    return columns | {f"p({name})": values for name, values in zip(data.label_names, rounded, strict=True)}
+
+
 def first_scores(predictions: Any) -> np.ndarray:
     """The scores among a Trainer's predictions: the first, where a model returns more."""
     return predictions[0] if isinstance(predictions, tuple) else predictions

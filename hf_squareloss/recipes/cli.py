@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
-from transformers import HfArgumentParser
+import yaml
+from transformers import HfArgumentParser, Seq2SeqTrainingArguments, TrainingArguments
 
 from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
+from hf_squareloss.training import PushError
 
-_EXTRAS = {
-    "jiwer": "audio",
-    "soundfile": "audio",
-    "peft": "lora",
-}  # module -> the extra of hf_squareloss that brings it
+logger = logging.getLogger(__name__)
+_EXTRAS = ("jiwer", "soundfile", "peft")  # the modules of the extras "audio" and "lora", called as their packages
+_FIRST_ALONE = 30.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
 
 
 def run_script(main: Callable[[], object]) -> None:
     """Run a script's `main`, which takes the command line's arguments, as the program of each process launched.
 
-    Exits with a message where a module is missing. After `main` the process group is destroyed, and gloo's threads get
-    the interpreter to themselves for a moment: one that is about to drop its last tensor when the interpreter ends
-    aborts the process, and the launcher takes the whole run for failed (torch 2.13, issue 190489).
+    Where a module is missing, values are refused (exit code 2), training diverged or a push failed (1), it ends with
+    one line; `--log_level debug` shows the traceback too. After `main` the process group is destroyed, and gloo's
+    threads get the interpreter to themselves for a moment: one that is about to drop its last tensor when the
+    interpreter ends aborts the process, and the launcher takes the whole run for failed (torch 2.13, issue 190489).
     """
     try:
         main()
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(error.name or "")
-        advice = f"; pip install 'hf_squareloss[{extra}]' brings it" if extra else ""
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}{advice}")
+        advice = f"; pip install {error.name} brings it" if error.name in _EXTRAS else ""
+        _stop(f"{error}{advice}", 1, error)
+    except ValueError as error:
+        _stop(str(error), 2, error)
+    except (PushError, FloatingPointError) as error:
+        _stop(str(error), 1, error)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         time.sleep(_LAST_TENSORS)
@@ -44,7 +51,7 @@ def run_script(main: Callable[[], object]) -> None:
 def parse_arguments(
     classes: Sequence[type[Any]], argv: Sequence[str] | None = None, defaults: Mapping[str, Any] | None = None
 ) -> tuple[Any, ...]:
-    """One instance of each dataclass from the command line, or from one JSON file of arguments.
+    """One instance of each dataclass from the command line, or from one JSON or YAML file of arguments.
 
     Args:
         classes: argument dataclasses, as for `HfArgumentParser`.
@@ -59,19 +66,74 @@ def parse_arguments(
         defaults.setdefault(
             "dataloader_pin_memory", torch.cuda.is_available()
         )  # on a CPU it would warn at every loader
-    parser = HfArgumentParser(list(classes))  # type: ignore[arg-type]
+    parser = _Parser(classes)
     parser.set_defaults(**defaults)
-    values = json.loads(Path(argv[0]).read_text()) if len(argv) == 1 and argv[0].endswith(".json") else None
+    try:
+        values = _read(Path(argv[0])) if len(argv) == 1 and argv[0].endswith((".json", ".yaml", ".yml")) else None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        _refuse(parser, f"{argv[0]}: {error}")
     given = values if values is not None else [a[2:].split("=")[0].replace("-", "_") for a in argv if a[:2] == "--"]
     for name in given:
         if name in OLD_SPELLINGS:
             _refuse(parser, f"--{name} is gone in transformers 5: use {OLD_SPELLINGS[name]}")
     try:
         if values is not None:
-            return parser.parse_dict({**defaults, **values})
+            one = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
+            checked = vars(parser.parse_args([f"--{name}={value}" for name, value in one.items()]))
+            return parser.parse_dict({**defaults, **values, **{name: checked[name] for name in one}})
         return parser.parse_args_into_dataclasses(argv)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # a TypeError: a file's value of another type
         _refuse(parser, str(error))
+
+
+class _Parser(HfArgumentParser):
+    """Options in groups, ours before the many of the Trainer; an error is one line."""
+
+    def __init__(self, classes: Sequence[type[Any]]) -> None:
+        theirs = {option.name for option in fields(Seq2SeqTrainingArguments)}
+        self._titles: dict[str, str] = {}
+        self._groups: dict[str, Any] = {}
+        for each in classes:
+            title = "loss" if issubclass(each, TrainingArguments) else each.__name__.removesuffix("Arguments").lower()
+            self._titles |= {o.name: "Trainer" if o.name in theirs else title for o in fields(each)}
+        super().__init__(list(classes), usage="%(prog)s [options], or %(prog)s FILE.json, or %(prog)s FILE.yaml")  # type: ignore[arg-type]
+
+    def add_argument(self, *names: Any, **options: Any) -> Any:
+        title = self._titles.get(options.get("dest") or names[0].lstrip("-"))
+        if title is None:  # --help
+            return super().add_argument(*names, **options)
+        if not self._groups:
+            first = ("loss", "data", "model")
+            titles = sorted(set(self._titles.values()), key=lambda t: (t == "Trainer", (*first, t).index(t)))
+            self._groups = {t: self.add_argument_group(f"options of the {t}") for t in titles}
+        return self._groups[title].add_argument(*names, **options)
+
+    def error(self, message: str) -> NoReturn:
+        _refuse(self, message)
+
+
+class _Yaml12(yaml.SafeLoader):
+    """YAML 1.2, as people write it: `no` is a text, 2e-5 a number. PyYAML reads 1.1."""
+
+    yaml_implicit_resolvers: ClassVar[Any] = {}
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+):
+    _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Options by name from a JSON or YAML file."""
+    text = path.read_text(encoding="utf8")
+    values = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Yaml12)
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise ValueError("it must hold option names with their values")
+    return values
 
 
 def show_table(title: str, rows: Mapping[str, Any]) -> None:
@@ -89,4 +151,13 @@ def show_table(title: str, rows: Mapping[str, Any]) -> None:
 
 def _refuse(parser: HfArgumentParser, message: str) -> NoReturn:
     # parser.error would put some six hundred lines of usage before the message.
-    parser.exit(2, f"{parser.prog}: error: {message}\n")
+    _stop(message, 2, prog=parser.prog)
+
+
+def _stop(message: str, code: int, error: Exception | None = None, *, prog: str | None = None) -> NoReturn:
+    """End this process with one line; of several processes that stop for one reason the first one says it."""
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        time.sleep(_FIRST_ALONE)  # the launcher ends this process as soon as it sees that the first one has failed
+    logger.debug("the traceback:", exc_info=error)
+    sys.stderr.write(f"{prog or Path(sys.argv[0]).name}: error: {' '.join(message.split())}\n")
+    sys.exit(code)

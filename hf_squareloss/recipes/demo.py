@@ -36,7 +36,7 @@ def report_demo(
         "training time": "done before" if seconds is None else f"{seconds:.0f} s",
         "the model": trainer.args.output_dir,
     }
-    show_table(title, {"loss": str(trainer.loss.to_dict()), **rows, **around})
+    show_table(title, {"loss": str(trainer.loss), **rows, **around})
     print(same_demo_with_another_loss(script, trainer.loss.name))  # noqa: T201
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,6 +31,8 @@ from hf_squareloss.training import (
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Answers = Callable[[Any], Sequence[object] | Mapping[str, Sequence[object]]]
+
 
 _NO_VALIDATION = "give --validation_file, the name of a data set's split, or --train_val_split 0.1"
 
@@ -38,7 +41,8 @@ def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
     """Print the notice once, set up logging on each process, and set the seed."""
     if notice and args.should_save:
         print(notice)  # noqa: T201
-    logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)  # HTTP clients tell of each request at INFO
+    logging.getLogger("hf_squareloss").setLevel(args.get_process_log_level())
     set_seed(args.seed)
 
 
@@ -73,7 +77,7 @@ def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
 def trainer_inputs(args: SquareLossTrainingArguments, model: Any, splits: Mapping[str, Dataset]) -> dict[str, Any]:
     """Keyword arguments for a trainer: model, arguments, and the encoded splits of the chosen stages."""
     if not args.do_train and args.should_log and (loss := saved_loss(model)) is not None:
-        print(f"Evaluating with the loss that the model was trained with: {loss.to_dict()}")  # noqa: T201
+        print(f"Evaluating with the loss that the model was trained with: {loss}")  # noqa: T201
     return {
         "model": model,
         "args": args,
@@ -86,7 +90,7 @@ def run_stages(
     trainer: Trainer,
     splits: Mapping[str, Dataset],
     options: Sequence[Any],
-    answers: Callable[[Any], list[str]],
+    answers: Answers,
     *,
     sources: Mapping[str, Dataset] | None = None,
     extractor: Any = None,
@@ -98,7 +102,7 @@ def run_stages(
     Args:
         splits: encoded; validation_mm and test_mm are evaluated and predicted too, as MNLI has them.
         options: the script's dataclasses of arguments other than the training arguments, for `run_identity`.
-        answers: the predictions of a split -> one text per row, for <split>_predictions.tsv.
+        answers: the predictions of a split -> one text per row, or columns of them, for <split>_predictions.tsv.
         sources: the splits whose content tells one run from another; default: the encoded ones.
         extractor: a feature extractor to be saved with the model, where processing_class is the tokenizer.
 
@@ -153,7 +157,7 @@ def train_or_resume(trainer: Trainer, identity: Mapping[str, Any], interruption:
             write_run(folder, identity=identity, diverged_at_step=trainer.state.global_step)
         raise FloatingPointError(f"{error}. {after_divergence(folder)}") from error
     interruption.stop_if_requested()
-    trainer.save_model()
+    trainer.save_model(_internal_call=True)  # without a push of its own (transformers 5.24): `publish` comes at the end
     trainer.save_state()
     finished = checkpoint is not None and checkpoint.endswith(f"-{result.global_step}")
     if finished and read_metrics(Path(folder, "train_results.json")):
@@ -206,7 +210,7 @@ def evaluate(trainer: Trainer, rows: Dataset, name: str = "eval") -> dict[str, f
     return save(trainer, name, metrics | {f"{name}_samples": len(rows)})
 
 
-def predict(trainer: Trainer, rows: Dataset, name: str, answers: Callable[[Any], list[str]]) -> dict[str, float]:
+def predict(trainer: Trainer, rows: Dataset, name: str, answers: Answers) -> dict[str, float]:
     """Predictions into <name>_predictions.tsv, and the metrics, where labels are known, into <name>_results.json."""
     result = trainer.predict(rows, metric_key_prefix=name)  # type: ignore[arg-type]
     save_predictions(trainer, name, answers(result.predictions))
@@ -234,10 +238,14 @@ def read_metrics(path: Path) -> dict[str, float]:
     return found if isinstance(found, dict) else {}
 
 
-def save_predictions(trainer: Trainer, split: str, predictions: list[str]) -> None:
-    """Write <split>_predictions.tsv, one line per row of the split."""
+def save_predictions(
+    trainer: Trainer, split: str, predictions: Sequence[object] | Mapping[str, Sequence[object]]
+) -> None:
+    """Write <split>_predictions.tsv, one line per row of the split, from the predictions or from columns by name."""
     if trainer.is_world_process_zero():
-        lines = ["index\tprediction", *(f"{i}\t{prediction}" for i, prediction in enumerate(predictions))]
+        columns = predictions if isinstance(predictions, Mapping) else {"prediction": predictions}
+        rows = [("index", *columns), *((i, *row) for i, row in enumerate(zip(*columns.values(), strict=True)))]
+        lines = ["\t".join(re.sub(r"[\t\r\n]", " ", str(cell)) for cell in row) for row in rows]
         Path(trainer.args.output_dir or ".", f"{split}_predictions.tsv").write_text("\n".join(lines) + "\n", "utf8")
 
 
@@ -252,7 +260,7 @@ def publish(trainer: Trainer, **description: Any) -> None:
 def report(trainer: SquareLossTrainer | SquareLossSeq2SeqTrainer, title: str, metrics: Mapping[str, float]) -> None:
     """The table at the end of the screen."""
     rows = shown_metrics(metrics) | {"the model": trainer.args.output_dir}
-    show_table(title, {"loss": str(trainer.loss.to_dict()), **rows})
+    show_table(title, {"loss": str(trainer.loss), **rows})
 
 
 def shown_metrics(metrics: Mapping[str, float]) -> dict[str, float]:

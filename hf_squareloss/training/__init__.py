@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         refuse_other_loss,
         require_resumable,
     )
-    from hf_squareloss.training._hub import require_push_rights
+    from hf_squareloss.training._hub import PushError, push_errors, require_push_rights
     from hf_squareloss.training._model_card import model_card
     from hf_squareloss.training._trainer import LossSelectionMixin, SquareLossSeq2SeqTrainer, SquareLossTrainer
     from hf_squareloss.training._upstream import EpochSeededLengthSampler
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EpochSeededLengthSampler",
     "LossSelectionMixin",
+    "PushError",
     "SquareLossSeq2SeqTrainer",
     "SquareLossTrainer",
     "SquareLossTrainingArguments",
@@ -32,6 +33,7 @@ __all__ = [
     "model_card",
     "newest_weights",
     "parse_loss_parameters",
+    "push_errors",
     "refuse_other_loss",
     "require_push_rights",
     "require_resumable",
@@ -49,7 +51,7 @@ __getattr__, __dir__ = lazy_names(
             "refuse_other_loss",
             "require_resumable",
         ),
-        "_hub": ("require_push_rights",),
+        "_hub": ("PushError", "push_errors", "require_push_rights"),
         "_model_card": ("model_card",),
         "_trainer": ("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer"),
         "_upstream": ("EpochSeededLengthSampler",),

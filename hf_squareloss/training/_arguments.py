@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from hf_squareloss.losses import LOSSES, Loss, make_loss
+from hf_squareloss.losses import LOSSES, Loss, loss_from_dict
 from hf_squareloss.metric_order import greater_is_better
 
 _WORDS = {"true": True, "false": False, "none": None}
@@ -92,7 +92,7 @@ class SquareLossTrainingArguments(TrainingArguments):
             words.append(f"label_smoothing={self.label_smoothing_factor}")
         if self.class_weights is not None:
             words.append(f"class_weights={self.class_weights},")
-        return make_loss(loss or self.loss, **parse_loss_parameters([*words, *self.loss_parameters]))
+        return loss_from_dict({**parse_loss_parameters([*words, *self.loss_parameters]), "loss": loss or self.loss})
 
     def named_class_weights(self) -> dict[str, float]:
         """Class name -> weight, of `class_weights` given as NAME=WEIGHT, separated by commas.
@@ -130,6 +130,8 @@ def parse_loss_parameters(words: Iterable[str]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         if not (name and equals and text):
             raise ValueError(f"loss_parameters must be NAME=VALUE, separated by spaces, got {word!r}")
+        if name in ("loss", "module", "version"):  # what config.json says beside the parameters
+            raise ValueError(f"loss_parameters are a loss's own: {name!r} is none")
         if name in parameters:
             raise ValueError(f"{name!r} is given twice, by loss_parameters or by an option of its own")
         values = tuple(_value(part) for part in text.removesuffix(",").split(","))

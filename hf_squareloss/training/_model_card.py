@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import json
 import math
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -44,13 +47,15 @@ def model_card(
         metrics: evaluation metrics of this run by name, without prefix; ece, brier and nll are calibration.
         task: the Hub's pipeline tag; None where there is none.
         auto_class: the transformers class that loads the model.
-        dataset_name: a readable name of the data.
-        dataset: the data set's Hub name, if it has one.
+        dataset_name: a readable name of the data; a folder or file of this machine becomes "local files".
+        dataset: the data set's Hub name, if it has one; a folder is left out.
         base_model: the Hub name of the model it was fine-tuned from, or a folder, which is left out.
         training: settings shown as a table (learning rate, epochs, seed, ...).
         regression: the model predicts one real value.
         adapter: what is saved is PEFT's adapter of the base model.
     """
+    dataset = dataset if dataset and _is_hub_name(dataset) else None
+    dataset_name = "local files" if _is_local(dataset_name) else dataset_name
     results = [
         EvalResult(
             task_type=task or "other",
@@ -74,11 +79,11 @@ def model_card(
         eval_results=results or None,
     )
     parameters = {key: value for key, value in loss.to_dict().items() if key != "loss"}
-    described = f"`{loss.name}`" + "".join(f", {key} = {value}" for key, value in parameters.items())
+    described = f"`{loss.name}`" + "".join(f", {key} = {_text(value)}" for key, value in parameters.items())
     sections = [
         f"---\n{data.to_yaml()}\n---",
-        f"# {repo_id.split('/')[-1]}",
-        f"Trained on {dataset_name} with the loss {described}, by the package hf_squareloss.",
+        f"# {_text(repo_id.split('/')[-1])}",
+        f"Trained on {_text(dataset_name)} with the loss {described}, by the package hf_squareloss.",
     ]
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
@@ -101,16 +106,17 @@ def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, reg
         else "The model gives raw scores, one per class. Their largest is the prediction; a softmax of them is not a "
         "probability."
     )
+    name = json.dumps(repo_id)
     pipe = f"""```python
 from hf_squareloss import probability_pipeline
 
-classify = probability_pipeline("{repo_id}", top_k=None)
+classify = probability_pipeline({name}, top_k=None)
 ```
 
 or, with scores of your own:
 
 """
-    names, config = ("load_config, load_loss", f', config=load_config("{repo_id}")') if adapter else ("load_loss", "")
+    names, config = ("load_config, load_loss", f", config=load_config({name})") if adapter else ("load_loss", "")
     return f"""## Probabilities
 
 {warning}
@@ -119,14 +125,24 @@ or, with scores of your own:
 from hf_squareloss import {names}
 from transformers import {auto_class}
 
-model = {auto_class}.from_pretrained("{repo_id}"{config})
+model = {auto_class}.from_pretrained({name}{config})
 probabilities = load_loss(model).probabilities(model(**inputs).logits)
 ```"""
 
 
 def _table(header: tuple[str, str], rows: list[tuple[Any, Any]]) -> str:
-    lines = [f"| {header[0]} | {header[1]} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    lines = [
+        f"| {header[0]} | {header[1]} |",
+        "|---|---|",
+        *(f"| {_text(name)} | {_text(value)} |" for name, value in rows),
+    ]
     return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    """A value as Markdown on one line: no table cell, code, link or HTML begins or ends in it."""
+    text = html.escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"[\\|`]|\](?=[(\[:])", r"\\\g<0>", text)
 
 
 def _is_hub_name(name: str) -> bool:
@@ -135,3 +151,9 @@ def _is_hub_name(name: str) -> bool:
     except HFValidationError:
         return False
     return not Path(name).exists()
+
+
+def _is_local(name: str) -> bool:
+    """Whether a title is a path: one that exists or is absolute, here or on Windows, or begins as one."""
+    absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
+    return absolute or name.startswith(("~", "./", "../", "file:")) or Path(name).exists()

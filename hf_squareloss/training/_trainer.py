@@ -126,7 +126,7 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
             if requested != trained:
                 logger.warning_once(
                     f"until it is trained, the model is evaluated with the loss that it was trained with, "
-                    f"{trained.to_dict()}, and not with {requested.to_dict()}"
+                    f"{trained}; and not with {requested}"
                 )
         return trained
 
@@ -194,7 +194,7 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
             if not step.computed:
                 raise ValueError(
                     f"{type(self).__name__}.compute_loss does not call super().compute_loss(...): it would train with "
-                    f"another loss than {self._loss.to_dict()}, which the model's config names"
+                    f"another loss than {self._loss}, which the model's config names"
                 )
             step.batches.append((inputs, num_items_in_batch))
             step.values.append(value)

@@ -207,6 +207,29 @@ def test_the_table_shows_both_parts(
         assert word in shown
 
 
+def test_the_table_fits_80_columns_with_every_spread(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = dict.fromkeys(("accuracy", "f1", "matthews_correlation", "ece", "nll"), 0.5)
+    losses = ("cross_entropy", "square", "squentropy", "focal", "brier")
+    runs = [
+        {"loss": loss, "learning_rate": 2e-5, "seed": seed, "seconds": 1234.5, "validation": metrics | {"f1": seed / 7}}
+        for loss in losses
+        for seed in (0, 1, 2)
+    ]
+    compare_losses.show({"title": "a title", "metric": "f1", "chosen": dict.fromkeys(losses, 2e-5), "runs": runs})
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
+    assert all(loss in shown for loss in losses) and "learning rate" in shown
+    assert shown.count("0.1429 ± 0.1429") == shown.count("0.5000 ± 0.0000") / 4 == len(losses)
+
+
+def test_the_progress_bar_ends_with_the_last_test(compare: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    compare(name="progress", learning_rates="1e-3", seeds="0", losses="square")
+    assert "100%" in (said := capsys.readouterr().err) and "2/2" in said and "1/2" in said
+
+
 def test_without_arguments_for_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         compare_losses.main(["--output_dir", str(tmp_path)])

@@ -56,7 +56,7 @@ def test_the_likeliest_path_is_the_pipeline_s_text(loss: str) -> None:
     model, tokenizer = speaking("abcdefgh", loss)
     audio = recordings(1200, 640, 3000)
     found = transcribe(model, audio, tokenizer=tokenizer, feature_extractor=MASKED, sampling_rate=RATE)
-    stock = pipeline(
+    stock: Any = pipeline(
         "automatic-speech-recognition", model=model, tokenizer=tokenizer, feature_extractor=MASKED, device="cpu"
     )
     assert found == [stock(wave.copy())["text"] for wave in audio]
@@ -105,8 +105,8 @@ def test_equal_neighbours_stay_two_letters() -> None:
             return {"logits": scores}
 
     fixed: Any = Fixed(model.config)
-    for options in ({}, {"beam_size": 8}):
-        texts = transcribe(fixed, {"input_values": torch.zeros(1, 160)}, tokenizer=tokenizer, **options)
+    for size in (None, 8):
+        texts = transcribe(fixed, {"input_values": torch.zeros(1, 160)}, tokenizer=tokenizer, beam_size=size)
         assert texts == ["aab"]
 
 
@@ -128,8 +128,9 @@ def test_every_family_s_frames_and_blank(family: str) -> None:
     mask = batch.get("attention_mask", batch.get("padding_mask"))
     assert mask is not None
     own = dict(seen)  # the beam search below needs the loss back
-    for options in ({"attention_mask": mask}, {"input_lengths": mask.sum(-1)}):
-        assert ctc_greedy(scores, model=model, **options) == ctc_greedy(scores, own["lengths"], blank=own["blank"])
+    expected = ctc_greedy(scores, own["lengths"], blank=own["blank"])
+    assert ctc_greedy(scores, model=model, attention_mask=mask) == expected
+    assert ctc_greedy(scores, model=model, input_lengths=mask.sum(-1)) == expected
     del model._loss_function
     attach_loss(model, "square")
     beams = ctc_beam_search(scores, loss=model, attention_mask=mask, beam_size=2)
@@ -226,7 +227,7 @@ def test_what_cannot_be_transcribed_is_refused() -> None:
     sizes: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 8}
     other: Any = BertForSequenceClassification(BertConfig(**sizes, intermediate_size=8))
     inputs = {"input_values": torch.zeros(1, 640)}
-    for given, options, message in (
+    cases = (
         ((other, audio, processor), {}, "takes a CTC model, got BertForSequenceClassification.*probability_pipeline"),
         ((model, audio), {}, "needs a processor, or a tokenizer"),
         ((model, audio, processor), {"tokenizer": tokenizer}, "processor excludes"),
@@ -238,10 +239,14 @@ def test_what_cannot_be_transcribed_is_refused() -> None:
         ((model, [audio], processor), {"sampling_rate": RATE}, r"shape \(samples,\)"),
         ((model, inputs, processor), {"sampling_rate": RATE}, "sampling_rate would be ignored"),
         ((model, audio, processor), {"sampling_rate": 8000}, "sampling rate"),
-    ):
-        every: dict[str, Any] = options
-        with pytest.raises(ValueError, match=message):
-            transcribe(*given, **every)
+    )
+    for given, options, message in cases:
+        refused(message, *given, **options)
+
+
+def refused(message: str, *given: Any, **options: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        transcribe(*given, **options)
 
 
 def test_a_blank_or_lengths_that_contradict_the_model_are_refused() -> None:

@@ -35,6 +35,14 @@ def test_to_dict_names_only_what_differs_from_the_default() -> None:
     assert SquareLoss(k=1, class_weights=(1, 2)).to_dict() == {"loss": "square", "k": 1.0, "class_weights": [1.0, 2.0]}
 
 
+def test_a_loss_for_people_is_one_line() -> None:
+    assert str(SquareLoss(k=2, M="paper")) == "square, k = 2.0, M = paper"
+    assert str(SquareLoss(class_weights=(1, 2))) == "square, class_weights = [1.0, 2.0]"
+    many = SquareLoss(class_weights=(1 / 3, *range(1, 15)), label_smoothing=0.1)
+    assert str(many) == "square, label_smoothing = 0.1, class_weights = 15 numbers from 0.3333 to 14"
+    assert len(str(SquareLoss(class_weights=(1.0,) * 100_000))) < 80
+
+
 def test_losses_of_different_kinds_differ() -> None:
     assert len(set(EVERY)) == len(EVERY) == len({title(loss) for loss in EVERY})
 

@@ -20,7 +20,7 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from hf_squareloss.losses._base import Loss, at_least_float32
-from hf_squareloss.losses._parameters import require_number
+from hf_squareloss.losses._parameters import require_positive
 
 
 @final
@@ -33,7 +33,7 @@ class Toy(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_number("factor", self.factor, "a positive number", lambda factor: 0 < factor < math.inf)
+        require_positive("factor", self.factor)
 
     def costs(self, scores: Tensor) -> Tensor:
         return -self.factor * at_least_float32(scores).log_softmax(-1)

@@ -15,6 +15,7 @@ from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
     class_answers,
+    class_columns,
     class_counts,
     classes_without_examples,
     classification_data,
@@ -166,6 +167,17 @@ def attached(loss: str) -> Any:
     model = BertForSequenceClassification(BertConfig(**sizes, intermediate_size=8, id2label=dict(enumerate("xyz"))))
     attach_loss(model, make_loss(loss))
     return model
+
+
+def test_a_predictions_file_has_the_probability_of_every_class(tmp_path: Path) -> None:
+    trainer = SquareLossTrainer(attached("square"), arguments(tmp_path))
+    found = class_columns(SCORES, data=letters(), trainer=trainer)
+    assert list(found) == ["prediction", "p(x)", "p(y)", "p(z)"] and found["prediction"] == ["x", "z", "y"]
+    p = trainer.loss.probabilities(torch.from_numpy(np.asarray(SCORES)).float())
+    for column, name in enumerate("xyz"):
+        assert found[f"p({name})"] == [f"{value:.6f}" for value in p[:, column].tolist()]
+    values = class_columns(np.array([[0.5]]), data=ClassificationData({}, None), trainer=trainer)
+    assert values == {"prediction": ["0.5"]}
 
 
 def test_answers_are_class_names_or_values(tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from example_scripts import load_example
+from processes import EXAMPLES, environment
 
 from hf_squareloss import SquareLossTrainingArguments
 from hf_squareloss.recipes.cli import OLD_SPELLINGS, parse_arguments, run_script, show_table
+from hf_squareloss.training import PushError
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +88,74 @@ def test_a_json_file_equals_the_command_line(classes: tuple[type[Any], ...], tmp
     assert other[2].to_dict() != from_json[2].to_dict()
 
 
+YAML = """
+# a comment
+model_name_or_path: some/model
+learning_rate: 2e-5
+eval_strategy: no
+do_train: true
+loss_k: 2
+class_weights: [1, 2.5]
+train_file: null
+lr_scheduler_kwargs: {num_cycles: 2}
+seed: 07
+report_to: none
+output_dir: OUT
+"""
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml"])
+def test_a_yaml_file_is_read_as_people_mean_it(suffix: str, classes: tuple[type[Any], ...], tmp_path: Path) -> None:
+    path = tmp_path / f"arguments{suffix}"
+    path.write_text(YAML.replace("OUT", str(tmp_path)))
+    model, data, args = parse_arguments(classes, [str(path)])
+    assert (model.model_name_or_path, data.train_file, args.learning_rate) == ("some/model", None, 2e-5)
+    assert (args.eval_strategy, args.do_train, args.seed, args.lr_scheduler_kwargs) == (
+        "no",
+        True,
+        7,
+        {"num_cycles": 2},
+    )
+    assert args.make_loss().to_dict() == {"loss": "square", "k": 2.0, "class_weights": [1.0, 2.5]}
+    (tmp_path / "a.json").write_text('{"learning_rate": "2e-5"}')
+    assert parse_arguments(classes, [str(tmp_path / "a.json")])[2].learning_rate == 2e-5
+    other = yaml.safe_load(YAML)  # YAML 1.1
+    assert (other["learning_rate"], other["eval_strategy"]) == ("2e-5", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.yaml", "- 1"), ("a.yaml", "a: [1"), ("a.yaml", "1: 2"), ("a.json", "[1]"), ("a.json", "{"), ("a.yaml", ""),
+     ("a.yaml", "warmup_steeps: 3"), ("a.yaml", "!!python/object/apply:os.getcwd []"), ("gone.yaml", None),
+     ("a.yaml", "max_steps: many")],
+)  # fmt: skip
+def test_a_broken_file_is_refused_in_one_line(
+    name: str, text: str | None, refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert refusal(str(tmp_path / name)).count("\n") == 1
+
+
+def test_help_has_groups_with_ours_first(
+    classes: tuple[type[Any], ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_glue.py"])
+    with pytest.raises(SystemExit) as exit:
+        parse_arguments(classes, ["--help"])
+    assert exit.value.code == 0
+    text = capsys.readouterr().out
+    titles = re.findall(r"^options of the (\w+):$", text, re.MULTILINE)
+    assert titles == ["loss", "data", "model", "Trainer"]
+    groups = dict(zip(titles, re.split(r"^options of the \w+:$", text, flags=re.MULTILINE)[1:], strict=True))
+    for option, title in (("loss_k", "loss"), ("class_weights", "loss"), ("task_name", "data"), ("seed", "Trainer"),
+                          ("model_name_or_path", "model"), ("no_trust", "none")):  # fmt: skip
+        assert [name for name, part in groups.items() if f"  --{option}" in part] == (
+            [title] if title != "none" else []
+        )
+    assert len(text.split("options:")[0].splitlines()) < 10  # no usage of six hundred lines
+
+
 def test_defaults_give_way_to_options(classes: tuple[type[Any], ...], tmp_path: Path) -> None:
     defaults = {"learning_rate": 1e-2, "max_seq_length": 40, "output_dir": str(tmp_path), "do_train": True}
     (tmp_path / "arguments.json").write_text('{"max_seq_length": 50, "do_train": false}')
@@ -104,10 +175,17 @@ def test_the_process_arguments_are_taken(classes: tuple[type[Any], ...], monkeyp
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--seed", "seven"], "argument --seed: invalid int value"),
         (["--loss", "sqare"], "did you mean 'square'"),
         (["--loss", "crossentropy"], "did you mean 'cross_entropy'"),
         (["--loss_k", "many"], "k must be a positive number"),
         (["--loss", "cross_entropy", "--loss_k", "2"], "no parameter 'k'"),
+        *((["--loss_parameters", f"{name}=x"], f"no parameter '{name}'") for name in ("name", "self", "cls", "args")),
+        *((["--loss_parameters", f"{name}=x"], f"'{name}' is none") for name in ("loss", "module", "version")),
+        (["--loss_parameters", "k=1e308"], "k must be a positive number from 1e-8 to 1e8"),
+        (["--loss_parameters", "label_smoothing=x"], "label_smoothing must be"),
+        (["--class_weights", "1,x"], "class_weights must be"),
+        (["--loss_parameters", "k=" + "9" * 5000], "k must be"),
         (["--task_name", "mrcp"], "no GLUE task"),
         (["--task_name", "mrpc", "--train_file", "a.csv"], "exclude each other"),
         (["--dataset_name", "a/b", "--test_file", "a.csv"], "exclude each other"),
@@ -136,20 +214,67 @@ def test_a_narrow_screen_cuts_nothing(capsys: pytest.CaptureFixture[str], monkey
     assert max(map(len, shown.splitlines())) <= 40
 
 
+MISSING = ModuleNotFoundError("No module named 'gone'", name="gone")
+NO_AUDIO = ModuleNotFoundError("No module named 'soundfile'", name="soundfile")
+
+
 @pytest.mark.parametrize(
-    ("module", "advice"), [("missing_module", ""), ("soundfile", "; pip install 'hf_squareloss[audio]' brings it")]
+    ("error", "code", "line"),
+    [
+        (ValueError("k must be\n  positive"), 2, "k must be positive"),
+        (FloatingPointError("step 3: the loss overflowed"), 1, "step 3: the loss overflowed"),
+        (PushError("nothing was pushed"), 1, "nothing was pushed"),
+        (MISSING, 1, "No module named 'gone'"),
+        (NO_AUDIO, 1, "No module named 'soundfile'; pip install soundfile brings it"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_a_missing_module_is_named_with_what_brings_it(
-    module: str, advice: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+def test_what_is_refused_ends_in_one_line(
+    error: Exception,
+    code: int,
+    line: str,
+    level: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def main() -> None:
-        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+        raise error
 
     monkeypatch.setattr(sys, "argv", ["examples/run.py"])
-    with pytest.raises(SystemExit) as exit:
+    with caplog.at_level(level, "hf_squareloss"), pytest.raises(SystemExit) as exit:
         run_script(main)
-    assert str(exit.value) == f"run.py: No module named {module!r}{advice}"
-    with pytest.raises(ZeroDivisionError):  # a traceback for all else
+    assert exit.value.code == code
+    assert capsys.readouterr().err == f"run.py: error: {line}\n"
+    assert ("Traceback" in caplog.text) == (level == "DEBUG")
+
+
+def test_another_process_says_it_where_the_first_did_not_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    for rank, waits in (("0", []), ("1", [30.0])):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(SystemExit):
+            run_script(lambda: int("x"))
+        assert waited == waits and "invalid literal" in capsys.readouterr().err
+
+
+def test_two_processes_say_it_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "from hf_squareloss.recipes.cli import run_script; run_script(lambda: int('x'))"
+    )
+    command = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node=2", str(tmp_path / "script.py")]
+    env = environment(tmp_path, PYTHONPATH=str(EXAMPLES.parent))
+    said = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert said.returncode != 0 and said.stderr.count("script.py: error: invalid literal") == 1
+    assert "in run_script" not in said.stderr  # the traceback that is left is the launcher's
+
+
+def test_all_else_has_a_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
         run_script(lambda: 1 / 0)
 
 

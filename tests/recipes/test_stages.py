@@ -146,6 +146,10 @@ def test_results_add_up_in_one_file_even_after_a_kill(model_folder: Path, tmp_pa
     assert json.loads((tmp_path / "all_results.json").read_text()) == {"eval_loss": 1.0, "test_loss": 2.0}
     save_predictions(running, "test", ["good", "bad"])
     assert (tmp_path / "test_predictions.tsv").read_text() == "index\tprediction\n0\tgood\n1\tbad\n"
+    save_predictions(running, "test", {"prediction": ["go\tod", "bad\n"], "p(go\tod)": ["0.7", "0.2"]})
+    assert (tmp_path / "test_predictions.tsv").read_text() == (
+        "index\tprediction\tp(go od)\n0\tgo od\t0.7\n1\tbad \t0.2\n"
+    )
 
 
 def test_the_loss_of_an_evaluation_is_said(
@@ -157,7 +161,7 @@ def test_the_loss_of_an_evaluation_is_said(
     trainer_inputs(arguments(tmp_path, do_train=True), model, {"train": ROWS})
     assert capsys.readouterr().out == ""
     trainer_inputs(arguments(tmp_path), model, {})
-    assert "trained with: {'loss': 'square', 'k': 2.0, 'M': 3.0}" in capsys.readouterr().out
+    assert "trained with: square, k = 2.0, M = 3.0\n" in capsys.readouterr().out
 
 
 def chosen(folder: Path, splits: str, predict_by_default: bool = True, **options: object) -> list[bool]:
@@ -237,5 +241,5 @@ def test_what_is_shown(model_folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert shown_metrics(metrics) == {"eval_loss": 1.0}
     report(trainer(model_folder, tmp_path), "a task", metrics)
     shown = capsys.readouterr().out
-    assert "a task" in shown and "'loss': 'square'" in shown and "1.0000" in shown and tmp_path.name in shown
+    assert "a task" in shown and " square, k = 1.0, M = 1.0 " in shown and "1.0000" in shown and tmp_path.name in shown
     assert "samples" not in shown

@@ -133,7 +133,7 @@ def test_ctc_tau() -> None:
         return SquareLossTrainingArguments(use_cpu=True, ctc_tau=text).make_loss().ctc_tau
 
     assert (tau("auto"), tau("posterior"), tau("0.5")) == ("auto", "posterior", 0.5)
-    with pytest.raises(ValueError, match='ctc_tau must be a positive number, "posterior"'):
+    with pytest.raises(ValueError, match='ctc_tau must be a positive number from 1e-8 to 1e8, "posterior"'):
         tau("cold")
 
 

@@ -1,5 +1,7 @@
 """Cards: metadata the Hub can read, and a text that says what was trained and how to read the scores."""
 
+import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import yaml
 from contract import ONE_EACH, title
 from huggingface_hub import ModelCard
+from loopback_hub import card_errors
 
 from hf_squareloss import CrossEntropy, Loss, SquareLoss
 from hf_squareloss.training import model_card
@@ -111,3 +114,45 @@ def test_without_an_evaluation() -> None:
     assert "## Evaluation" not in card
     assert "model-index" not in metadata(card)
     assert "## Evaluation" in make()
+
+
+NASTY = "a\n---\n| b | \"c\" 'd' <script>alert(1)</script> ```` ` [x](http://evil) \\ ![y](z) #: {e} \u2028 \x07"
+
+
+def test_no_name_breaks_the_card_or_does_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a parameter that is a text
+    monkeypatch.setattr(CrossEntropy, "to_dict", lambda loss: {"loss": "cross_entropy", "word": NASTY})
+    card = make(
+        CrossEntropy(),
+        {**METRICS, NASTY: 0.5},
+        repo_id=NASTY,
+        dataset_name=NASTY,
+        training={NASTY: NASTY},
+        tags=[NASTY],
+    )
+    values = metadata(card)
+    assert values["tags"][-1] == values["model-index"][0]["results"][0]["dataset"]["name"] == NASTY
+    assert card_errors(card) == []
+    blocks = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
+    assert len(blocks) == 2 and card.count("\n```") == 4
+    for block in blocks:
+        texts = [node.value for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Constant)]
+        assert NASTY in texts  # one text, however it is written
+    text = re.sub(r"```python\n.*?\n```", "", card.split("\n---\n\n# ", 1)[1], flags=re.DOTALL)
+    assert "<script" not in text and "[x](http" not in text and "[y](z" not in text and "## Training" in text
+    for line in text.splitlines():
+        assert len(re.findall(r"(?<!\\)\|", line)) == (3 if line.startswith("|") else 0)
+
+
+@pytest.mark.parametrize(
+    "path", ["{folder}", "{folder}/gone", "C:\\data\\mine", "~/data", "./data", "../data", "relative/folder"]
+)
+def test_a_path_of_this_machine_is_in_no_card(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "relative" / "folder").mkdir(parents=True)
+    path = path.format(folder=tmp_path)
+    card = make(dataset_name=path, dataset=path)
+    assert path not in card and "Trained on local files" in card and "datasets" not in metadata(card)
+    (model,) = metadata(card)["model-index"]
+    assert model["results"][0]["dataset"] == {"type": "local", "name": "local files"}
+    assert "relative/other" in make(dataset_name="relative/other", dataset="relative/other")  # a name of the Hub

@@ -139,7 +139,7 @@ def pushed(hub: LoopbackHub, folder: Path) -> Path:
 
 def client(hub: LoopbackHub, home: Path, token: str | None = "hf_alice_write") -> dict[str, str]:
     """Environment of a process that sees the loopback Hub; a new home is an empty cache."""
-    env = hub.env(home, token) | {"PYTHONPATH": str(EXAMPLES)}
+    env = hub.env(home, token) | {"PYTHONPATH": f"{EXAMPLES.parent}:{EXAMPLES}"}
     return {key: value for key, value in environment(home).items() if not key.startswith("HF_")} | env
 
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -184,8 +185,15 @@ def test_a_model_that_counts_its_classes_otherwise(
     evaluate = ["--do_eval", "--do_predict", "--tokenizer_name", str(learnt["square"])]
     found = run(*evaluate, "--model_name_or_path", str(tmp_path / "turned"), name="right")
     assert found["eval_accuracy"] == results(learnt["square"])["eval_accuracy"]
-    predictions = (tmp_path / "right" / "test_predictions.tsv").read_text()
-    assert predictions == (learnt["square"] / "test_predictions.tsv").read_text()
+    tables = [
+        pd.read_csv(folder / "test_predictions.tsv", sep="\t") for folder in (tmp_path / "right", learnt["square"])
+    ]
+    assert [list(table) for table in tables] == [
+        ["index", "prediction", "p(good)", "p(bad)"],
+        ["index", "prediction", "p(bad)", "p(good)"],
+    ]
+    pd.testing.assert_frame_equal(*tables, check_like=True, rtol=0, atol=2e-6)
+    assert (tables[0]["p(good)"] > tables[0]["p(bad)"]).equals(tables[0]["prediction"] == "good")
     wrong = run(*evaluate, "--model_name_or_path", str(tmp_path / "wrong"), name="wrong-again")
     assert wrong["eval_accuracy"] < 0.2
     # A file in which one of the model's classes is missing.

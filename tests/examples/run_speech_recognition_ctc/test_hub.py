@@ -56,7 +56,7 @@ def test_a_data_set_by_name_and_a_model_pushed_and_loaded_elsewhere(files: list[
             ("elsewhere", LOAD_ELSEWHERE, [str(tmp_path / "found.json"), *paths], None),
         ):
             env = {key: value for key, value in environment(tmp_path / name).items() if not key.startswith("HF_")}
-            env |= hub.env(tmp_path / name, token) | {"PYTHONPATH": str(EXAMPLES)}
+            env |= hub.env(tmp_path / name, token) | {"PYTHONPATH": f"{EXAMPLES.parent}:{EXAMPLES}"}
             execute([sys.executable, "-c", code, *arguments], env, tmp_path / f"{name}.txt")
         card = hub.read("alice/ears", "README.md").decode()
     assert json.loads((tmp_path / "found.json").read_text()) == predictions(tmp_path / "out")[:8]

@@ -13,6 +13,6 @@ several parts are not modelled, and neither are deleted folders or listings of m
 from loopback_hub import _api, _files  # noqa: F401  they register what is answered
 from loopback_hub._cards import card_errors, read_card
 from loopback_hub._repos import TOKENS, Account
-from loopback_hub._server import LoopbackHub
+from loopback_hub._server import RESET, LoopbackHub
 
-__all__ = ["TOKENS", "Account", "LoopbackHub", "card_errors", "read_card"]
+__all__ = ["RESET", "TOKENS", "Account", "LoopbackHub", "card_errors", "read_card"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from loopback_hub._repos import LFS_SUFFIXES, TOKENS, Account, Commit, Repo, mak
 
 API = rf"/api/(?P<kind>model|dataset|space)s/(?P<repo_id>{REPO_ID})"
 WEB = r"/(?:(?P<kind>dataset|space)s/)?(?P<repo_id>[\w.\-]+/[\w.\-]+)"
+RESET = 0
 ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Response]]] = []
 
 
@@ -52,7 +55,7 @@ class LoopbackHub:
     """`with LoopbackHub() as hub:` serves on 127.0.0.1 at a free port.
 
     tokens maps each accepted token to its account. `requests` logs what was answered, and each (path regex, status)
-    appended to `fail_next` makes one matching request fail.
+    appended to `fail_next` makes one matching request fail; RESET as its status breaks the connection off.
     """
 
     def __init__(self, tokens: dict[str, Account] | None = None):
@@ -113,7 +116,12 @@ class Handler(BaseHTTPRequestHandler):
                 response = self.respond()
         except HubError as error:
             response = error.response
-        self.send(response)
+        if response.status == RESET:
+            self.hub.requests.append((self.command, self.path, RESET))
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+        else:
+            self.send(response)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_request
 
