@@ -192,7 +192,7 @@ def test_a_model_that_counts_its_classes_otherwise(
         ["index", "prediction", "p(good)", "p(bad)"],
         ["index", "prediction", "p(bad)", "p(good)"],
     ]
-    pd.testing.assert_frame_equal(*tables, check_like=True, rtol=0, atol=2e-6)
+    pd.testing.assert_frame_equal(tables[0], tables[1], check_like=True, rtol=0, atol=2e-6)
     assert (tables[0]["p(good)"] > tables[0]["p(bad)"]).equals(tables[0]["prediction"] == "good")
     wrong = run(*evaluate, "--model_name_or_path", str(tmp_path / "wrong"), name="wrong-again")
     assert wrong["eval_accuracy"] < 0.2
