@@ -76,18 +76,17 @@ def saved_loss(model: nn.Module | PreTrainedConfig) -> Loss | None:
         ValueError: it names one that is not known here (the error names the module to import), or its entry is broken.
     """
     saved = saved_entry(model)
-    return None if saved == {} else loss_from_dict(saved)
+    return None if saved is None or saved == {} else loss_from_dict(saved)
 
 
 def saved_entry(model: nn.Module | PreTrainedConfig) -> Any:
-    """What a model's active adapter, or else its config, says of the loss; empty where it says nothing."""
+    """What a model's active adapter, or else its config, says of the loss: from a file it may be anything, or None."""
     for adapter in _adapters(model).values():
-        if KEY in (adapter.auto_mapping or {}):
-            return adapter.auto_mapping[KEY].get(KEY) or {}
+        if entry := _entry(adapter.auto_mapping):
+            return entry.get(KEY)
     model = base_model(model) if isinstance(model, nn.Module) else model
     config = model.config if isinstance(model, PreTrainedModel) else model
-    saved = vars(config).get(KEY) if isinstance(config, PreTrainedConfig) else None  # to_dict would copy everything
-    return {} if saved is None else saved
+    return vars(config).get(KEY) if isinstance(config, PreTrainedConfig) else None  # to_dict would copy everything
 
 
 # ---- adapters --------------------------------------------------------------------------------------------------------
@@ -114,11 +113,12 @@ def complete_adapter(model: nn.Module, folder: str | Path) -> None:
     """Put what `write_adapter` wrote into the adapter's file in `folder`, if saving left it out."""
     for name, adapter in _adapters(model).items():
         path = Path(folder, _ADAPTER_FILE) if name == "default" else Path(folder, name, _ADAPTER_FILE)
-        if not path.is_file() or KEY not in (adapter.auto_mapping or {}):
+        entry = _entry(adapter.auto_mapping)
+        if not entry or not path.is_file():
             continue
         values = json.loads(path.read_text(encoding="utf8"))
-        if KEY not in (values.get("auto_mapping") or {}):
-            values["auto_mapping"] = {**(values.get("auto_mapping") or {}), KEY: adapter.auto_mapping[KEY]}
+        if not _entry(values.get("auto_mapping")):
+            values["auto_mapping"] = {**(values.get("auto_mapping") or {}), KEY: entry}
             path.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf8")
 
 
@@ -149,9 +149,18 @@ def load_config(name: str | Path, **options: Any) -> PreTrainedConfig:
     adapter = json.loads(Path(path).read_text(encoding="utf8"))
     options = {key: value for key, value in options.items() if key != "revision"}  # the adapter's
     config = AutoConfig.from_pretrained(adapter["base_model_name_or_path"], **options)
-    for key, value in ((adapter.get("auto_mapping") or {}).get(KEY) or {}).items():
-        setattr(config, key, {int(c): label for c, label in value.items()} if key == "id2label" else value)
+    entry = _entry(adapter.get("auto_mapping"))
+    for key in (KEY, *_HEAD, "architectures"):
+        if key in entry:
+            value = entry[key]
+            setattr(config, key, {int(c): label for c, label in value.items()} if key == "id2label" else value)
     return config
+
+
+def _entry(auto_mapping: Any) -> dict[str, Any]:
+    """What `write_adapter` put into an adapter's `auto_mapping`; empty where there is nothing of ours."""
+    entry = auto_mapping.get(KEY) if isinstance(auto_mapping, dict) else None
+    return entry if isinstance(entry, dict) else {}
 
 
 def _adapters(model: nn.Module | PreTrainedConfig) -> dict[str, Any]:

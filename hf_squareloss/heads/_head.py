@@ -83,9 +83,7 @@ class Head:
             )
         if is_multiple_choice(names):
             return cls(auto_class=auto_class)
-        multi_label = config.problem_type == "multi_label_classification" or (
-            isinstance(saved, dict) and saved.get("multi_label") is True
-        )
+        multi_label = config.problem_type == "multi_label_classification" or _says_multi_label(saved)
         return cls(num_classes=config.num_labels, multi_label=multi_label, task=task, auto_class=auto_class)
 
     def fit(self, loss: Loss) -> Loss:
@@ -203,3 +201,8 @@ class Head:
             refuse(self.aligned(labels), wrong, classes)
         else:
             refuse(labels, wrong, f"{classes} without the blank ({self.blank})", row="utterance")
+
+
+def _says_multi_label(saved: Any) -> bool:
+    """Whether a saved loss says so; what else may be wrong with it, `loss_from_dict` says."""
+    return isinstance(saved, Mapping) and saved.get("multi_label") is True

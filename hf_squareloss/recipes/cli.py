@@ -21,7 +21,7 @@ from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
 from hf_squareloss.training import PushError
 
 logger = logging.getLogger(__name__)
-_OPTIONAL = ("jiwer", "peft", "soundfile")  # modules of extras, called as their packages
+_EXTRAS = ("jiwer", "soundfile", "peft")  # the modules of the extras "audio" and "lora", called as their packages
 _FIRST_ALONE = 30.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
 
@@ -37,7 +37,7 @@ def run_script(main: Callable[[], object]) -> None:
     try:
         main()
     except ModuleNotFoundError as error:
-        advice = f"; pip install {error.name} brings it" if error.name in _OPTIONAL else ""
+        advice = f"; pip install {error.name} brings it" if error.name in _EXTRAS else ""
         _stop(f"{error}{advice}", 1, error)
     except ValueError as error:
         _stop(str(error), 2, error)
