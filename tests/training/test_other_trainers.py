@@ -65,11 +65,12 @@ def test_sft_refuses_another_loss_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_reward_trainer_is_refused(tmp_path: Path) -> None:
-    import trl
+    from trl.trainer.reward_config import RewardConfig  # pyright does not see what trl imports lazily
+    from trl.trainer.reward_trainer import RewardTrainer
 
-    ours: Any = type("Ours", (LossSelectionMixin, trl.RewardTrainer), {})
+    ours: Any = type("Ours", (LossSelectionMixin, RewardTrainer), {})
     with pytest.raises(ValueError, match="RewardTrainer.compute_loss computes a loss of its own"):
-        ours(model=make_model("bert", num_labels=1), args=trl.RewardConfig(str(tmp_path), use_cpu=True, bf16=False))
+        ours(model=make_model("bert", num_labels=1), args=RewardConfig(str(tmp_path), use_cpu=True, bf16=False))
 
 
 # ---- sentence-transformers' CrossEncoderTrainer ----------------------------------------------------------------------
