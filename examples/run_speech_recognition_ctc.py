@@ -107,7 +107,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model, loading_info, extractor = load_model(model_args, tokenizer, splits)
     model = lora_args.wrap(model, loading_info, train=args.do_train)
     with args.main_process_first(desc="reading the audio"):
-        encoded = encode(splits, model_args, data_args, model, tokenizer, extractor)
+        encoder = make_encoder(data_args, model, tokenizer, extractor)
+        encoded = data_args.encoded(splits, encoder, model_args.cache_dir)
     encoded, too_short = require_frames(
         splits,
         encoded,
@@ -184,18 +185,11 @@ def load_tokenizer(
     return tokenizer, splits
 
 
-def encode(
-    splits: Mapping[str, Dataset],
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    model: Any,
-    tokenizer: Any,
-    extractor: Any,
-) -> dict[str, Dataset]:
-    """Every split with the model's inputs and labels; what cannot be learnt from is refused by name."""
+def make_encoder(data_args: DataArguments, model: Any, tokenizer: Any, extractor: Any) -> SpeechEncoder:
+    """What makes the model's inputs and labels; what cannot be learnt from is refused by name."""
     values = model.config.to_dict()
     bands = values.get("encoder_config", {}).get("num_mel_bins")
-    encoder = SpeechEncoder(
+    return SpeechEncoder(
         extractor,
         partial(encode_transcript, tokenizer),
         model.main_input_name,
@@ -203,13 +197,6 @@ def encode(
         stack=data_args.stack_frames,
         min_seconds=data_args.min_duration_in_seconds,
         max_seconds=data_args.max_duration_in_seconds or np.inf,
-    )
-    return encoder.encode(
-        splits,
-        num_proc=data_args.preprocessing_num_workers,
-        overwrite=data_args.overwrite_cache,
-        cache_dir=model_args.cache_dir,
-        skip_bad=data_args.skip_bad_utterances,
     )
 
 

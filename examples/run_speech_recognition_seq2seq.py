@@ -121,7 +121,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model = lora_args.wrap(model, loading_info, train=args.do_train)
     args.remove_unused_columns = False  # the lengths would go before batches are made by them (transformers 5.24)
     with args.main_process_first(desc="reading the audio"):
-        encoded = encode(splits, model_args, data_args, model, tokenizer, extractor)
+        encoder = make_encoder(data_args, model, tokenizer, extractor)
+        kept = without_long_labels(splits, tokenizer, data_args.max_label_length)
+        encoded = data_args.encoded(kept, encoder, model_args.cache_dir)
     trainer = SquareLossSeq2SeqTrainer(
         **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,
@@ -145,22 +147,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 # ---- data -----------------------------------------------------------------------------------------------------------
-def encode(
-    splits: Mapping[str, Dataset],
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    model: Any,
-    tokenizer: Any,
-    extractor: Any,
-) -> dict[str, Dataset]:
-    """Every split with the model's inputs and labels, what cannot be learnt from refused by name."""
-    splits = without_long_labels(splits, tokenizer, data_args.max_label_length)
+def make_encoder(data_args: DataArguments, model: Any, tokenizer: Any, extractor: Any) -> SpeechEncoder:
+    """What makes the model's inputs and labels; what cannot be learnt from is refused by name."""
     values = model.config.to_dict()
     dims = values.get("input_feat_per_channel")  # Speech2Text
     start, stored = model.config.decoder_start_token_id, extractor is None
     heard = heard_seconds(model.config, extractor)
     longest_wanted = heard if data_args.max_duration_in_seconds is None else data_args.max_duration_in_seconds
-    encoder = SpeechEncoder(
+    return SpeechEncoder(
         extractor,
         partial(encode_labels, tokenizer=tokenizer, start=start, longest=positions(model)),
         input_name(model),
@@ -168,13 +162,6 @@ def encode(
         min_seconds=0.0 if stored else data_args.min_duration_in_seconds,
         max_seconds=np.inf if stored else longest_wanted,
         heard_seconds=heard,
-    )
-    return encoder.encode(
-        splits,
-        num_proc=data_args.preprocessing_num_workers,
-        overwrite=data_args.overwrite_cache,
-        cache_dir=model_args.cache_dir,
-        skip_bad=data_args.skip_bad_utterances,
     )
 
 

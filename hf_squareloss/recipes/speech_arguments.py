@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from hf_squareloss.recipes.speech_files import load_named_speech, load_speech_fi
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from hf_squareloss.recipes.speech_encoding import SpeechEncoder
 
 
 @dataclass
@@ -97,3 +100,15 @@ class SpeechDataArguments(DataSourceArguments):
             named["test"] = self.test_split_name
         options: dict[str, Any] = columns | {"cache_dir": cache_dir, "token": token}
         return load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options)
+
+    def encoded(
+        self, splits: Mapping[str, Dataset], encoder: SpeechEncoder, cache_dir: str | None
+    ) -> dict[str, Dataset]:
+        """Every split with the model's inputs and labels, read as these arguments say."""
+        return encoder.encode(
+            splits,
+            num_proc=self.preprocessing_num_workers,
+            overwrite=self.overwrite_cache,
+            cache_dir=cache_dir,
+            skip_bad=self.skip_bad_utterances,
+        )
