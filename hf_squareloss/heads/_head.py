@@ -24,7 +24,7 @@ from hf_squareloss.heads._families import (
     shifts_labels,
     task_of,
 )
-from hf_squareloss.losses import Loss, ctc_loss, refuse
+from hf_squareloss.losses import Loss, ctc_loss, may_read, refuse
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Head:
             return labels, None
         if labels.is_floating_point() or labels.dtype == torch.bool:  # a distribution, or what the loss refuses
             return labels, None
-        if self.blank is None and loss.all_count(labels, self.num_classes):
+        if self.blank is None and not self.keeps_labels and may_read(labels):  # there the loss looks and refuses
             return labels, None
         wrong = loss.wrong_labels(labels, self.num_classes)
         if self.blank is not None:

@@ -7,7 +7,7 @@ from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator
 from hf_squareloss.losses._registry import LOSSES, loss_from_dict, make_loss, register_loss
 from hf_squareloss.losses._square import SquareLoss, linear_square_loss, square_costs, square_loss
 from hf_squareloss.losses._squentropy import Squentropy
-from hf_squareloss.losses._targets import refuse
+from hf_squareloss.losses._targets import may_read, refuse
 
 __all__ = [
     "LOSSES",
@@ -23,6 +23,7 @@ __all__ = [
     "linear_square_loss",
     "loss_from_dict",
     "make_loss",
+    "may_read",
     "refuse",
     "register_loss",
     "scale",

@@ -37,9 +37,9 @@ class Step:
         checks, self.checks = self.checks, []
         if not checks:
             return None
-        device = checks[0][0].device
-        found = torch.stack([fine.to(device) for fine, _ in checks]).tolist()
-        for fine, (_, act) in zip(found, checks, strict=True):
+        first = checks[0][0]
+        found = torch.stack([fine.to(first.device) for fine, _ in checks]) if len(checks) > 1 else first.reshape(1)
+        for fine, (_, act) in zip(found.tolist(), checks, strict=True):
             if not fine and (value := act()) is not None:
                 return value
         return None

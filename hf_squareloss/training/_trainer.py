@@ -170,7 +170,7 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         value = scale(
             total, self._head.num_items(self._loss, labels) if num_items_in_batch is None else num_items_in_batch
         )
-        step.require(value.detach().isfinite(), partial(self._fail, inputs, labels))
+        step.require(value.detach().abs() < torch.inf, partial(self._fail, inputs, labels))
         if self._step is None:
             step.look()
         if num_items_in_batch is not None and self.args.average_tokens_across_devices and self.args.world_size > 1:
