@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hf_squareloss.config import KEY
-from hf_squareloss.inference import calibration_metrics
+from hf_squareloss.inference import calibration_metrics, multi_label_calibration_metrics
 from hf_squareloss.losses import Loss
 from hf_squareloss.recipes.labels import feature_names, label_columns, label_texts, meaning_of
 from hf_squareloss.recipes.metrics import ClassificationMetric
@@ -252,7 +252,8 @@ def classification_metrics(scores: Any, labels: Any, data: ClassificationData, l
     metric = ClassificationMetric(data.metrics, data.num_labels)
     if data.multi_label:
         found = metric.compute(predictions=_chosen_classes(scores, loss), references=labels.astype(int))
-        return dict(found or {})
+        probabilities = loss.probabilities(torch.from_numpy(scores))
+        return dict(found or {}) | multi_label_calibration_metrics(probabilities, torch.from_numpy(labels))
     if data.label_names is None:
         return dict(metric.compute(predictions=np.squeeze(scores, -1), references=labels) or {})
     found = metric.compute(predictions=scores.argmax(-1), references=labels)
