@@ -124,7 +124,7 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
             outputs = base.forward(self, *args, **kwargs, return_dict=True)
         total = head.total(loss, outputs, labels)
         if num_items is None:
-            num_items = head.num_items(loss, labels)
+            num_items = head.num_items(loss, labels, dtype=total.dtype)
         else:  # the stock Trainer counts label entries: C for each item with soft or multi-label targets
             scores, aligned = head.scores_and_labels(outputs, labels)
             items = len(labels) if head.blank is not None else scores[..., 0].numel()
