@@ -126,7 +126,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         processing_class=tokenizer,
         data_collator=SpeechCollator(
             model.main_input_name,
-            attention_mask=takes_mask(model, extractor),
+            attention_mask=(masked := takes_mask(model, extractor)),
+            input_lengths=not masked,
             pad_to_multiple_of=8 if args.fp16 else 1,
             channel=extractor is not None and "padding_mask" in extractor.model_input_names,
         ),
