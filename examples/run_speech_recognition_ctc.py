@@ -115,6 +115,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         partial(ctc_frames, model),
         blank=blank_of(model.config),
         mask_length=mask_length_of(model.config) if args.do_train else 1,
+        masked_lengths=partial(ctc_frames, model, before_adapter=True),
         keep_too_short=model_args.ctc_zero_infinity,
         skip_bad=data_args.skip_bad_utterances,
     )
