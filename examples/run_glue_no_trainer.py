@@ -35,7 +35,7 @@ from hf_squareloss.recipes.model_classes import fit_loss_to_data
 from hf_squareloss.recipes.run_identity import identity_of, option_values, refuse_other_run, write_run
 from hf_squareloss.recipes.stages import NO_VALIDATION, write_predictions
 from hf_squareloss.recipes.text_arguments import DataArguments, ModelArguments, load_classifier
-from hf_squareloss.training import LossArguments, model_card, push_errors, require_push_rights
+from hf_squareloss.training import LossArguments, model_card, push_errors, require_no_tokens, require_push_rights
 
 
 @dataclass(kw_only=True)
@@ -126,6 +126,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             save(accelerator, loop, data_args, model_args, model, tokenizer, loss, metrics)
             show_table(data_args.title, metrics | {"the model": loop.output_dir})
             if loop.push_to_hub and loop.hub_model_id:
+                require_no_tokens(loop.output_dir)
                 private = ["checkpoint-*", "_*"]  # as the Trainer
                 with push_errors(loop.hub_model_id, loop.output_dir):
                     HfApi(token=loop.hub_token).upload_folder(

@@ -185,14 +185,14 @@ class Head:
         """The labels that have a score."""
         return labels[..., 1:] if self.shifts else labels
 
-    def num_items(self, loss: Loss, labels: Tensor) -> Tensor:
-        """The denominator that `labels` contribute to the mean: scalar."""
+    def num_items(self, loss: Loss, labels: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The denominator that `labels` contribute to the mean: scalar; weights are summed in `dtype`."""
         if self.blank is not None:
             return torch.full((), float(len(labels)), device=labels.device)
         num_classes = self.num_classes
         if num_classes is None and labels.is_floating_point() and (labels.dim() == 1 or labels.shape[-1] == 1):
             num_classes = 1  # real values of a module without a config: no distribution is over one class
-        return loss.total_weight(self.aligned(labels), num_classes)
+        return loss.total_weight(self.aligned(labels), num_classes, dtype=dtype)
 
     def checked(self, loss: Loss, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The labels with ignore_index in place of wrong ones, and which are wrong; None where they cannot be.
