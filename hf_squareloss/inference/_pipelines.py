@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from hf_squareloss.config import base_model, load_config, load_loss
-from hf_squareloss.heads import is_ctc, task_of
+from hf_squareloss.heads import Head, is_ctc, task_of
 from hf_squareloss.inference._generation import log_probabilities, probability_generation
 
 
@@ -49,7 +49,7 @@ class _Speech(AutomaticSpeechRecognitionPipeline):
 
 
 def _with_probabilities(pipe: Pipeline, outputs: Any) -> Any:
-    outputs["logits"] = load_loss(pipe.model).probabilities(outputs["logits"])
+    outputs["logits"] = load_loss(pipe.model).probabilities(outputs[Head.of(pipe.model).scores])
     return outputs
 
 
