@@ -268,6 +268,7 @@ class HubMixin(_Trainer):
             training=training,
             regression=self._head.num_classes == 1,
             adapter=has_adapter(model),
+            scores=self._head.scores,
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,

@@ -35,6 +35,7 @@ def model_card(
     training: Mapping[str, Any] | None = None,
     regression: bool = False,
     adapter: bool = False,
+    scores: str = "logits",
     language: str | None = None,
     license: str | None = None,
     tags: list[str] | None = None,
@@ -53,6 +54,7 @@ def model_card(
         training: settings shown as a table (learning rate, epochs, seed, ...).
         regression: the model predicts one real value.
         adapter: what is saved is PEFT's adapter of the base model.
+        scores: what the model calls its scores.
     """
     dataset = dataset if dataset and _is_hub_name(dataset) else None
     dataset_name = "local files" if _is_local(dataset_name) else dataset_name
@@ -88,7 +90,10 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter))
+    if regression:
+        sections.append("## Reading the scores\n\nThe one score is the predicted value.")
+    else:
+        sections.append(_reading(repo_id, loss, task, auto_class, adapter=adapter, scores=scores))
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
@@ -96,9 +101,7 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, regression: bool, adapter: bool) -> str:
-    if regression:
-        return "## Reading the scores\n\nThe one score is the predicted value."
+def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, adapter: bool, scores: str) -> str:
     undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
     warning = (
         f"A {'sigmoid' if loss.multi_label else 'softmax'} of the model's scores gives probabilities{undone}."
@@ -126,7 +129,7 @@ from hf_squareloss import {names}
 from transformers import {auto_class}
 
 model = {auto_class}.from_pretrained({name}{config})
-probabilities = load_loss(model).probabilities(model(**inputs).logits)
+probabilities = load_loss(model).probabilities(model(**inputs).{scores})
 ```"""
 
 
