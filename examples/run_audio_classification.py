@@ -32,7 +32,7 @@ from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.epoch_rows import EpochCallback
 from hf_squareloss.recipes.media_arguments import MediaDataArguments, ScratchModelArguments
-from hf_squareloss.recipes.model_classes import settle_classes
+from hf_squareloss.recipes.model_classes import fit_classes, fit_loss_to_data
 from hf_squareloss.recipes.sound_rows import (
     SoundCollator,
     SoundRows,
@@ -105,7 +105,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             cache_dir=model_args.cache_dir,
             skip_bad=data_args.skip_bad_utterances,
         )
-    data = settle_classes(args, data, config)
+    data = fit_classes(data, config, train=args.do_train, verbose=args.should_log)
+    fit_loss_to_data(args, data, train=args.do_train, verbose=args.should_log)
     model = load_model(model_args, config)
     require_long_enough(model, sounds, data.splits)
     most = round(data_args.max_length_seconds * extractor.sampling_rate)

@@ -20,8 +20,8 @@ _SPLITS = {"train": 1200, "validation": 240, "test": 480}
 # Chosen on the validation split.
 DEMO_TRAINING: Mapping[str, Any] = MappingProxyType(
     {
-        "learning_rate": 3e-3,
-        "num_train_epochs": 10,
+        "learning_rate": 2e-3,
+        "num_train_epochs": 16,
         "per_device_train_batch_size": 32,
         "per_device_eval_batch_size": 64,
         "warmup_steps": 0.1,

@@ -98,6 +98,12 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
+def registering_module(model: Any) -> str | None:
+    """The module of ours whose import registers this model with transformers; None for models that it knows."""
+    package, *rest = type(model).__module__.split(".")
+    return f"{package}.{rest[0]}" if package == "hf_squareloss" else None
+
+
 def _reading(
     repo_id: str,
     loss: Loss,
