@@ -90,7 +90,8 @@ def class_names(model_class: type) -> set[str]:
 def task_of(names: Iterable[str]) -> str | None:
     """The pipeline task of a model with these class names, or None."""
     names = set(names)
-    return next((task for task, _, known in _TASKS if names & known), None)
+    listed = next((task for task, _, known in _TASKS if names & known), None)
+    return listed or next((task for task, head, _ in _TASKS if _is_called(names, head)), None)
 
 
 def auto_class_of(model_class: type) -> str:
@@ -98,7 +99,13 @@ def auto_class_of(model_class: type) -> str:
     names = class_names(model_class)
     own = (c.__name__ for c in model_class.__mro__ if c.__module__.startswith("transformers.models."))
     known = (auto_class for _, auto_class, heads in _TASKS if names & heads)
-    return next(known, next((name for name in own if "For" in name), "AutoModel"))
+    called = (auto_class for _, auto_class, _ in _TASKS if _is_called(names, auto_class))
+    return next(known, next((name for name in own if "For" in name), next(called, "AutoModel")))
+
+
+def _is_called(names: Iterable[str], auto_class: str) -> bool:
+    """Whether a class that no table has, one of ours or of the Hub, says by its name that this loads it."""
+    return any(name.endswith(auto_class.removeprefix("AutoModel")) for name in names)
 
 
 def refuse_head(model_class: type) -> None:
