@@ -36,7 +36,7 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
-import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
+import hf_squareloss.models  # noqa: F401  its model types, for --config_name
 from hf_squareloss import SquareLossTrainingArguments, load_config
 from hf_squareloss.heads import blank_of, ctc_frames
 from hf_squareloss.recipes.cli import parse_arguments, run_script
