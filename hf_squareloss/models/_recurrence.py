@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def normalized(features: Tensor, mask: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def reordered(states: Tensor, order: Tensor) -> Tensor:
     return states.gather(1, order.unsqueeze(-1).expand_as(states))
 
 
-def both_directions(ahead: torch.nn.LSTM, back: torch.nn.LSTM, states: Tensor, order: Tensor) -> Tensor:
+def both_directions(ahead: nn.Module, back: nn.Module, states: Tensor, order: Tensor) -> Tensor:
     """States (B, T, d) through one LSTM forwards and one from each sequence's end: (B, T, 2 h).
 
     `order` is that of `backwards`. Unlike torch's packed sequences it takes no lengths to the host.

@@ -65,20 +65,19 @@ class VGGBLSTMPEncoder(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What follows `lengths` (B,) frames of an utterance does not change its states; None: all frames count."""
-        if lengths is None:
-            lengths = torch.full((len(features),), features.shape[1], device=features.device)
+        whole = features.new_full((len(features),), features.shape[1], dtype=torch.long)
+        frames = whole if lengths is None else lengths
         states = features.unsqueeze(1)
         for block in self.blocks:
             assert isinstance(block, nn.ModuleList)
             for convolution in block:  # padding is zero before each, as beyond the end of an utterance by itself
-                states = convolution(states * _inside(lengths, states)).relu()
-            states = self.pool(states * _inside(lengths, states))
-            lengths = _halved(lengths)
+                states = convolution(states * _inside(frames, states)).relu()
+            states = self.pool(states * _inside(frames, states))
+            frames = _halved(frames)
         states = states.transpose(1, 2).flatten(2)
-        order = backwards(lengths, states.shape[1])
+        order = backwards(frames, states.shape[1])
         layers = zip(self.forward_layers, self.backward_layers, self.projections, strict=True)
         for depth, (ahead, back, projection) in enumerate(layers):
-            assert isinstance(ahead, nn.LSTM) and isinstance(back, nn.LSTM)
             states = both_directions(ahead, back, states.tanh() if depth else states, order)
             states = self.dropout(projection(states))
         return states
