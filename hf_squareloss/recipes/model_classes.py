@@ -9,6 +9,8 @@ from hf_squareloss.recipes.classification import (
     ClassificationData,
     balanced_class_weights,
     class_counts,
+    fit_to_model,
+    name_classes,
     show_labels,
 )
 
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
     from hf_squareloss.training import LossArguments
 
 _SHOWN = 10
+
+
+def fit_classes(data: ClassificationData, config: Any, *, train: bool, verbose: bool) -> ClassificationData:
+    """Give a config the classes of the data, and the data the order of the model's classes.
+
+    Args:
+        data: as loaded.
+        train: whether the model is about to be trained: otherwise its classes must be the data's.
+        verbose: print what differs.
+
+    Raises:
+        ValueError: as `class_difference` and `fit_to_model`.
+    """
+    difference = class_difference(data, config, training=train)
+    if difference and verbose:
+        print(difference)  # noqa: T201
+    data = fit_to_model(data, config)
+    name_classes(config, data)
+    return data
 
 
 def class_difference(data: ClassificationData, config: Any, *, training: bool) -> str:

@@ -23,7 +23,7 @@ from transformers.utils import logging
 from hf_squareloss.config import has_adapter
 from hf_squareloss.heads import Head
 from hf_squareloss.losses import Loss
-from hf_squareloss.training._model_card import model_card
+from hf_squareloss.training._model_card import model_card, registering_module
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -268,6 +268,8 @@ class HubMixin(_Trainer):
             training=training,
             regression=self._head.num_classes == 1,
             adapter=has_adapter(model),
+            scores=self._head.scores,
+            module=registering_module(model),
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,

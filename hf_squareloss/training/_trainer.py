@@ -164,6 +164,8 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         if fused is None:
             outputs = self._outputs(model, inputs, labels)
             total = self._head.total(self._loss, outputs, labels)
+            if self._head.blank is not None:
+                step.require(~self._head.unaligned(outputs).any(), self._head.warn_unaligned)
         else:
             total, changed = fused.total(model, inputs, labels)
             step.changed.append(changed)
@@ -253,7 +255,7 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         what = "the loss is not finite"
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled or self.get_tp_size() > 1):
             with torch.no_grad(), self.compute_loss_context_manager():
-                scores = self._outputs(self._plain_model, inputs, labels)["logits"]
+                scores = self._outputs(self._plain_model, inputs, labels)[self._head.scores]
             what = "the loss overflowed" if scores.isfinite().all() else "the model's scores are not finite"
         kept = last_complete_checkpoint(self._get_output_dir(None), self.args.world_size)
         advice = "a lower learning rate, max_grad_norm or bf16 instead of fp16 usually helps"
