@@ -14,12 +14,12 @@ from transformers.models.auto import modeling_auto as auto
 from hf_squareloss.config import base_model
 
 
-def _names(mapping: Mapping[Any, Any]) -> set[str]:
+def mapped_names(mapping: Mapping[Any, Any]) -> set[str]:
     values = (v if isinstance(v, tuple | list) else (v,) for v in mapping.values())
     return {name for group in values for name in group}
 
 
-_CAUSAL_LM = _names(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+_CAUSAL_LM = mapped_names(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 # Those whose forward takes labels as they stand, "not shifted inside the model" (transformers 5.24).
 _UNSHIFTED_LM = {
     f"{family}ForCausalLM"
@@ -28,17 +28,17 @@ _UNSHIFTED_LM = {
         *("Pegasus", "ProphetNet", "TrOCR", "Whisper"),
     )
 } | {"XLNetLMHeadModel"}
-_MASKED_LM = _names(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+_MASKED_LM = mapped_names(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
 _ENCODER_DECODER_LM = (
-    _names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
-    | _names(auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES)
+    mapped_names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    | mapped_names(auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES)
     | {f"{family}ForConditionalGeneration" for family in ("Florence2", "Pix2Struct", "Udop")}
     | {"VisionEncoderDecoderModel"}
 )
 # Images or videos stand among the tokens: the rest is a causal language model's.
 _VISION_LM = {
-    *_names(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
-    *_names(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES),
+    *mapped_names(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
+    *mapped_names(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES),
 }
 # Heads whose scores are not one row for each label, and why.
 _REFUSED: tuple[tuple[str, str], ...] = (
@@ -62,7 +62,7 @@ _REFUSED: tuple[tuple[str, str], ...] = (
     (r"For(ObjectDetection|\w*Segmentation)$", "its scores are of boxes or of pixels"),
 )
 _TASKS: tuple[tuple[str | None, str, set[str]], ...] = tuple(
-    (task, f"AutoModelFor{head}", _names(mapping))
+    (task, f"AutoModelFor{head}", mapped_names(mapping))
     # Audio before text: its heads end in ForSequenceClassification too. Speech before text: so do language models.
     for task, head, mapping in (
         ("audio-classification", "AudioClassification", auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),

@@ -44,7 +44,8 @@ class GreedyTrainer(SquareLossTrainer):
         return loss, classes, labels
 
     def _one_by_one(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        name = self.accelerator.unwrap_model(model).main_input_name
+        plain: Any = self.accelerator.unwrap_model(model)
+        name = plain.main_input_name
         others = {key: value for key, value in inputs.items() if key not in (name, "input_lengths")}
         steps = []
         for i, length in enumerate(inputs["input_lengths"].tolist()):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
-from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from hf_squareloss.config import KEY, base_model
 from hf_squareloss.training import SquareLossTrainingArguments, newest_weights

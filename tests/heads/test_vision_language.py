@@ -13,7 +13,7 @@ from transformers.models.auto import modeling_auto as auto
 
 from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer, attach_loss, load_loss
 from hf_squareloss.heads import Head, refuse_head
-from hf_squareloss.heads._families import _names
+from hf_squareloss.heads._families import mapped_names
 
 tf: Any = import_module("transformers")  # whose classes of configs have few types
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -171,7 +171,9 @@ def test_without_scores_the_square_loss_is_the_same(tmp_path: Path) -> None:
 
 
 # ---- every class of transformers' tables -----------------------------------------------------------------------------
-TABLES = _names(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES) | _names(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES)
+TABLES = mapped_names(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES) | mapped_names(
+    auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+)
 # Tried above, by the census, or with their own tests: they write the loss differently.
 TRIED = {
     *("Florence2ForConditionalGeneration", "Pix2StructForConditionalGeneration", "UdopForConditionalGeneration"),

@@ -189,12 +189,19 @@ def test_refusals(tmp_path: Path) -> None:
 # ---- videos ----------------------------------------------------------------------------------------------------------
 def video_model(family: str) -> Any:
     size: dict[str, Any] = {"image_size": 16, "num_frames": 2, "hidden_size": 32, "intermediate_size": 32}
+    size |= {"num_labels": CLASSES}
     torch.manual_seed(0)
     if family == "vivit":
         layers = {"num_hidden_layers": 1, "num_attention_heads": 2, "tubelet_size": [2, 8, 8]}
-        return tf.VivitForVideoClassification(tf.VivitConfig(**size, **layers, num_labels=CLASSES)).eval()
-    layers = {"num_spatial_layers": 1, "num_temporal_layers": 1, "num_attention_heads": 2, "tubelet_size": [1, 8, 8]}
-    config = tf.VideoPrismVisionConfig(**size, **layers, patch_size=8, num_labels=CLASSES)
+        return tf.VivitForVideoClassification(tf.VivitConfig(**size, **layers)).eval()
+    layers = {
+        "num_spatial_layers": 1,
+        "num_temporal_layers": 1,
+        "num_attention_heads": 2,
+        "tubelet_size": [1, 8, 8],
+        "patch_size": 8,
+    }
+    config = tf.VideoPrismVisionConfig(**size, **layers)
     return tf.VideoPrismForVideoClassification(config).eval()
 
 

@@ -83,15 +83,16 @@ def test_without_a_mask_utterances_are_decoded_as_alone(tmp_path: Path) -> None:
     )  # fmt: skip
     collate = SpeechCollator("input_values", attention_mask=False, input_lengths=True)
     trainer = GreedyTrainer(model, args, data_collator=collate, train_dataset=rows)  # type: ignore[arg-type]
-    found, labels, metrics = trainer.predict(rows)  # type: ignore[arg-type]
+    predicted: Any = trainer.predict(rows)  # type: ignore[arg-type]
+    found, labels, metrics = predicted
     alone = [trainer.predict([row]) for row in rows]  # type: ignore[arg-type,list-item]
     frames, longest = ctc_frames(model, torch.tensor(lengths)).tolist(), found.shape[1]
     assert (found != -100).sum(-1).tolist() == frames and longest == max(frames)
     expected = [model(torch.tensor(row["input_values"][None]).float()).logits[0].argmax(-1).tolist() for row in rows]
     assert [row[row != -100].tolist() for row in found] == expected
-    assert metrics["test_loss"] == pytest.approx(np.mean([one.metrics["test_loss"] for one in alone]), rel=1e-6)
+    assert metrics["test_loss"] == pytest.approx(np.mean([(one.metrics or {})["test_loss"] for one in alone]), rel=1e-6)
     assert labels.tolist() == [y + [-100] * (3 - len(y)) for y in texts]
-    batch = collate(rows)
+    batch = collate(rows)  # type: ignore[arg-type]
     padded = model(batch["input_values"]).logits.argmax(-1)  # what must not be taken
     assert any(row[:n].tolist() != e for row, n, e in zip(padded, frames, expected, strict=True))
     trainer.train()  # the lengths go before the model

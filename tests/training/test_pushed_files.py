@@ -32,8 +32,8 @@ def test_saved_arguments_and_state_hold_no_path(tmp_path: Path) -> None:
     assert trainer.args.output_dir == str(folder) and type(trainer.args.output_dir) is str
     assert trainer.state.best_model_checkpoint == str(folder / "checkpoint-1")  # resuming and loading it go on
     assert json.loads((folder / "trainer_state.json").read_text())["best_model_checkpoint"] == "checkpoint-1"
-    loaded = torch.load(folder / "training_args.bin", weights_only=False)
-    assert (loaded.output_dir, loaded.loss) == ("out", trainer.args.loss)
+    loaded, args = torch.load(folder / "training_args.bin", weights_only=False), trainer.args
+    assert (loaded.output_dir, loaded.loss) == ("out", args.loss)  # type: ignore[attr-defined]
 
 
 def test_a_token_of_an_earlier_run_is_not_pushed(tmp_path: Path) -> None:
