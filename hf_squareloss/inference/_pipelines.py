@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     TextClassificationPipeline,
+    TokenClassificationPipeline,
     pipeline,
 )
 
@@ -37,6 +38,14 @@ class _Audio(AudioClassificationPipeline):
         return _with_probabilities(self, super()._forward(model_inputs))
 
 
+class _Tokens(TokenClassificationPipeline):
+    def _forward(self, model_inputs: Any) -> Any:
+        outputs = super()._forward(model_inputs)
+        # It takes a softmax, which is the probabilities of their logarithms (transformers 5.24).
+        outputs["logits"] = log_probabilities(outputs["logits"], self.model)
+        return outputs
+
+
 class _Speech(AutomaticSpeechRecognitionPipeline):
     def _forward(self, model_inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_ctc(type(base_model(self.model))):
@@ -55,6 +64,7 @@ def _with_probabilities(pipe: Pipeline, outputs: Any) -> Any:
 
 _CLASSES: dict[str, type[Pipeline]] = {
     "text-classification": _Text,
+    "token-classification": _Tokens,
     "image-classification": _Image,
     "audio-classification": _Audio,
     "automatic-speech-recognition": _Speech,
@@ -63,10 +73,14 @@ _CLASSES: dict[str, type[Pipeline]] = {
 
 _PARTS: dict[str, tuple[str, ...]] = {  # what else a pipeline needs
     "text-classification": ("tokenizer",),
+    "token-classification": ("tokenizer",),
     "image-classification": ("image_processor",),
     "audio-classification": ("feature_extractor",),
     "automatic-speech-recognition": ("tokenizer", "feature_extractor"),
 }
+
+
+_NO_FUNCTION = ("token-classification", "automatic-speech-recognition")  # they take no function_to_apply
 
 
 def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None = None, **kwargs: Any) -> Pipeline:
@@ -78,9 +92,9 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
 
     Args:
         model: a Hub name, a folder, or a model or adapter, saved by a trainer of ours or with `attach_loss`.
-        task: "text-classification", "image-classification", "audio-classification" or "automatic-speech-recognition";
-            None reads it from the model.
-        kwargs: passed to `transformers.pipeline` (tokenizer, top_k, device, token, ...).
+        task: "text-classification", "token-classification", "image-classification", "audio-classification" or
+            "automatic-speech-recognition"; None reads it from the model.
+        kwargs: passed to `transformers.pipeline` (tokenizer, top_k, aggregation_strategy, device, token, ...).
 
     Raises:
         ValueError: another task, or a model whose config names no loss.
@@ -100,7 +114,7 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
         kwargs = {**dict.fromkeys(_PARTS[task], str(model)), **kwargs}
         model = _architecture(config).from_pretrained(str(model), config=config, **hub)
     model = str(model) if isinstance(model, Path) else model
-    options = {} if task == "automatic-speech-recognition" else {"function_to_apply": "none"}
+    options = {} if task in _NO_FUNCTION else {"function_to_apply": "none"}
     made = pipeline(task, model=model, pipeline_class=_CLASSES[task], **options, **kwargs)  # type: ignore[call-overload]
     load_loss(made.model)
     return made

@@ -21,7 +21,7 @@ from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
 from hf_squareloss.training import PushError
 
 logger = logging.getLogger(__name__)
-_EXTRAS = ("jiwer", "soundfile", "peft")  # the modules of the extras "audio" and "lora", called as their packages
+_EXTRAS = ("jiwer", "soundfile", "peft", "seqeval")  # modules of the extras, called as their packages
 _FIRST_ALONE = 30.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
 

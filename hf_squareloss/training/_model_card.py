@@ -16,8 +16,11 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_squareloss.losses import Loss
 
-_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
-_PIPELINES = ("text-classification", "image-classification", "audio-classification")
+_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation", "precision", "recall")
+_PIPELINES = {
+    **dict.fromkeys(("text-classification", "image-classification", "audio-classification"), "top_k=None"),
+    "token-classification": 'aggregation_strategy="simple"',
+}
 _SPEECH = ("wer", "cer")
 _REGRESSION = ("pearson", "spearmanr", "mse")
 
@@ -110,7 +113,7 @@ def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, reg
     pipe = f"""```python
 from hf_squareloss import probability_pipeline
 
-classify = probability_pipeline({name}, top_k=None)
+classify = probability_pipeline({name}, {_PIPELINES.get(task or "")})
 ```
 
 or, with scores of your own:
