@@ -20,6 +20,7 @@ from transformers import (
 
 from hf_squareloss.config import base_model, load_config, load_loss
 from hf_squareloss.heads import is_ctc, task_of
+from hf_squareloss.inference._choices import choice_pipeline
 from hf_squareloss.inference._generation import log_probabilities, probability_generation
 
 
@@ -92,8 +93,9 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
 
     Args:
         model: a Hub name, a folder, or a model or adapter, saved by a trainer of ours or with `attach_loss`.
-        task: "text-classification", "token-classification", "image-classification", "audio-classification" or
-            "automatic-speech-recognition"; None reads it from the model.
+        task: "text-classification", "token-classification", "image-classification", "audio-classification",
+            "automatic-speech-recognition" or "multiple-choice", which takes {"context": text, "choices": [text, ...]};
+            None reads it from the model.
         kwargs: passed to `transformers.pipeline` (tokenizer, top_k, aggregation_strategy, device, token, ...).
 
     Raises:
@@ -107,8 +109,12 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
     hub = {key: kwargs[key] for key in ("revision", "token", "trust_remote_code") if key in kwargs}
     config = load_config(model, **hub) if isinstance(model, str | Path) else model.config
     task = task or _task_of(model, config)
+    if task == "multiple-choice":
+        made = choice_pipeline(model, config, **kwargs)
+        load_loss(made.model)
+        return made
     if task not in _CLASSES:
-        raise ValueError(f"probability_pipeline knows {', '.join(_CLASSES)}, got {task!r}")
+        raise ValueError(f"probability_pipeline knows {', '.join(_CLASSES)} and multiple-choice, got {task!r}")
     if isinstance(model, str | Path) and config.name_or_path != str(model):
         # An adapter: transformers' pipeline would give its base model a head of two classes (5.24).
         kwargs = {**dict.fromkeys(_PARTS[task], str(model)), **kwargs}

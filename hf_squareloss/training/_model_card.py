@@ -18,8 +18,9 @@ from hf_squareloss.losses import Loss
 
 _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation", "precision", "recall")
 _PIPELINES = {
-    **dict.fromkeys(("text-classification", "image-classification", "audio-classification"), "top_k=None"),
-    "token-classification": 'aggregation_strategy="simple"',
+    **dict.fromkeys(("text-classification", "image-classification", "audio-classification"), ", top_k=None"),
+    "token-classification": ', aggregation_strategy="simple"',
+    "multiple-choice": "",
 }
 _SPEECH = ("wer", "cer")
 _REGRESSION = ("pearson", "spearmanr", "mse")
@@ -113,7 +114,7 @@ def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, reg
     pipe = f"""```python
 from hf_squareloss import probability_pipeline
 
-classify = probability_pipeline({name}, {_PIPELINES.get(task or "")})
+classify = probability_pipeline({name}{_PIPELINES.get(task or "")})
 ```
 
 or, with scores of your own:

