@@ -28,7 +28,7 @@ from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.demo_encoder import demo_encoder
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
-from hf_squareloss.recipes.token_arguments import ModelArguments
+from hf_squareloss.recipes.text_arguments import ModelArguments
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:

@@ -17,8 +17,8 @@ LONGEST = 330  # lines of a file
 ORDER = (
     {"_lazy", "metric_order"},
     {"losses"},
-    {"config", "integrations", "blstm"},
-    {"heads"},
+    {"config", "integrations", "models"},
+    {"heads", "blstm"},
     {"inference"},
     {"training"},
     {"recipes", "comparison"},
@@ -72,12 +72,30 @@ def test_imports_point_one_way(path: Path) -> None:
         ("losses/_square.py", "from hf_squareloss import config"),
         ("heads/_head.py", "def f():\n    import hf_squareloss.training"),
         ("integrations/speechbrain.py", "from hf_squareloss.config import load_loss"),
+        ("models/_convnet.py", "from hf_squareloss.config import load_loss"),
         ("comparison/_statistics.py", "from hf_squareloss.recipes.cli import show_table"),
         ("training/_trainer.py", "from hf_squareloss.heads._head import Head"),
     ],
 )
 def test_a_wrong_import_is_noticed(place: str, line: str) -> None:
     assert len(faults(PACKAGE / place, line)) == 1
+
+
+def foreign(source: str) -> set[str]:
+    """The packages that a file imports beside Python's own and this one."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names - sys.stdlib_module_names - {"hf_squareloss"}
+
+
+def test_models_need_torch_and_transformers_alone() -> None:
+    for path in files("hf_squareloss/models"):
+        assert foreign(path.read_text(encoding="utf8")) <= {"torch", "transformers"}, path.name
+    assert foreign("def f():\n    from PIL import Image") == {"PIL"}
 
 
 def test_every_recipe_has_a_test_of_its_name() -> None:

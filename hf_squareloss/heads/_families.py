@@ -29,9 +29,17 @@ _UNSHIFTED_LM = {
     )
 } | {"XLNetLMHeadModel"}
 _MASKED_LM = _names(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
-_ENCODER_DECODER_LM = _names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES) | _names(
-    auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+_ENCODER_DECODER_LM = (
+    _names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    | _names(auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES)
+    | {f"{family}ForConditionalGeneration" for family in ("Florence2", "Pix2Struct", "Udop")}
+    | {"VisionEncoderDecoderModel"}
 )
+# Images or videos stand among the tokens: the rest is a causal language model's.
+_VISION_LM = {
+    *_names(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
+    *_names(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES),
+}
 # Heads whose scores are not one row for each label, and why.
 _REFUSED: tuple[tuple[str, str], ...] = (
     (r"For(RNNT|TDT)$", "a transducer scores pairs of a frame and a token, and its loss is one of alignments"),
@@ -43,7 +51,13 @@ _REFUSED: tuple[tuple[str, str], ...] = (
     (r"(?<!Vilt)ForQuestionAnswering(Simple)?$", "it scores where an answer begins and where it ends, by two losses"),
     (r"For(PreTraining|Pretraining)$|DoubleHeadsModel$", "it has several heads with a loss each"),
     (r"^BrosSpade", "it scores pairs of tokens"),
-    (r"^PPLCNetForImageClassification$", "its scores are called last_hidden_state (transformers 5.24)"),
+    (r"^(Blip2|InstructBlip|InstructBlipVideo)For", "it scores the queries of the image beside the tokens"),
+    (r"^(Blip|Kosmos2|Kosmos2_5)For", "a model inside it computes the loss"),
+    (r"^Inkling\w*For", "its scores leave out a part of its vocabulary"),
+    (r"^PPFormulaNetFor", "it makes no decoder inputs of its labels"),
+    (r"^(Qwen2_5Omni|Qwen3OmniMoe)ForCond", "it speaks, and has no loss: train its thinker"),
+    (r"^PI0For", "it predicts movements"),
+    (r"ForBlockDiffusion$", "it restores blocks of noise"),
     (r"ForXVector$", "its scores are made for a loss of its own"),
     (r"For(ObjectDetection|\w*Segmentation)$", "its scores are of boxes or of pixels"),
 )
@@ -63,6 +77,7 @@ _TASKS: tuple[tuple[str | None, str, set[str]], ...] = tuple(
         (None, "CausalLM", auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
         (None, "MaskedLM", auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
         (None, "Seq2SeqLM", auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+        (None, "ImageTextToText", auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
     )
 )
 
@@ -75,7 +90,8 @@ def class_names(model_class: type) -> set[str]:
 def task_of(names: Iterable[str]) -> str | None:
     """The pipeline task of a model with these class names, or None; transformers has none for multiple-choice."""
     names = set(names)
-    return next((task for task, _, known in _TASKS if names & known), None)
+    listed = next((task for task, _, known in _TASKS if names & known), None)
+    return listed or next((task for task, head, _ in _TASKS if _is_called(names, head)), None)
 
 
 def auto_class_of(model_class: type) -> str:
@@ -83,7 +99,13 @@ def auto_class_of(model_class: type) -> str:
     names = class_names(model_class)
     own = (c.__name__ for c in model_class.__mro__ if c.__module__.startswith("transformers.models."))
     known = (auto_class for _, auto_class, heads in _TASKS if names & heads)
-    return next(known, next((name for name in own if "For" in name), "AutoModel"))
+    called = (auto_class for _, auto_class, _ in _TASKS if _is_called(names, auto_class))
+    return next(known, next((name for name in own if "For" in name), next(called, "AutoModel")))
+
+
+def _is_called(names: Iterable[str], auto_class: str) -> bool:
+    """Whether a class that no table has, one of ours or of the Hub, says by its name that this loads it."""
+    return any(name.endswith(auto_class.removeprefix("AutoModel")) for name in names)
 
 
 def refuse_head(model_class: type) -> None:
@@ -109,20 +131,27 @@ def blank_of(config: PreTrainedConfig) -> int:
     return config.to_dict().get("blank_token_id", config.pad_token_id)  # OmniASR has both
 
 
-def ctc_frames(model: Any, lengths: Tensor) -> Tensor:
-    """How many frames (B,) a *ForCTC model of transformers makes of inputs of these lengths (B,)."""
+def ctc_frames(model: Any, lengths: Tensor, *, before_adapter: bool = False) -> Tensor:
+    """How many frames (B,) a *ForCTC model of transformers makes of inputs of these lengths (B,).
+
+    Args:
+        before_adapter: the frames that a convolutional adapter (`add_adapter`), which makes fewer of them, gets:
+            SpecAugment masks there.
+    """
     model = base_model(model)
     # One thing with two names (transformers 5.24): what the family's own forward calls.
     old = "_get_feat_extract_output_lengths"
     measure = model._get_feat_extract_output_lengths if old in dir(model) else model._get_subsampling_output_length
-    return measure(lengths).long()
+    options = {"add_adapter": False} if before_adapter and model.config.to_dict().get("add_adapter") else {}
+    return measure(lengths, **options).long()
 
 
 # ---- language models -------------------------------------------------------------------------------------------------
 def is_language_model(names: set[str]) -> bool:
     """Whether the classes of a model with these class names are a vocabulary."""
     ending = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")  # of models that no table has, as those of the Hub
-    return bool(names & (_CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM)) or any(n.endswith(ending) for n in names)
+    tables = _CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM | _VISION_LM
+    return bool(names & tables) or any(name.endswith(ending) for name in names)
 
 
 def shifts_labels(names: set[str], config: PreTrainedConfig) -> bool:
@@ -150,6 +179,11 @@ def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor | None:
 
 
 # ---- others ----------------------------------------------------------------------------------------------------------
+def scores_name(names: set[str]) -> str:
+    """What a model with these class names calls its scores."""
+    return "last_hidden_state" if "PPLCNetForImageClassification" in names else "logits"  # transformers 5.24
+
+
 def is_multiple_choice(names: set[str]) -> bool:
     """Whether a model with these class names scores the choices of each example, as many as there are."""
     return any(name.endswith("ForMultipleChoice") for name in names)

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 from hf_squareloss.config import base_model, saved_entry, write_adapter, write_loss
-from hf_squareloss.heads._ctc import utterance_loss
+from hf_squareloss.heads._ctc import UNALIGNED, utterance_loss
 from hf_squareloss.heads._families import (
     auto_class_of,
     blank_of,
@@ -21,10 +22,13 @@ from hf_squareloss.heads._families import (
     is_language_model,
     is_multiple_choice,
     refuse_head,
+    scores_name,
     shifts_labels,
     task_of,
 )
 from hf_squareloss.losses import Loss, ctc_loss, may_read, refuse
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Head:
         blank: CTC's blank, in a model whose labels are not aligned with its scores: its loss is one per utterance.
         task: the pipeline that this head has, as transformers and the Hub call it.
         auto_class: the transformers class that loads such a model.
+        scores: what the model calls its scores.
     """
 
     num_classes: int | None = None
@@ -50,6 +55,7 @@ class Head:
     blank: int | None = None
     task: str | None = None
     auto_class: str = "AutoModel"
+    scores: str = "logits"
 
     @classmethod
     def of(cls, model: nn.Module) -> Head:
@@ -84,7 +90,13 @@ class Head:
         if is_multiple_choice(names):
             return cls(task=task, auto_class=auto_class)
         multi_label = config.problem_type == "multi_label_classification" or _says_multi_label(saved)
-        return cls(num_classes=config.num_labels, multi_label=multi_label, task=task, auto_class=auto_class)
+        return cls(
+            num_classes=config.num_labels,
+            multi_label=multi_label,
+            task=task,
+            auto_class=auto_class,
+            scores=scores_name(names),
+        )
 
     def fit(self, loss: Loss) -> Loss:
         """`loss` for this head: multi-label where the head is, parameters as numbers where C is known.
@@ -133,7 +145,21 @@ class Head:
     def total(self, loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
         """The sum of `loss` over the items, scalar, from the outputs of a forward within `computing`."""
         scores, labels = self.scores_and_labels(outputs, labels)
-        return loss.total(scores, labels) if self.blank is None else outputs["loss"].sum()
+        if self.blank is None:
+            return loss.total(scores, labels)
+        return torch.where(self.unaligned(outputs), 0.0, outputs["loss"]).sum()
+
+    def unaligned(self, outputs: Any) -> Tensor:
+        """(B,) whether an utterance has fewer frames than its labels need, and so no loss; within `computing`."""
+        return outputs["loss"] == UNALIGNED
+
+    def warn_unaligned(self) -> None:
+        """Once, what such utterances come from and what to do about them."""
+        logger.warning_once(
+            "utterances have fewer frames than their labels need (one for each, and one between equal neighbours): "
+            "their loss is 0 and nothing is learnt from them. Leave them out (hf_squareloss.heads.ctc_frames tells a "
+            "model's frames from the lengths of its inputs), or correct their labels or audio"
+        )
 
     def scores_and_labels(self, outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The scores (..., C) of a model's outputs and the labels that belong to them."""
@@ -143,12 +169,12 @@ class Head:
                 f"{type(outputs).__name__}: return_dict=True makes a transformers model do so; a module of your own "
                 'returns {"logits": scores}'
             )
-        if "logits" not in outputs:
+        if self.scores not in outputs:
             raise ValueError(
-                "the model's outputs have no `logits`, which are the scores of the classes: "
+                f"the model's outputs have no `{self.scores}`, which are the scores of the classes: "
                 f"a {type(outputs).__name__} with {', '.join(outputs) or 'nothing in it'}"
             )
-        scores = outputs["logits"]
+        scores = outputs[self.scores]
         if self.num_classes not in (None, scores.shape[-1]):
             raise ValueError(
                 f"the model's config says {self.num_classes} classes but its scores are {tuple(scores.shape)}: "
@@ -168,14 +194,14 @@ class Head:
         """The labels that have a score."""
         return labels[..., 1:] if self.shifts else labels
 
-    def num_items(self, loss: Loss, labels: Tensor) -> Tensor:
-        """The denominator that `labels` contribute to the mean: scalar."""
+    def num_items(self, loss: Loss, labels: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The denominator that `labels` contribute to the mean: scalar; weights are summed in `dtype`."""
         if self.blank is not None:
             return torch.full((), float(len(labels)), device=labels.device)
         num_classes = self.num_classes
         if num_classes is None and labels.is_floating_point() and (labels.dim() == 1 or labels.shape[-1] == 1):
             num_classes = 1  # real values of a module without a config: no distribution is over one class
-        return loss.total_weight(self.aligned(labels), num_classes)
+        return loss.total_weight(self.aligned(labels), num_classes, dtype=dtype)
 
     def checked(self, loss: Loss, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The labels with ignore_index in place of wrong ones, and which are wrong; None where they cannot be.

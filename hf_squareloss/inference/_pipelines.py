@@ -15,11 +15,12 @@ from transformers import (
     PreTrainedModel,
     TextClassificationPipeline,
     TokenClassificationPipeline,
+    VideoClassificationPipeline,
     pipeline,
 )
 
 from hf_squareloss.config import base_model, load_config, load_loss
-from hf_squareloss.heads import is_ctc, task_of
+from hf_squareloss.heads import Head, is_ctc, task_of
 from hf_squareloss.inference._choices import choice_pipeline
 from hf_squareloss.inference._generation import log_probabilities, probability_generation
 
@@ -32,6 +33,13 @@ class _Text(TextClassificationPipeline):
 class _Image(ImageClassificationPipeline):
     def _forward(self, model_inputs: Any) -> Any:
         return _with_probabilities(self, super()._forward(model_inputs))
+
+
+class _Video(VideoClassificationPipeline):
+    def _forward(self, model_inputs: Any) -> Any:
+        outputs = _with_probabilities(self, super()._forward(model_inputs))
+        outputs["logits"] = outputs["logits"].flatten(1)  # VideoPrism's are (B, 1, C) (transformers 5.24)
+        return outputs
 
 
 class _Audio(AudioClassificationPipeline):
@@ -59,7 +67,7 @@ class _Speech(AutomaticSpeechRecognitionPipeline):
 
 
 def _with_probabilities(pipe: Pipeline, outputs: Any) -> Any:
-    outputs["logits"] = load_loss(pipe.model).probabilities(outputs["logits"])
+    outputs["logits"] = load_loss(pipe.model).probabilities(outputs[Head.of(pipe.model).scores])
     return outputs
 
 
@@ -67,6 +75,7 @@ _CLASSES: dict[str, type[Pipeline]] = {
     "text-classification": _Text,
     "token-classification": _Tokens,
     "image-classification": _Image,
+    "video-classification": _Video,
     "audio-classification": _Audio,
     "automatic-speech-recognition": _Speech,
 }
@@ -76,6 +85,7 @@ _PARTS: dict[str, tuple[str, ...]] = {  # what else a pipeline needs
     "text-classification": ("tokenizer",),
     "token-classification": ("tokenizer",),
     "image-classification": ("image_processor",),
+    "video-classification": ("video_processor",),
     "audio-classification": ("feature_extractor",),
     "automatic-speech-recognition": ("tokenizer", "feature_extractor"),
 }
@@ -93,9 +103,9 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
 
     Args:
         model: a Hub name, a folder, or a model or adapter, saved by a trainer of ours or with `attach_loss`.
-        task: "text-classification", "token-classification", "image-classification", "audio-classification",
-            "automatic-speech-recognition" or "multiple-choice", which takes {"context": text, "choices": [text, ...]};
-            None reads it from the model.
+        task: "text-classification", "token-classification", "image-classification", "video-classification" (which reads
+            videos with PyAV, `pip install av`), "audio-classification", "automatic-speech-recognition" or
+            "multiple-choice", which takes {"context": text, "choices": [text, ...]}; None reads it from the model.
         kwargs: passed to `transformers.pipeline` (tokenizer, top_k, aggregation_strategy, device, token, ...).
 
     Raises:

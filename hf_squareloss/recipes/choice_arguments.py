@@ -11,8 +11,9 @@ from hf_squareloss.config import load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments
 from hf_squareloss.recipes.choice_data import ChoiceColumns, choice_data, encode_choices, load_choices
 from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.hub_splits import load_splits
+from hf_squareloss.recipes.text_arguments import ModelArguments
 from hf_squareloss.recipes.text_encoding import pad_with_end
-from hf_squareloss.recipes.token_arguments import ModelArguments
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,14 +44,11 @@ class DataArguments(DataSourceArguments):
 
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""
-        from datasets import load_dataset
-
         columns = ChoiceColumns(self.context_column, self.start_column, self.choices_columns, self.label_column)
         if self.files:
             return choice_data(load_choices(self.files), columns)
         options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        raw: Any = load_dataset(self.dataset_name or "", self.dataset_config_name, **options)
-        return choice_data({split: raw[split] for split in ("train", "validation", "test") if split in raw}, columns)
+        return choice_data(load_splits(self.dataset_name or "", self.dataset_config_name, {}, **options), columns)
 
     def encode(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
         """The splits as token ids, as `encode_choices` makes them."""

@@ -5,12 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.classification import (
+    ClassificationData,
+    balanced_class_weights,
+    class_counts,
+    fit_to_model,
+    name_classes,
+    show_labels,
+)
 
 if TYPE_CHECKING:
-    from hf_squareloss.training import SquareLossTrainingArguments
+    from hf_squareloss.training import LossArguments
 
 _SHOWN = 10
+
+
+def fit_classes(data: ClassificationData, config: Any, *, train: bool, verbose: bool) -> ClassificationData:
+    """Give a config the classes of the data, and the data the order of the model's classes.
+
+    Args:
+        data: as loaded.
+        train: whether the model is about to be trained: otherwise its classes must be the data's.
+        verbose: print what differs.
+
+    Raises:
+        ValueError: as `class_difference` and `fit_to_model`.
+    """
+    difference = class_difference(data, config, training=train)
+    if difference and verbose:
+        print(difference)  # noqa: T201
+    data = fit_to_model(data, config)
+    name_classes(config, data)
+    return data
 
 
 def class_difference(data: ClassificationData, config: Any, *, training: bool) -> str:
@@ -50,7 +76,26 @@ def same_classes(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     return list(ours) == list(theirs) or (unique and set(folded[0]) <= set(folded[1]))
 
 
-def bind_class_weights(args: SquareLossTrainingArguments, data: ClassificationData) -> str:
+def fit_loss_to_data(args: LossArguments, data: ClassificationData, *, train: bool, verbose: bool) -> None:
+    """Make `args.class_weights` numbers in the order of the classes, and print what a reader of a training should know.
+
+    Args:
+        data: after `fit_to_model`.
+        train: whether the training labels are used.
+
+    Raises:
+        ValueError: as `bind_class_weights` and `balanced_class_weights`.
+    """
+    if train and verbose:
+        show_labels(data)
+    if train and args.class_weights == "balanced":
+        args.class_weights = ",".join(map(repr, balanced_class_weights(class_counts(data))))
+    pairs = bind_class_weights(args, data)
+    if pairs and train and verbose:
+        print(pairs)  # noqa: T201
+
+
+def bind_class_weights(args: LossArguments, data: ClassificationData) -> str:
     """Put class weights given by name into the order of the classes; one line that says which class has which.
 
     Args:

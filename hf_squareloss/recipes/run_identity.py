@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
 
-from hf_squareloss.config import KEY
+from hf_squareloss.config import KEY, base_model
 from hf_squareloss.training import SquareLossTrainingArguments, newest_weights
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from hf_squareloss.losses import Loss
+
 FILE = "_run.json"  # an underscore: the Trainer pushes no such file
 
 # Options that cannot change the weights, by the reason.
 _EXCEPTIONS = {
-    "it says where things are": "output_dir cache_dir overwrite_cache train_file validation_file test_file",
+    "it says where things are": "output_dir cache_dir overwrite_cache train_file validation_file test_file "
+    "train_dir validation_dir test_dir",
     "it is secret": "token hub_token",
     "the content of the training data says more": "max_train_samples train_split_name",
     "its choice of rows is for evaluation": "validation_split_name eval_split_name test_split_name max_eval_samples "
@@ -42,7 +46,8 @@ _EXCEPTIONS = {
     "it is for the log": "logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level "
     "log_level_replica log_on_each_node disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id "
     "trackio_static_space_id include_num_input_tokens_seen skip_memory_metrics debug",
-    "it is for checkpoints": "save_strategy save_steps save_total_limit save_on_each_node save_only_model "
+    "it is for checkpoints": "checkpointing_steps save_strategy save_steps save_total_limit save_on_each_node "
+    "save_only_model "
     "enable_jit_checkpoint restore_callback_states_from_checkpoint metric_for_best_model greater_is_better",
     "it is for the Hub": "push_to_hub hub_model_id hub_private_repo hub_strategy hub_always_push hub_revision",
     "it moves the same batches faster": "dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers "
@@ -75,23 +80,55 @@ def run_identity(
         extractor: the feature extractor that makes the model's inputs.
     """
     args: Any = trainer.args
-    identity = _training_arguments(args)
-    for arguments in options:
-        values = {f.name: vars(arguments)[f.name] for f in fields(arguments) if f.name not in EXCEPTIONS}
-        # A local file or folder may have moved; its content counts, below.
-        identity |= {name: value for name, value in values.items() if not _is_local(value)}
-    identity["global batch size"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    if isinstance(args, SquareLossTrainingArguments):
-        loss = args.make_loss()
+    return identity_of(
+        _training_arguments(args) | option_values(options),
+        loss=args.make_loss() if isinstance(args, SquareLossTrainingArguments) else None,
+        batch_size=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        train_rows=train_rows,
+        validation_rows=validation_rows if args.load_best_model_at_end else None,
+        tokenizer=trainer.processing_class,
+        extractor=extractor,
+        model=trainer.model,
+    )
+
+
+def option_values(options: Iterable[Any]) -> dict[str, Any]:
+    """Name -> value of the options that count, from dataclasses of arguments."""
+    values = {f.name: vars(arguments)[f.name] for arguments in options for f in fields(arguments)}
+    # A local file or folder may have moved; its content counts.
+    return {name: value for name, value in values.items() if name not in EXCEPTIONS and not _is_local(value)}
+
+
+def identity_of(
+    settings: Mapping[str, Any],
+    *,
+    loss: Loss | None,
+    batch_size: int,
+    train_rows: Dataset,
+    validation_rows: Dataset | None = None,
+    tokenizer: Any = None,
+    extractor: Any = None,
+    model: Any,
+) -> dict[str, Any]:
+    """`run_identity` of a loop of one's own.
+
+    Args:
+        settings: name -> value of what else makes the weights, as of `option_values`.
+        batch_size: examples of one optimizer step, over all processes.
+        validation_rows: where they choose the best model.
+        model: before its first step.
+    """
+    identity = {**settings, "global batch size": batch_size}
+    if loss is not None:
         identity |= {"loss": loss.to_dict(), "meaning of the loss's parameters": loss.meaning}
     identity["training data"] = content_of_rows(train_rows)
-    if args.load_best_model_at_end and validation_rows is not None:
+    if validation_rows is not None:
         identity["validation data"] = content_of_rows(validation_rows)
-    if isinstance(trainer.processing_class, PreTrainedTokenizerBase):
-        identity["vocabulary"] = _digest(sorted(trainer.processing_class.get_vocab().items()))
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        identity["vocabulary"] = _digest(sorted(tokenizer.get_vocab().items()))
     if extractor is not None:
         identity["feature extractor"] = _digest(extractor.to_dict())
-    identity["model before training"] = content_of_model(trainer.model)
+    identity["model before training"] = content_of_model(model)
     return json.loads(json.dumps(identity, default=_for_json))
 
 
@@ -162,18 +199,37 @@ def content_of_rows(rows: Dataset) -> str:
 
 
 def content_of_model(model: Any) -> str:
-    """A digest of a model's config, adapters, parameters and buffers, and of which of them are trained."""
+    """A digest of a model's config, adapters, parameters and buffers, and of which of them are trained.
+
+    Under DeepSpeed's ZeRO-3 no process has the parameters, and gathering them would need all processes: the files that
+    they were loaded from stand for them, or the commit on the Hub; what is new in a model comes from its seed.
+    """
     config = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_OF_THE_MODEL}
     peft: Any = sys.modules.get("peft")  # who made an adapter has imported it
     adapters = dict(model.peft_config) if peft and isinstance(model, peft.PeftModel) else {}
     settings = {name: adapter.to_dict() | {"base_model_name_or_path": None} for name, adapter in adapters.items()}
     digest = hashlib.sha256(_digest([type(model).__name__, config, settings]).encode())
+    if is_deepspeed_zero3_enabled():
+        digest.update(_content_of_files(base_model(model)).encode())
     for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.requires_grad}".encode())
         if not tensor.is_meta:
             values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             digest.update(values.numpy())
     return digest.hexdigest()[:16]
+
+
+def _content_of_files(model: Any) -> str:
+    """A digest of the weights' files of a model's folder; of one on the Hub its commit."""
+    folder = Path(model.name_or_path)
+    if not model.name_or_path or not folder.is_dir():
+        return str(model.config._commit_hash)  # transformers 5.24 says nowhere else what it has loaded
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        if file.name != "training_args.bin":
+            with file.open("rb") as content:
+                digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _training_arguments(args: TrainingArguments) -> dict[str, Any]:

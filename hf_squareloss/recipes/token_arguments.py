@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
-from hf_squareloss.recipes.classification import ClassificationData, fit_to_model, name_classes
-from hf_squareloss.recipes.model_classes import class_difference
+from hf_squareloss.recipes.arguments import DataSourceArguments
+from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.hub_splits import load_splits
+from hf_squareloss.recipes.model_classes import fit_classes
+from hf_squareloss.recipes.text_arguments import ModelArguments
 from hf_squareloss.recipes.token_data import encode_sentences, load_sentences, token_data
 
 if TYPE_CHECKING:
@@ -18,16 +20,6 @@ if TYPE_CHECKING:
 
 # Their tokenizers need to be told that tokens are words of their own, as in the official script.
 _PREFIX_SPACE = {"bloom", "deberta", "gpt2", "roberta"}
-
-
-@dataclass
-class ModelArguments(ModelSourceArguments):
-    """A model and its tokenizer, for `HfArgumentParser`."""
-
-    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
-    ignore_mismatched_sizes: bool = field(
-        default=False, metadata={"help": "Replace a head that has another number of classes."}
-    )
 
 
 @dataclass
@@ -58,14 +50,11 @@ class DataArguments(DataSourceArguments):
 
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""
-        from datasets import load_dataset
-
         columns = (self.text_column_name, self.label_column_name, self.task_name)
         if self.files:
             return token_data(load_sentences(self.files), *columns)
         options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        raw: Any = load_dataset(self.dataset_name or "", self.dataset_config_name, **options)
-        return token_data({split: raw[split] for split in ("train", "validation", "test") if split in raw}, *columns)
+        return token_data(load_splits(self.dataset_name or "", self.dataset_config_name, {}, **options), *columns)
 
     def encode(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
         """The splits as ids of word pieces, as `encode_sentences` makes them."""
@@ -91,11 +80,7 @@ def load_tagger(
     """
     name = model_args.model_name_or_path or ""
     config = load_config(model_args.config_name or name, **model_args.hub)
-    difference = class_difference(data, config, training=train)
-    if difference and verbose:
-        print(difference)  # noqa: T201
-    data = fit_to_model(data, config)
-    name_classes(config, data)
+    data = fit_classes(data, config, train=train, verbose=verbose)
     options = {"add_prefix_space": True} if config.model_type in _PREFIX_SPACE else {}
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options, **model_args.hub)
     model, loading_info = AutoModelForTokenClassification.from_pretrained(

@@ -39,6 +39,8 @@ def model_card(
     training: Mapping[str, Any] | None = None,
     regression: bool = False,
     adapter: bool = False,
+    scores: str = "logits",
+    module: str | None = None,
     language: str | None = None,
     license: str | None = None,
     tags: list[str] | None = None,
@@ -57,6 +59,8 @@ def model_card(
         training: settings shown as a table (learning rate, epochs, seed, ...).
         regression: the model predicts one real value.
         adapter: what is saved is PEFT's adapter of the base model.
+        scores: what the model calls its scores.
+        module: what must be imported before transformers knows the model's class.
     """
     dataset = dataset if dataset and _is_hub_name(dataset) else None
     dataset_name = "local files" if _is_local(dataset_name) else dataset_name
@@ -92,7 +96,9 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter))
+    sections.append(
+        _reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter, scores=scores, module=module)
+    )
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
@@ -100,7 +106,23 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, regression: bool, adapter: bool) -> str:
+def registering_module(model: Any) -> str | None:
+    """The module of ours whose import registers this model with transformers; None for models that it knows."""
+    package, *rest = type(model).__module__.split(".")
+    return f"{package}.{rest[0]}" if package == "hf_squareloss" else None
+
+
+def _reading(
+    repo_id: str,
+    loss: Loss,
+    task: str | None,
+    auto_class: str,
+    *,
+    regression: bool,
+    adapter: bool,
+    scores: str,
+    module: str | None,
+) -> str:
     if regression:
         return "## Reading the scores\n\nThe one score is the predicted value."
     undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
@@ -111,8 +133,9 @@ def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, reg
         "probability."
     )
     name = json.dumps(repo_id)
+    first = f"import {module}  # which makes the model known to transformers\n" if module else ""
     pipe = f"""```python
-from hf_squareloss import probability_pipeline
+{first}from hf_squareloss import probability_pipeline
 
 classify = probability_pipeline({name}{_PIPELINES.get(task or "")})
 ```
@@ -126,11 +149,11 @@ or, with scores of your own:
 {warning}
 
 {pipe if task in _PIPELINES else ""}```python
-from hf_squareloss import {names}
+{first}from hf_squareloss import {names}
 from transformers import {auto_class}
 
 model = {auto_class}.from_pretrained({name}{config})
-probabilities = load_loss(model).probabilities(model(**inputs).logits)
+probabilities = load_loss(model).probabilities(model(**inputs).{scores})
 ```"""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from choice_files import questions, save_tiny_chooser, write_questions
 
 from hf_squareloss.recipes.choice_arguments import DataArguments, load_chooser
-from hf_squareloss.recipes.token_arguments import ModelArguments
+from hf_squareloss.recipes.text_arguments import ModelArguments
 
 
 def test_a_data_set_by_name_and_its_model(tmp_path: Path) -> None:
