@@ -13,19 +13,22 @@ import numpy as np
 _CITATION = "Wang et al. GLUE: A Multi-Task Benchmark and Analysis Platform. ICLR 2019. arXiv 1804.07461"
 _SPEECH_CITATION = "Morris, Maier, Green. From WER and RIL to MER and WIL. Interspeech 2004"
 _ENTITY_CITATION = "Nakayama. seqeval: A Python framework for sequence labeling evaluation. 2018"
-_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
-_REGRESSION = ("pearson", "spearmanr", "mse")
+_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation", "precision", "recall")
+_REGRESSION = ("pearson", "spearmanr", "mse", "mae")
 _MULTI_LABEL = ("f1_micro", "f1_macro", "subset_accuracy")
 _FAMILIES = (_CLASSIFICATION, _REGRESSION, _MULTI_LABEL)
 
 
 class ClassificationMetric(evaluate.Metric):
-    """Scores of predicted classes or values, by name; F1 is of class 1 with two classes and the macro mean otherwise.
+    """Scores of predicted classes or values, by name.
+
+    F1, precision and recall are of class 1 with two classes and the macro mean otherwise.
 
     Args:
-        names: any of accuracy, f1, matthews_correlation (predictions and references are class indices), or of
-            pearson, spearmanr, mse (they are real values), or of f1_micro, f1_macro, subset_accuracy (they are lists of
-            0 or 1, one per class; subset accuracy is the share of items with all classes right).
+        names: any of accuracy, f1, matthews_correlation, precision, recall (predictions and references are class
+            indices), or of pearson, spearmanr, mse, mae (they are real values), or of f1_micro, f1_macro,
+            subset_accuracy (they are lists of 0 or 1, one per class; subset accuracy is the share of items with all
+            classes right).
 
     Works with `evaluate.combine` and `evaluate.save`.
 
@@ -103,6 +106,13 @@ class SpeechRecognitionMetric(evaluate.Metric):
         return {name: _error_rate(name, list(predictions), list(references)) for name in self._names}
 
 
+def require_metrics(names: Sequence[str], instead_of: Sequence[str]) -> None:
+    """ValueError where these are no metrics of the kind that measures the same labels."""
+    family = next(family for family in _FAMILIES if set(instead_of) <= set(family))
+    if not names or not set(names) <= set(family):
+        raise ValueError(f"metric_name: these labels are measured by {', '.join(family)}, got {', '.join(names)}")
+
+
 class EntityMetric(evaluate.Metric):
     """Precision, recall and F1 of entities over all sentences together, and the accuracy of tokens, by seqeval.
 
@@ -170,15 +180,16 @@ def _error_rate(name: str, predictions: list[str], references: list[str]) -> flo
 
 def _score(name: str, predictions: np.ndarray, references: np.ndarray, num_classes: int | None) -> float:
     from scipy.stats import pearsonr, spearmanr
-    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
     match name:
         case "accuracy":
             return float(accuracy_score(references, predictions))
-        case "f1":
+        case "f1" | "precision" | "recall":
+            scored: Any = {"f1": f1_score, "precision": precision_score, "recall": recall_score}[name]
             binary = num_classes == 2 if num_classes else max(references.max(), predictions.max()) <= 1
             average = "binary" if binary else "macro"
-            return float(f1_score(references, predictions, average=average, zero_division=0.0))  # type: ignore[arg-type]
+            return float(scored(references, predictions, average=average, zero_division=0.0))
         case "matthews_correlation":
             if len({*references.tolist(), *predictions.tolist()}) == 1:
                 return 0.0  # as scikit-learn has it, which would warn
@@ -190,6 +201,8 @@ def _score(name: str, predictions: np.ndarray, references: np.ndarray, num_class
             return float((predictions == references).all(-1).mean())
         case "mse":
             return float(np.mean((predictions - references) ** 2))
+        case "mae":
+            return float(np.mean(np.abs(predictions - references)))
     if predictions.std() == 0 or references.std() == 0:
         return float("nan")  # a constant has no correlation; scipy would warn
     correlation: Any = pearsonr if name == "pearson" else spearmanr

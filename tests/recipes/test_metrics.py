@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
+from hf_squareloss.metric_order import greater_is_better
 from hf_squareloss.recipes.metrics import ClassificationMetric, EntityMetric, SpeechRecognitionMetric
 
 
@@ -220,6 +221,15 @@ def test_lists_of_zeros_and_ones() -> None:
     )
     with pytest.raises(ValueError, match="all among"):
         ClassificationMetric(["f1_micro", "accuracy"])
+
+
+def test_precision_recall_and_absolute_error() -> None:
+    two = ClassificationMetric(["precision", "recall"]).compute(predictions=[1, 1, 0, 0], references=[1, 0, 1, 1])
+    assert two == {"precision": 0.5, "recall": pytest.approx(1 / 3)}
+    many = ClassificationMetric(["precision"]).compute(predictions=[0, 1, 1], references=[0, 1, 2])
+    assert many == {"precision": 0.5}  # the mean of 1, 1/2 and 0
+    assert ClassificationMetric(["mae"]).compute(predictions=[1.0, 2.0], references=[2.0, 4.0]) == {"mae": 1.5}
+    assert not greater_is_better("eval_mae")
 
 
 # ---- entities -------------------------------------------------------------------------------------------------------
