@@ -7,6 +7,7 @@ import pytest
 from tiny_text_model import save_tiny_model, write_toy_files
 from transformers import HfArgumentParser
 
+from hf_squareloss.recipes.cli import parse_arguments
 from hf_squareloss.recipes.text_arguments import DataArguments, ModelArguments, load_classifier
 
 
@@ -31,6 +32,12 @@ def test_names_for_tables_and_cards() -> None:
 
 def test_max_length_is_max_seq_length_as_in_the_official_loop() -> None:
     assert parsed("--max_length", "7").max_seq_length == parsed("--max_seq_length", "7").max_seq_length == 7
+
+
+def test_a_file_of_options_may_have_the_official_names_too(tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("max_length: 7\ntext_column_names: title,body\nlabel_column_name: kind\n")
+    (found,) = parse_arguments([DataArguments], [str(tmp_path / "options.yaml")])
+    assert (found.max_seq_length, found.text_column, found.label_column) == (7, "title,body", "kind")
 
 
 @pytest.mark.parametrize(
