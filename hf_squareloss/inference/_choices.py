@@ -36,7 +36,7 @@ class MultipleChoicePipeline(Pipeline):
         encoded = tokenizer(contexts, choices, truncation=True, padding=True, return_tensors="pt")
         return {"choices": choices, **{name: values.unsqueeze(0) for name, values in encoded.items()}}
 
-    def _forward(self, input_tensors: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    def _forward(self, input_tensors: dict[str, Any], **kwargs: Any) -> Any:
         choices = input_tensors.pop("choices")
         return {"choices": choices, "logits": self.model(**input_tensors)["logits"]}
 
@@ -53,9 +53,10 @@ def choice_pipeline(
 ) -> MultipleChoicePipeline:
     """The pipeline of a model, or of its name with its config; `kwargs` are as for `transformers.pipeline`."""
     hub = {name: kwargs.pop(name) for name in ("revision", "token", "trust_remote_code") if name in kwargs}
+    loaded: Any = model
     if isinstance(model, str | Path):
         tokenizer = str(model) if tokenizer is None else tokenizer
-        model = AutoModelForMultipleChoice.from_pretrained(str(model), config=config, dtype=torch.float32, **hub)
+        loaded = AutoModelForMultipleChoice.from_pretrained(str(model), config=config, dtype=torch.float32, **hub)
     if isinstance(tokenizer, str):
         tokenizer = AutoTokenizer.from_pretrained(tokenizer, **hub)
-    return MultipleChoicePipeline(model=model, tokenizer=tokenizer, **kwargs)
+    return MultipleChoicePipeline(model=loaded, tokenizer=tokenizer, **kwargs)

@@ -53,7 +53,7 @@ def load_choices(files: Mapping[str, str]) -> dict[str, Dataset]:
     return {split: Dataset.from_dict(read_table(file, split)) for split, file in files.items()}
 
 
-def choice_data(splits: Mapping[str, Dataset], columns: ChoiceColumns | None = None) -> ClassificationData:
+def choice_data(splits: Mapping[Any, Dataset], columns: ChoiceColumns | None = None) -> ClassificationData:
     """Splits with our columns alone: `context`, `choices` (a list of texts, of one length in all rows), `label`.
 
     The class names are the places of the choices, "0" to "C - 1". The labels of a test split may be missing, empty or

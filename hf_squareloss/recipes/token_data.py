@@ -74,7 +74,7 @@ def load_sentences(files: Mapping[str, str]) -> dict[str, Dataset]:
 
 # ---- tags -----------------------------------------------------------------------------------------------------------
 def token_data(
-    splits: Mapping[str, Dataset],
+    splits: Mapping[Any, Dataset],
     text_column: str | None = None,
     label_column: str | None = None,
     task_name: str = "ner",
@@ -232,15 +232,16 @@ def encode_sentences(
             starts, labels = [-1] * len(tokens), []
             classes = _classes(rows["tags"][row], names) if "tags" in rows else []
             for place, word in enumerate(encoded.word_ids(row)):
-                first = word is not None and starts[word] < 0
-                if first:
+                label = IGNORED
+                if word is not None and starts[word] < 0:
                     starts[word] = place
-                if classes:
-                    later = inner[classes[word]] if label_all_tokens and word is not None else IGNORED
-                    labels.append(classes[word] if first else later)
+                    label = classes[word] if classes else IGNORED
+                elif word is not None and classes and label_all_tokens:
+                    label = inner[classes[word]]
+                labels.append(label)
             columns["starts"].append(starts)
             if "tags" in rows:
-                columns["labels"].append(labels or [IGNORED] * len(encoded["input_ids"][row]))
+                columns["labels"].append(labels)
         return columns
 
     return {

@@ -25,12 +25,14 @@ def test_scores_are_the_losses_probabilities(loss: Loss, tmp_path: Path) -> None
     with torch.no_grad():
         scores = model(**{name: values.unsqueeze(0) for name, values in inputs.items()}).logits
     expected = loss.probabilities(scores)[0].tolist()
-    for source, needs in (
+    sources: list[tuple[Any, dict[str, Any]]] = [
         (str(tmp_path), {}),
         (tmp_path, {"task": "multiple-choice"}),
         (model, {"tokenizer": tokenizer}),
-    ):
-        choose: Any = probability_pipeline(source, **needs)
+    ]
+    choose: Any = None
+    for source, needs in sources:
+        choose = probability_pipeline(source, **needs)
         found = choose(QUESTION)
         assert [row["label"] for row in found] == QUESTION["choices"]
         assert [row["score"] for row in found] == pytest.approx(expected, abs=1e-6)

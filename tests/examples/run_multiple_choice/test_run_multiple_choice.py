@@ -52,7 +52,8 @@ def test_the_toy_task_is_learnt(learnt: Path) -> None:
 
 
 def test_predictions_and_the_pipeline_have_the_losses_probabilities(learnt: Path) -> None:
-    table, rows = pd.read_csv(learnt / "test_predictions.tsv", sep="\t"), questions(48, "test")
+    table: Any = pd.read_csv(learnt / "test_predictions.tsv", sep="\t")
+    rows = questions(48, "test")
     assert list(table) == ["index", "prediction", "p(0)", "p(1)", "p(2)"]
     right = table["prediction"] == [row["label"] for row in rows]
     assert right.mean() == pytest.approx(results(learnt)["test_accuracy"])

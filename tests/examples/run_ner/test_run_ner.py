@@ -57,7 +57,7 @@ def test_the_toy_task_is_learnt(learnt: Path) -> None:
 
 
 def test_a_line_for_each_token_with_its_probabilities(learnt: Path) -> None:
-    table = pd.read_csv(learnt / "test_predictions.tsv", sep="\t")
+    table: Any = pd.read_csv(learnt / "test_predictions.tsv", sep="\t")
     rows = sentences(40, "test")
     assert list(table) == ["index", "sentence", "token", "prediction", *(f"p({tag})" for tag in TAGS)]
     assert list(table["token"]) == [word for words, _ in rows for word in words]
@@ -70,7 +70,7 @@ def test_a_line_for_each_token_with_its_probabilities(learnt: Path) -> None:
 
 
 def test_the_pipeline_shows_the_same_probabilities(learnt: Path) -> None:
-    table = pd.read_csv(learnt / "test_predictions.tsv", sep="\t")
+    table: Any = pd.read_csv(learnt / "test_predictions.tsv", sep="\t")
     words, _ = sentences(40, "test")[0]
     first = table[table["sentence"] == 0]
     found: list[dict[str, Any]] = probability_pipeline(str(learnt), ignore_labels=[])(" ".join(words))  # type: ignore
@@ -137,7 +137,7 @@ def test_long_sentences_are_counted(
 ) -> None:
     found = run(*SHORT, "--max_seq_length", "5", "--do_train", "--do_predict")
     assert "longer than max_seq_length are cut" in capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "test_predictions.tsv", sep="\t", keep_default_na=False)
+    table: Any = pd.read_csv(tmp_path / "out" / "test_predictions.tsv", sep="\t", keep_default_na=False)
     assert 0 < (table["prediction"] == "").sum() < len(table) == sum(len(words) for words, _ in sentences(40, "test"))
     assert "test_f1" in found
 
