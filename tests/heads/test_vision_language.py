@@ -11,7 +11,7 @@ import torch
 from tiny_models import GradientRecorder, arguments, batch_of, flat_gradient
 from transformers.models.auto import modeling_auto as auto
 
-from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer, attach_loss
+from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer, attach_loss, load_loss
 from hf_squareloss.heads import Head, refuse_head
 from hf_squareloss.heads._families import _names
 
@@ -205,3 +205,30 @@ def test_the_others_compute_the_usual_loss() -> None:
     assert {"Blip2ForConditionalGeneration", "DiffusionGemmaForBlockDiffusion", "PI0ForConditionalGeneration"} < refused
     assert not computes_the_usual_loss(inspect.getsource(tf.Blip2ForConditionalGeneration.forward))
     assert not computes_the_usual_loss(inspect.getsource(tf.VisionEncoderDecoderModel.forward))
+
+
+def test_answers_about_an_image_are_classes(tmp_path: Path) -> None:
+    """ShieldGemma2's scores are those of the words Yes and No; it has no loss of its own (transformers 5.24)."""
+    words = {**text("gemma3_text"), "vocab_size": 12_000}  # its words have numbers so high
+    config = tf.ShieldGemma2Config(
+        text_config=words, vision_config=vision("siglip_vision_model"), mm_tokens_per_image=4, image_token_index=11_999
+    )
+    torch.manual_seed(0)
+    model, data = tf.ShieldGemma2ForImageClassification(config).eval(), examples(llava)
+    for i, row in enumerate(data):
+        row["input_ids"][1:5], row["labels"] = 11_999, torch.tensor(i % 2)
+        row["token_type_ids"] = (row["input_ids"] == 11_999).int()
+    inputs = batch_of(data)
+    labels = inputs.pop("labels")
+    with torch.no_grad():
+        scores = model(**inputs).logits
+        assert Head.of(model).num_classes == 2 and scores.shape == (4, 2)
+    args = arguments(tmp_path, max_steps=1, per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    trainer = SquareLossTrainer(model, args, train_dataset=data, loss="cross_entropy")
+    expected = torch.nn.functional.cross_entropy(scores, labels).item()
+    assert trainer.train().training_loss == pytest.approx(expected, rel=1e-5)
+    model.save_pretrained(tmp_path / "saved")
+    again = tf.AutoModelForImageClassification.from_pretrained(tmp_path / "saved").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(**inputs).logits, model.eval()(**inputs).logits)
+    assert load_loss(again).name == "cross_entropy"
