@@ -72,7 +72,7 @@ _TASKS: tuple[tuple[str | None, str, set[str]], ...] = tuple(
         ("token-classification", "TokenClassification", auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
         ("automatic-speech-recognition", "CTC", auto.MODEL_FOR_CTC_MAPPING_NAMES),
         ("automatic-speech-recognition", "SpeechSeq2Seq", auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
-        (None, "MultipleChoice", auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
+        ("multiple-choice", "MultipleChoice", auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES),
         (None, "NextSentencePrediction", auto.MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING_NAMES),
         (None, "CausalLM", auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
         (None, "MaskedLM", auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
@@ -88,7 +88,7 @@ def class_names(model_class: type) -> set[str]:
 
 
 def task_of(names: Iterable[str]) -> str | None:
-    """The pipeline task of a model with these class names, or None."""
+    """The pipeline task of a model with these class names, or None; transformers has none for multiple-choice."""
     names = set(names)
     listed = next((task for task, _, known in _TASKS if names & known), None)
     return listed or next((task for task, head, _ in _TASKS if _is_called(names, head)), None)

@@ -88,7 +88,7 @@ class Head:
                 auto_class=auto_class,
             )
         if is_multiple_choice(names):
-            return cls(auto_class=auto_class)
+            return cls(task=task, auto_class=auto_class)
         multi_label = config.problem_type == "multi_label_classification" or _says_multi_label(saved)
         return cls(
             num_classes=config.num_labels,

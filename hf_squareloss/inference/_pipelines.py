@@ -14,12 +14,14 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     TextClassificationPipeline,
+    TokenClassificationPipeline,
     VideoClassificationPipeline,
     pipeline,
 )
 
 from hf_squareloss.config import base_model, load_config, load_loss
 from hf_squareloss.heads import Head, is_ctc, task_of
+from hf_squareloss.inference._choices import choice_pipeline
 from hf_squareloss.inference._generation import log_probabilities, probability_generation
 
 
@@ -45,6 +47,14 @@ class _Audio(AudioClassificationPipeline):
         return _with_probabilities(self, super()._forward(model_inputs))
 
 
+class _Tokens(TokenClassificationPipeline):
+    def _forward(self, model_inputs: Any) -> Any:
+        outputs = super()._forward(model_inputs)
+        # It takes a softmax, which is the probabilities of their logarithms (transformers 5.24).
+        outputs["logits"] = log_probabilities(outputs["logits"], self.model)
+        return outputs
+
+
 class _Speech(AutomaticSpeechRecognitionPipeline):
     def _forward(self, model_inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_ctc(type(base_model(self.model))):
@@ -63,6 +73,7 @@ def _with_probabilities(pipe: Pipeline, outputs: Any) -> Any:
 
 _CLASSES: dict[str, type[Pipeline]] = {
     "text-classification": _Text,
+    "token-classification": _Tokens,
     "image-classification": _Image,
     "video-classification": _Video,
     "audio-classification": _Audio,
@@ -72,11 +83,15 @@ _CLASSES: dict[str, type[Pipeline]] = {
 
 _PARTS: dict[str, tuple[str, ...]] = {  # what else a pipeline needs
     "text-classification": ("tokenizer",),
+    "token-classification": ("tokenizer",),
     "image-classification": ("image_processor",),
     "video-classification": ("video_processor",),
     "audio-classification": ("feature_extractor",),
     "automatic-speech-recognition": ("tokenizer", "feature_extractor"),
 }
+
+
+_NO_FUNCTION = ("token-classification", "automatic-speech-recognition")  # they take no function_to_apply
 
 
 def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None = None, **kwargs: Any) -> Pipeline:
@@ -88,9 +103,10 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
 
     Args:
         model: a Hub name, a folder, or a model or adapter, saved by a trainer of ours or with `attach_loss`.
-        task: "text-classification", "image-classification", "video-classification" (which reads videos with PyAV, `pip
-            install av`), "audio-classification" or "automatic-speech-recognition"; None reads it from the model.
-        kwargs: passed to `transformers.pipeline` (tokenizer, top_k, device, token, ...).
+        task: "text-classification", "token-classification", "image-classification", "video-classification" (which reads
+            videos with PyAV, `pip install av`), "audio-classification", "automatic-speech-recognition" or
+            "multiple-choice", which takes {"context": text, "choices": [text, ...]}; None reads it from the model.
+        kwargs: passed to `transformers.pipeline` (tokenizer, top_k, aggregation_strategy, device, token, ...).
 
     Raises:
         ValueError: another task, or a model whose config names no loss.
@@ -103,14 +119,18 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
     hub = {key: kwargs[key] for key in ("revision", "token", "trust_remote_code") if key in kwargs}
     config = load_config(model, **hub) if isinstance(model, str | Path) else model.config
     task = task or _task_of(model, config)
+    if task == "multiple-choice":
+        made = choice_pipeline(model, config, **kwargs)
+        load_loss(made.model)
+        return made
     if task not in _CLASSES:
-        raise ValueError(f"probability_pipeline knows {', '.join(_CLASSES)}, got {task!r}")
+        raise ValueError(f"probability_pipeline knows {', '.join(_CLASSES)} and multiple-choice, got {task!r}")
     if isinstance(model, str | Path) and config.name_or_path != str(model):
         # An adapter: transformers' pipeline would give its base model a head of two classes (5.24).
         kwargs = {**dict.fromkeys(_PARTS[task], str(model)), **kwargs}
         model = _architecture(config).from_pretrained(str(model), config=config, **hub)
     model = str(model) if isinstance(model, Path) else model
-    options = {} if task == "automatic-speech-recognition" else {"function_to_apply": "none"}
+    options = {} if task in _NO_FUNCTION else {"function_to_apply": "none"}
     made = pipeline(task, model=model, pipeline_class=_CLASSES[task], **options, **kwargs)  # type: ignore[call-overload]
     load_loss(made.model)
     return made

@@ -21,7 +21,7 @@ from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
 from hf_squareloss.training import LossArguments, PushError
 
 logger = logging.getLogger(__name__)
-_EXTRAS = ("jiwer", "soundfile", "peft")  # the modules of the extras "audio" and "lora", called as their packages
+_EXTRAS = ("jiwer", "soundfile", "peft", "seqeval")  # modules of the extras, called as their packages
 _FIRST_ALONE = 30.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
 
@@ -78,12 +78,23 @@ def parse_arguments(
             _refuse(parser, f"--{name} is gone in transformers 5: use {OLD_SPELLINGS[name]}")
     try:
         if values is not None:
+            values = {_aliases(classes).get(name, name): value for name, value in values.items()}
             one = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
             checked = vars(parser.parse_args([f"--{name}={value}" for name, value in one.items()]))
             return parser.parse_dict({**defaults, **values, **{name: checked[name] for name in one}})
         return parser.parse_args_into_dataclasses(argv)
     except (TypeError, ValueError) as error:  # a TypeError: a file's value of another type
         _refuse(parser, str(error))
+
+
+def _aliases(classes: Sequence[type[Any]]) -> dict[str, str]:
+    """Other spelling of an option -> its name, which a file may have as well as the command line."""
+    return {
+        alias.lstrip("-"): option.name
+        for arguments in classes
+        for option in fields(arguments)
+        for alias in option.metadata.get("aliases", ())
+    }
 
 
 class _Parser(HfArgumentParser):

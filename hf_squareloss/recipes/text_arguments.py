@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -11,6 +12,7 @@ from hf_squareloss.config import load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.labels import LABEL_TYPES
+from hf_squareloss.recipes.metrics import require_metrics
 from hf_squareloss.recipes.model_classes import fit_classes
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, load_named
 from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
@@ -34,14 +36,20 @@ class DataArguments(DataSourceArguments):
     """A GLUE task, a data set of the Hub or files, and what their columns mean, for `HfArgumentParser`."""
 
     task_name: str | None = field(default=None, metadata={"help": f"GLUE task: {', '.join(GLUE_TASKS)}."})
-    text_column: str = field(default="text", metadata={"help": "Column of the text, for files and dataset_name."})
+    text_column: str = field(
+        default="text",
+        metadata={"help": "Column of the text, for files and dataset_name; or several with commas between.",
+                  "aliases": ["--text_column_names"]},
+    )  # fmt: skip
+    text_column_delimiter: str = field(default=" ", metadata={"help": "Stands between the texts of several columns."})
     text_pair_column: str | None = field(
         default=None, metadata={"help": "Column of the second text of a pair; default: text_pair, where there is one."}
     )
     label_column: str = field(
         default="label",
-        metadata={"help": "Column of the label; or several columns of 0 or 1, one per class: toxic,obscene,threat."},
-    )
+        metadata={"help": "Column of the label; or several columns of 0 or 1, one per class: toxic,obscene,threat.",
+                  "aliases": ["--label_column_name"]},
+    )  # fmt: skip
     label_separator: str | None = field(
         default=None, metadata={"help": "A text has any number of classes: what stands between them in the column."}
     )
@@ -50,6 +58,22 @@ class DataArguments(DataSourceArguments):
         metadata={"help": "classes or values (a regression); auto: values where all training labels are numbers and "
                           "one is written with a point."},
     )  # fmt: skip
+    do_regression: bool = field(default=False, metadata={"help": "The same as --label_type values."})
+    metric_name: str | None = field(
+        default=None,
+        metadata={"help": "Metrics instead of the task's own, with commas between: f1,matthews_correlation."},
+    )
+    remove_splits: str | None = field(
+        default=None, metadata={"help": "Splits of dataset_name to leave out, with commas between: test."}
+    )
+    remove_columns: str | None = field(
+        default=None, metadata={"help": "Leave these columns out, with commas between: text_pair."}
+    )
+    shuffle_train_dataset: bool = field(
+        default=False,
+        metadata={"help": "Shuffle the training data once; the Trainer draws its own order unless told not to."},
+    )
+    shuffle_seed: int | None = field(default=None, metadata={"help": "Seed of that; default: 42."})
     train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
     validation_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
     test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
@@ -64,7 +88,13 @@ class DataArguments(DataSourceArguments):
         super().__post_init__()
         if self.label_type not in LABEL_TYPES:
             raise ValueError(f"label_type must be one of {', '.join(LABEL_TYPES)}, got {self.label_type!r}")
-        named = ("train_split_name", "validation_split_name", "test_split_name")
+        if self.do_regression:
+            if self.label_type == "classes":
+                raise ValueError("do_regression is label_type=values, but label_type=classes")
+            self.label_type = "values"
+        if self.shuffle_seed is not None and not self.shuffle_train_dataset:
+            raise ValueError("shuffle_seed would be ignored: it is for shuffle_train_dataset")
+        named = ("train_split_name", "validation_split_name", "test_split_name", "remove_splits")
         for option in named if self.dataset_name is None else ():
             if vars(self)[option] is not None:
                 raise ValueError(f"{option} would be ignored: it is for dataset_name")
@@ -72,6 +102,8 @@ class DataArguments(DataSourceArguments):
             self.task_name = self.task_name.lower()
             if self.task_name not in GLUE_TASKS:
                 raise ValueError(f"no GLUE task is called {self.task_name!r}: there are {', '.join(GLUE_TASKS)}")
+            if self.remove_columns is not None:
+                raise ValueError("remove_columns would be ignored: a GLUE task has its columns")
             if self.dataset_name or self.files:
                 raise ValueError("task_name, dataset_name and files exclude each other: give one")
 
@@ -88,12 +120,31 @@ class DataArguments(DataSourceArguments):
         """The data set's name on the Hub, for a model card; None for files."""
         return "nyu-mll/glue" if self.task_name else self.dataset_name
 
+    def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
+        chosen = super().chosen(splits, seed)
+        if self.shuffle_train_dataset and "train" in chosen:
+            chosen["train"] = chosen["train"].shuffle(42 if self.shuffle_seed is None else self.shuffle_seed)
+        return chosen
+
     def load(self, model_args: ModelArguments) -> ClassificationData:
-        """The data that these arguments name."""
+        """The data that these arguments name, with the metrics that they name."""
+        data = self._load(model_args)
+        if self.metric_name is None:
+            return data
+        names = tuple(self.metric_name.split(","))
+        require_metrics(names, instead_of=data.metrics)
+        return replace(data, metrics=names)
+
+    def _load(self, model_args: ModelArguments) -> ClassificationData:
         columns = {"text": self.text_column, "label": self.label_column}
         if self.text_pair_column:
             columns["text_pair"] = self.text_pair_column
-        labels: dict[str, Any] = {"label_type": self.label_type, "label_separator": self.label_separator}
+        labels: dict[str, Any] = {
+            "remove_columns": self.remove_columns.split(",") if self.remove_columns else (),
+            "label_type": self.label_type,
+            "label_separator": self.label_separator,
+            "text_delimiter": self.text_column_delimiter,
+        }
         if self.files:
             return load_files(self.files, columns, **labels)
         options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
@@ -104,8 +155,15 @@ class DataArguments(DataSourceArguments):
             "validation": self.validation_split_name,
             "test": self.test_split_name,
         }
-        config = self.dataset_config_name
-        return load_named(self.dataset_name or "", config, columns, split_names=names, **labels, **options)
+        return load_named(
+            self.dataset_name or "",
+            self.dataset_config_name,
+            columns,
+            split_names=names,
+            remove_splits=self.remove_splits.split(",") if self.remove_splits else (),
+            **labels,
+            **options,
+        )
 
     def tokenize(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
         """The splits as token ids."""

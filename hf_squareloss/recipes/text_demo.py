@@ -118,7 +118,7 @@ def _read_docstrings(root: Path) -> tuple[tuple[str, str], ...]:
     found: dict[str, tuple[str, str]] = {}
     for topic, modules in TOPICS.items():
         for path in (path for module in modules for path in _sources(root, module)):
-            for docstring in _docstrings(path):
+            for docstring in docstrings(path):
                 text = " ".join(docstring.split()[:_MAX_WORDS])
                 if len(text) >= _MIN_CHARACTERS:
                     found.setdefault(_fingerprint(text), (text, topic))
@@ -136,7 +136,7 @@ def _sources(root: Path, module: str) -> Iterator[Path]:
             yield path
 
 
-def _docstrings(path: Path) -> Iterator[str]:
+def docstrings(path: Path) -> Iterator[str]:
     """The docstrings of a source file, in the order of the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's sources

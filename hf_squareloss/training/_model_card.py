@@ -16,8 +16,12 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_squareloss.losses import Loss
 
-_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation")
-_PIPELINES = ("text-classification", "image-classification", "audio-classification")
+_CLASSIFICATION = ("accuracy", "f1", "matthews_correlation", "precision", "recall")
+_PIPELINES = {
+    **dict.fromkeys(("text-classification", "image-classification", "audio-classification"), ", top_k=None"),
+    "token-classification": ', aggregation_strategy="simple"',
+    "multiple-choice": "",
+}
 _SPEECH = ("wer", "cer")
 _REGRESSION = ("pearson", "spearmanr", "mse")
 
@@ -133,7 +137,7 @@ def _reading(
     pipe = f"""```python
 {first}from hf_squareloss import probability_pipeline
 
-classify = probability_pipeline({name}, top_k=None)
+classify = probability_pipeline({name}{_PIPELINES.get(task or "")})
 ```
 
 or, with scores of your own:

@@ -23,6 +23,7 @@ TASKS = {
     "vit": "image-classification",
     "wav2vec2": "audio-classification",
     "bert_tokens": "token-classification",
+    "bert_choice": "multiple-choice",
 }
 
 

@@ -14,7 +14,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from hf_squareloss.recipes.metrics import ClassificationMetric, SpeechRecognitionMetric
+from hf_squareloss.metric_order import greater_is_better
+from hf_squareloss.recipes.metrics import ClassificationMetric, EntityMetric, SpeechRecognitionMetric
 
 
 def compute(name: str, predictions: list[Any], references: list[Any]) -> float:
@@ -220,3 +221,36 @@ def test_lists_of_zeros_and_ones() -> None:
     )
     with pytest.raises(ValueError, match="all among"):
         ClassificationMetric(["f1_micro", "accuracy"])
+
+
+def test_precision_recall_and_absolute_error() -> None:
+    two = ClassificationMetric(["precision", "recall"]).compute(predictions=[1, 1, 0, 0], references=[1, 0, 1, 1])
+    assert two == {"precision": 0.5, "recall": pytest.approx(1 / 3)}
+    many = ClassificationMetric(["precision"]).compute(predictions=[0, 1, 1], references=[0, 1, 2])
+    assert many == {"precision": 0.5}  # the mean of 1, 1/2 and 0
+    assert ClassificationMetric(["mae"]).compute(predictions=[1.0, 2.0], references=[2.0, 4.0]) == {"mae": 1.5}
+    assert not greater_is_better("eval_mae")
+
+
+# ---- entities -------------------------------------------------------------------------------------------------------
+def test_entities_are_right_as_a_whole() -> None:
+    names = ["B-PER", "I-PER", "B-LOC", "O"]
+    truth = [["B-PER", "I-PER", "O", "B-LOC"], ["B-PER", "B-PER"]]
+    found = [["B-PER", "O", "O", "B-LOC"], ["B-PER", "B-PER"]]  # one entity of four is cut short
+    score = EntityMetric(names).compute(predictions=found, references=truth)
+    assert score == {"f1": 0.75, "precision": 0.75, "recall": 0.75, "accuracy": pytest.approx(5 / 6)}
+    by_type = EntityMetric(names, by_type=True).compute(predictions=found, references=truth) or {}
+    assert (by_type["LOC_f1"], by_type["PER_recall"], by_type["PER_number"]) == (1.0, pytest.approx(2 / 3), 3)
+
+
+def test_each_token_with_a_plain_tag_is_an_entity() -> None:
+    truth, found = [["NOUN", "NOUN", "VERB"]], [["NOUN", "VERB", "VERB"]]
+    score = EntityMetric(["NOUN", "VERB"]).compute(predictions=found, references=truth) or {}
+    assert score["f1"] == score["accuracy"] == pytest.approx(2 / 3)
+    outside = EntityMetric(["PER", "O"]).compute(predictions=[["O", "PER"]], references=[["O", "O"]]) or {}
+    assert (outside["precision"], outside["recall"], outside["accuracy"]) == (0.0, 0.0, 0.5)
+
+
+def test_no_entity_anywhere_is_no_error() -> None:
+    score = EntityMetric(["B-PER", "O"]).compute(predictions=[["O"]], references=[["O"]])
+    assert score == {"f1": 0.0, "precision": 0.0, "recall": 0.0, "accuracy": 1.0}

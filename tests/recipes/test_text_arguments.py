@@ -7,6 +7,7 @@ import pytest
 from tiny_text_model import save_tiny_model, write_toy_files
 from transformers import HfArgumentParser
 
+from hf_squareloss.recipes.cli import parse_arguments
 from hf_squareloss.recipes.text_arguments import DataArguments, ModelArguments, load_classifier
 
 
@@ -33,6 +34,12 @@ def test_max_length_is_max_seq_length_as_in_the_official_loop() -> None:
     assert parsed("--max_length", "7").max_seq_length == parsed("--max_seq_length", "7").max_seq_length == 7
 
 
+def test_a_file_of_options_may_have_the_official_names_too(tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("max_length: 7\ntext_column_names: title,body\nlabel_column_name: kind\n")
+    (found,) = parse_arguments([DataArguments], [str(tmp_path / "options.yaml")])
+    assert (found.max_seq_length, found.text_column, found.label_column) == (7, "title,body", "kind")
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
@@ -40,11 +47,76 @@ def test_max_length_is_max_seq_length_as_in_the_official_loop() -> None:
         (["--task_name", "mrpc", "--train_file", "x.tsv"], "exclude each other"),
         (["--train_file", "x.tsv", "--test_split_name", "dev"], "test_split_name would be ignored"),
         (["--label_type", "numbers"], "label_type must be one of"),
+        (["--do_regression", "--label_type", "classes"], "do_regression is label_type=values"),
+        (["--shuffle_seed", "1"], "shuffle_seed would be ignored"),
+        (["--train_file", "x.tsv", "--remove_splits", "test"], "remove_splits would be ignored"),
+        (["--task_name", "mrpc", "--remove_columns", "idx"], "remove_columns would be ignored"),
     ],
 )
 def test_refused(argv: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parsed(*argv)
+
+
+# ---- what run_classification.py has ---------------------------------------------------------------------------------
+@pytest.fixture
+def titled(tmp_path: Path) -> list[str]:
+    """A data set by name with two columns of text, and one that is not wanted."""
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation", "test"):
+        rows = [f"t{i},b{i},other,{i % 2}" for i in range(4)]
+        (tmp_path / "data" / f"{split}.csv").write_text("\n".join(["title,body,text_pair,kind", *rows]) + "\n")
+    return ["--dataset_name", str(tmp_path / "data"), "--label_column_name", "kind"]
+
+
+def test_several_columns_of_text(titled: list[str], tmp_path: Path) -> None:
+    joined = ["--text_column_names", "title,body", "--text_column_delimiter", " | "]
+    model_args = ModelArguments(cache_dir=str(tmp_path / "cache"))
+    without = ["--remove_columns", "text_pair", "--remove_splits", "test"]
+    data = parsed(*titled, *joined, *without).load(model_args)
+    assert list(data.splits) == ["train", "validation"]
+    assert data.splits["train"].column_names == ["text", "label"] and data.splits["train"]["text"][1] == "t1 | b1"
+    with_pair = parsed(*titled, *joined).load(model_args)
+    assert with_pair.splits["test"]["text_pair"][:] == ["other"] * 4
+    file = str(tmp_path / "data" / "train.csv")
+    options = ["--label_column", "kind", "--text_column", "title,body", "--remove_columns", "text_pair"]
+    assert parsed("--train_file", file, *options).load(model_args).splits["train"]["text"][:2] == ["t0 b0", "t1 b1"]
+    for wrong, says in (("title,none", "no column 'none'"), ("title", None)):
+        given = parsed("--train_file", file, "--label_column", "kind", "--text_column", wrong)
+        if says:
+            with pytest.raises(ValueError, match=says):
+                given.load(model_args)
+        else:
+            assert given.load(model_args).splits["train"]["text"][0] == "t0"
+
+
+def test_what_is_not_there_cannot_be_removed(titled: list[str], tmp_path: Path) -> None:
+    model_args, text = ModelArguments(cache_dir=str(tmp_path / "cache")), ["--text_column", "title"]
+    with pytest.raises(ValueError, match="remove_splits: there is no split 'dev'; there are train"):
+        parsed(*titled, *text, "--remove_splits", "dev").load(model_args)
+    with pytest.raises(ValueError, match="train split has no column 'idx'"):
+        parsed(*titled, *text, "--remove_columns", "idx").load(model_args)
+
+
+def test_metrics_by_name(titled: list[str], tmp_path: Path) -> None:
+    model_args, text = ModelArguments(cache_dir=str(tmp_path / "cache")), ["--text_column", "title"]
+    assert parsed(*titled, *text, "--metric_name", "f1,recall").load(model_args).metrics == ("f1", "recall")
+    values = [*titled, *text, "--do_regression", "--metric_name"]
+    assert parsed(*values, "mae").load(model_args).metrics == ("mae",)
+    with pytest.raises(ValueError, match="measured by pearson.* got accuracy"):
+        parsed(*values, "accuracy").load(model_args)
+
+
+def test_training_data_shuffled_once(titled: list[str], tmp_path: Path) -> None:
+    model_args, text = ModelArguments(cache_dir=str(tmp_path / "cache")), ["--text_column", "title"]
+    orders = {}
+    for seed in ("1", "2"):
+        arguments = parsed(*titled, *text, "--shuffle_train_dataset", "--shuffle_seed", seed)
+        chosen = arguments.chosen(arguments.load(model_args).splits, seed=0)
+        orders[seed] = list(chosen["train"]["text"])
+        assert sorted(orders[seed]) == ["t0", "t1", "t2", "t3"]
+        assert list(chosen["test"]["text"]) == ["t0", "t1", "t2", "t3"]
+    assert orders["1"] != orders["2"]
 
 
 def test_files_and_a_model_for_their_classes(tmp_path: Path, capsys: Any) -> None:

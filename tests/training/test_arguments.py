@@ -124,7 +124,7 @@ def test_every_metric_of_the_recipes_has_a_better_side() -> None:
     """A metric that is added must be an error in the list, or a score named here."""
     names = {*_CLASSIFICATION, *_REGRESSION, *calibration_metrics(torch.tensor([[0.5, 0.5]]), torch.tensor([0]))}
     names |= {"wer", "cer"}
-    scores = {"accuracy", "f1", "matthews_correlation", "pearson", "spearmanr"}
+    scores = {"accuracy", "f1", "matthews_correlation", "precision", "recall", "pearson", "spearmanr"}
     assert {name for name in names if greater_is_better(name)} == scores
 
 
