@@ -1,6 +1,7 @@
 """Images and sounds with classes: from folders, lists and data sets by name, in one shape."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
