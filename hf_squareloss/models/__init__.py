@@ -3,12 +3,18 @@
 From then on `AutoConfig` and the Auto class of their task know them, and they are saved, loaded and pushed like others.
 """
 
-from transformers import AutoConfig, AutoModelForImageClassification
+from transformers import AutoConfig, AutoModelForCTC, AutoModelForImageClassification
 
+from hf_squareloss.models._blstm import BLSTMConfig, BLSTMForCTC
 from hf_squareloss.models._convnet import ConvNetConfig, ConvNetForImageClassification
+from hf_squareloss.models._vgg_blstmp import VGGBLSTMPConfig, VGGBLSTMPEncoder, VGGBLSTMPForCTC
 
 # One line for each model: the Auto class of its task, its config, its class.
-_MODELS = ((AutoModelForImageClassification, ConvNetConfig, ConvNetForImageClassification),)
+_MODELS = (
+    (AutoModelForImageClassification, ConvNetConfig, ConvNetForImageClassification),
+    (AutoModelForCTC, BLSTMConfig, BLSTMForCTC),
+    (AutoModelForCTC, VGGBLSTMPConfig, VGGBLSTMPForCTC),
+)
 
 for _auto_class, _config, _model in _MODELS:
     AutoConfig.register(_config.model_type, _config)
@@ -16,4 +22,13 @@ for _auto_class, _config, _model in _MODELS:
 
 MODEL_TYPES = tuple(dict.fromkeys(config.model_type for _, config, _ in _MODELS))
 
-__all__ = ["MODEL_TYPES", "ConvNetConfig", "ConvNetForImageClassification"]
+__all__ = [
+    "MODEL_TYPES",
+    "BLSTMConfig",
+    "BLSTMForCTC",
+    "ConvNetConfig",
+    "ConvNetForImageClassification",
+    "VGGBLSTMPConfig",
+    "VGGBLSTMPEncoder",
+    "VGGBLSTMPForCTC",
+]

@@ -27,7 +27,14 @@ from hf_squareloss.recipes.folder_lock import folder_lock
 from hf_squareloss.recipes.loop_checkpoints import choose_checkpoint, save_checkpoint, steps_done
 from hf_squareloss.recipes.run_identity import identity_of, option_values, refuse_other_run, write_run
 from hf_squareloss.recipes.stages import write_predictions
-from hf_squareloss.training import LossArguments, model_card, push_errors, registering_module, require_push_rights
+from hf_squareloss.training import (
+    LossArguments,
+    model_card,
+    push_errors,
+    registering_module,
+    require_no_tokens,
+    require_push_rights,
+)
 
 
 @dataclass(kw_only=True)
@@ -228,6 +235,7 @@ def save_loop(
     (folder / "README.md").write_text(text, encoding="utf8")
     show_table(str(card["dataset_name"]), {**metrics, "the model": loop.output_dir})
     if loop.push_to_hub and loop.hub_model_id:
+        require_no_tokens(folder)
         private = ["checkpoint-*", "_*"]  # as the Trainer
         with push_errors(loop.hub_model_id, folder):
             HfApi(token=loop.hub_token).upload_folder(

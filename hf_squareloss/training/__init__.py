@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         refuse_other_loss,
         require_resumable,
     )
-    from hf_squareloss.training._hub import PushError, push_errors, require_push_rights
+    from hf_squareloss.training._hub import PushError, push_errors, require_no_tokens, require_push_rights
     from hf_squareloss.training._model_card import model_card, registering_module
     from hf_squareloss.training._trainer import LossSelectionMixin, SquareLossSeq2SeqTrainer, SquareLossTrainer
     from hf_squareloss.training._upstream import EpochSeededLengthSampler
@@ -37,6 +37,7 @@ __all__ = [
     "push_errors",
     "refuse_other_loss",
     "registering_module",
+    "require_no_tokens",
     "require_push_rights",
     "require_resumable",
 ]
@@ -53,7 +54,7 @@ __getattr__, __dir__ = lazy_names(
             "refuse_other_loss",
             "require_resumable",
         ),
-        "_hub": ("PushError", "push_errors", "require_push_rights"),
+        "_hub": ("PushError", "push_errors", "require_no_tokens", "require_push_rights"),
         "_model_card": ("model_card", "registering_module"),
         "_trainer": ("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer"),
         "_upstream": ("EpochSeededLengthSampler",),
