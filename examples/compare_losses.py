@@ -184,7 +184,7 @@ def plain(metrics: dict[str, float], prefix: str) -> dict[str, float]:
 
 
 def has_test(shared: list[str]) -> bool:
-    return any(argument.split("=")[0] == "--test_file" for argument in shared)
+    return any(argument.split("=")[0] in ("--test_file", "--test_dir") for argument in shared)
 
 
 def public(argument: str) -> str:

@@ -158,7 +158,7 @@ def parse_launch(words: list[str]) -> str:
 
 def parse_script(name: str, options: list[str]) -> None:
     module = load_example(name)
-    if name == "run_glue_no_trainer":
+    if name.endswith("_no_trainer"):
         module.parse(options)
         return
     arguments = vars(module).get("TrainingArguments", SquareLossTrainingArguments)
@@ -170,6 +170,7 @@ def test_command_lines_parse() -> None:
     seen = [parse_command(words) for words in commands()]
     assert seen.count("run_glue") >= 8 and seen.count("make") >= 4
     assert {"run_speech_recognition_ctc", "run_speech_recognition_seq2seq", "run_glue_no_trainer"} <= set(seen)
+    assert {"run_image_classification", "run_image_classification_no_trainer", "run_audio_classification"} <= set(seen)
     assert {"compare_losses", "speechbrain", "run_all", "pip"} <= set(seen)
 
 

@@ -21,7 +21,8 @@ from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
 from hf_squareloss.training import LossArguments, PushError
 
 logger = logging.getLogger(__name__)
-_EXTRAS = ("jiwer", "soundfile", "peft", "seqeval")  # modules of the extras, called as their packages
+# Modules of the extras -> their packages.
+_EXTRAS = {"jiwer": "jiwer", "soundfile": "soundfile", "peft": "peft", "PIL": "pillow", "seqeval": "seqeval"}
 _FIRST_ALONE = 30.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
 
@@ -37,7 +38,7 @@ def run_script(main: Callable[[], object]) -> None:
     try:
         main()
     except ModuleNotFoundError as error:
-        advice = f"; pip install {error.name} brings it" if error.name in _EXTRAS else ""
+        advice = f"; pip install {_EXTRAS[error.name]} brings it" if error.name in _EXTRAS else ""
         _stop(f"{error}{advice}", 1, error)
     except ValueError as error:
         _stop(str(error), 2, error)

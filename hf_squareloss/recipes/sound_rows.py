@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ class SoundCollator:
     extractor: Any
     attention_mask: bool | None = None
 
-    def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         options: dict[str, Any] = {"sampling_rate": self.extractor.sampling_rate, "return_tensors": "pt"}
         padding = inspect.signature(type(self.extractor).__call__).parameters.get("padding")
         if padding is not None and padding.default is False:  # Whisper's pads to 30 seconds, and must

@@ -226,6 +226,7 @@ def test_a_narrow_screen_cuts_nothing(capsys: pytest.CaptureFixture[str], monkey
 
 MISSING = ModuleNotFoundError("No module named 'gone'", name="gone")
 NO_AUDIO = ModuleNotFoundError("No module named 'soundfile'", name="soundfile")
+NO_IMAGES = ModuleNotFoundError("No module named 'PIL'", name="PIL")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +237,7 @@ NO_AUDIO = ModuleNotFoundError("No module named 'soundfile'", name="soundfile")
         (PushError("nothing was pushed"), 1, "nothing was pushed"),
         (MISSING, 1, "No module named 'gone'"),
         (NO_AUDIO, 1, "No module named 'soundfile'; pip install soundfile brings it"),
+        (NO_IMAGES, 1, "No module named 'PIL'; pip install pillow brings it"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

@@ -121,7 +121,7 @@ def test_a_processor_that_does_not_say() -> None:
         ({"image_size": 32}, {(28, 28)}, 32, 32),
     ],
 )
-def test_a_processor_from_scratch(config: dict[str, int], sizes: set[Any], side: int | None, expected: int) -> None:
+def test_a_processor_from_scratch(config: dict[str, Any], sizes: set[Any], side: int | None, expected: int) -> None:
     found = new_processor(PreTrainedConfig(**config), sizes, side)
     assert processor_size(found) == (expected, expected)
     with pytest.raises(ValueError, match="image_size=64, but the model takes 32"):

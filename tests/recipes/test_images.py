@@ -80,7 +80,7 @@ def test_all_images_are_read_once_and_the_broken_ones_named(
     for i in range(3):
         Image.new("RGB", (4 + i // 2, 4)).save(tmp_path / f"{i}.png")
     rows = Dataset.from_dict({"image": [{"path": str(tmp_path / f"{i}.png"), "bytes": None} for i in range(3)]})
-    options = {"cache_dir": str(tmp_path / "cache")}
+    options: dict[str, Any] = {"cache_dir": str(tmp_path / "cache")}
     assert image_sizes(rows, "train", **options) == {(4, 4), (5, 4)}
     before = len(list((tmp_path / "cache").rglob("*.arrow")))
     assert image_sizes(rows, "train", **options) == {(4, 4), (5, 4)}

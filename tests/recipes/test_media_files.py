@@ -1,6 +1,7 @@
 """Images and sounds with classes: from folders, lists and data sets by name, in one shape."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
@@ -62,7 +63,7 @@ def test_a_data_set_by_name(folders: dict[str, str], tmp_path: Path) -> None:
     )
     (tmp_path / "named").mkdir()
     rows.to_parquet(tmp_path / "named" / "train.parquet")
-    options = {"split_names": {}, "cache_dir": str(tmp_path / "cache")}
+    options: dict[str, Any] = {"split_names": {}, "cache_dir": str(tmp_path / "cache")}
     data = load_named_media(str(tmp_path / "named"), None, "image", column="img", label_column="fine", **options)
     assert data.label_names == ["no", "yes"] and data.splits["train"]["label"][:] == [1, 0, 1, 0]
     assert read_image(data.splits["train"][0]["image"]).size == (8, 8)

@@ -54,7 +54,8 @@ def test_waveforms_at_the_models_rate(tmp_path: Any) -> None:
 
 
 def test_sounds_that_cannot_be_used_are_named_or_left_out(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    bad, options = sounds(800, 0, 400, 160), {"cache_dir": str(tmp_path)}
+    bad = sounds(800, 0, 400, 160)
+    options: dict[str, Any] = {"cache_dir": str(tmp_path)}
     with pytest.raises(ValueError, match="train row 2: the audio has zero length"):
         read_waveforms(bad, 8000, **options)
     read, data = read_waveforms(bad, 8000, skip_bad=True, min_seconds=0.03, **options)
