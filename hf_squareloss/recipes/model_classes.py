@@ -5,12 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.classification import (
+    ClassificationData,
+    balanced_class_weights,
+    class_counts,
+    fit_to_model,
+    name_classes,
+    show_labels,
+)
 
 if TYPE_CHECKING:
     from hf_squareloss.training import SquareLossTrainingArguments
 
 _SHOWN = 10
+
+
+def settle_classes(args: SquareLossTrainingArguments, data: ClassificationData, config: Any) -> ClassificationData:
+    """The classes of data, model and weights in one order, with what a reader should know of them on the screen.
+
+    Args:
+        args: `class_weights` become numbers in the order of the classes.
+        data: as loaded.
+        config: the model's; it gets the number of the classes and their names.
+
+    Returns:
+        `data` with class indices in the order of the model's classes.
+
+    Raises:
+        ValueError: as `class_difference`, `fit_to_model`, `balanced_class_weights` and `bind_class_weights`.
+    """
+    said = [class_difference(data, config, training=args.do_train)]
+    data = fit_to_model(data, config)
+    name_classes(config, data)
+    if args.do_train and args.should_log:
+        show_labels(data)
+    if args.do_train and args.class_weights == "balanced":
+        args.class_weights = ",".join(map(repr, balanced_class_weights(class_counts(data))))
+    pairs = bind_class_weights(args, data)
+    said += [pairs] if args.do_train else []
+    for line in said if args.should_log else ():
+        if line:
+            print(line)  # noqa: T201
+    return data
 
 
 def class_difference(data: ClassificationData, config: Any, *, training: bool) -> str:

@@ -27,7 +27,8 @@ FILE = "_run.json"  # an underscore: the Trainer pushes no such file
 
 # Options that cannot change the weights, by the reason.
 _EXCEPTIONS = {
-    "it says where things are": "output_dir cache_dir overwrite_cache train_file validation_file test_file",
+    "it says where things are": "output_dir cache_dir overwrite_cache train_file validation_file test_file "
+    "train_dir validation_dir test_dir",
     "it is secret": "token hub_token",
     "the content of the training data says more": "max_train_samples train_split_name",
     "its choice of rows is for evaluation": "validation_split_name eval_split_name test_split_name max_eval_samples "

@@ -75,14 +75,8 @@ def utterances(
     missing = [column for column in (audio_column, text_column) if column not in table]
     if audio_column in missing or (missing and split != "test"):
         raise ValueError(f"the {split} split has no column {missing[0]!r}; it has {', '.join(table)}")
-    audio = [_audio(value, root, f"{split} row {row}") for row, value in enumerate(table[audio_column], 1)]
-    features: dict[str, Any] = {"audio": {"path": Value("string"), "bytes": Value("binary")}}
-    if "offset" in table:
-        features["audio"] |= {"offset": Value("float64"), "duration": Value("float64")}
-        durations = table.get("duration", [None] * len(audio))
-        for row, (entry, offset, duration) in enumerate(zip(audio, table["offset"], durations, strict=True), 1):
-            entry["offset"] = _seconds("offset", offset, f"{split} row {row}")
-            entry["duration"] = _seconds("duration", duration, f"{split} row {row}")
+    audio, feature = file_entries(table, split, root, audio_column)
+    features: dict[str, Any] = {"audio": feature}
     columns: dict[str, list[Any]] = {"audio": audio}
     if text_column in table:
         columns["text"], features["text"] = table[text_column], Value("string")
@@ -92,11 +86,34 @@ def utterances(
     return _checked(split, Dataset.from_dict(columns, features=Features(features)), skip_bad)
 
 
-def _audio(value: Any, root: str | Path, name: str) -> dict[str, Any]:
+def file_entries(
+    table: Columns, split: str, root: str | Path, column: str, kind: str = "audio"
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A column of paths that start at `root`, as datasets stores what is not decoded, and its feature.
+
+    Of sounds with the columns `offset` and `duration` beside it, the segment too. `kind` is for errors.
+
+    Raises:
+        ValueError: a missing path; an offset or a duration that is no number of seconds.
+    """
+    from datasets import Value
+
+    entries = [_entry(value, root, f"{split} row {row}", kind) for row, value in enumerate(table[column], 1)]
+    feature: dict[str, Any] = {"path": Value("string"), "bytes": Value("binary")}
+    if kind == "audio" and "offset" in table:
+        feature |= {"offset": Value("float64"), "duration": Value("float64")}
+        durations = table.get("duration", [None] * len(entries))
+        for row, (entry, offset, duration) in enumerate(zip(entries, table["offset"], durations, strict=True), 1):
+            entry["offset"] = _seconds("offset", offset, f"{split} row {row}")
+            entry["duration"] = _seconds("duration", duration, f"{split} row {row}")
+    return entries, feature
+
+
+def _entry(value: Any, root: str | Path, name: str, kind: str) -> dict[str, Any]:
     if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):  # a parquet file of datasets
         return {"path": value.get("path"), "bytes": value["bytes"]}
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name}: expected the path of an audio file, got {value!r}")
+        raise ValueError(f"{name}: expected the path of an {kind} file, got {value!r}")
     return {"path": str(Path(root, value)), "bytes": None}
 
 

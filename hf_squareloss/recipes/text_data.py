@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.classification import ClassificationData, classification_data
+from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.labels import label_columns
 from hf_squareloss.recipes.tables import read_table
 
@@ -89,18 +90,7 @@ def load_named(
     Raises:
         ValueError: no split of such a name (with those that there are), or as `classification_data`.
     """
-    from datasets import load_dataset
-
-    named = {split: theirs for split, theirs in (split_names or {}).items() if theirs is not None}
-    raw: Any = load_dataset(name, config, **load_options)
-    splits = {split: raw[split] for split in ("train", "validation", "test") if split in raw}
-    for split, theirs in named.items():
-        splits[split] = raw[theirs] if theirs in raw else load_dataset(name, config, split=theirs, **load_options)
-    if not splits:
-        raise ValueError(
-            f"{name} has none of the splits train, validation and test but {', '.join(raw)}: "
-            "say which by --train_split_name, --validation_split_name and --test_split_name"
-        )
+    splits = load_splits(name, config, split_names or {}, **load_options)
     return _make(splits, columns, label_type=label_type, label_separator=label_separator)
 
 

@@ -206,6 +206,7 @@ class HubMixin(_Trainer):
             training=training,
             regression=self._head.num_classes == 1,
             adapter=has_adapter(model),
+            module=_registering_module(model),
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,
@@ -218,6 +219,12 @@ def _report_failure(name: str, job: Future[Any]) -> None:
     if error is not None:
         reason = _reason(error) or f"{type(error).__name__}: {error}"
         logger.warning(f"the push of {name} failed: {reason}. Training goes on; the next push sends what is missing")
+
+
+def _registering_module(model: Any) -> str | None:
+    """The module of ours whose import registers this model with transformers; None for models that it knows."""
+    package, *rest = type(model).__module__.split(".")
+    return f"{package}.{rest[0]}" if package == "hf_squareloss" else None
 
 
 def _first(names: str | list[str] | None) -> str | None:

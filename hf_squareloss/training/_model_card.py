@@ -35,6 +35,7 @@ def model_card(
     training: Mapping[str, Any] | None = None,
     regression: bool = False,
     adapter: bool = False,
+    module: str | None = None,
     language: str | None = None,
     license: str | None = None,
     tags: list[str] | None = None,
@@ -53,6 +54,7 @@ def model_card(
         training: settings shown as a table (learning rate, epochs, seed, ...).
         regression: the model predicts one real value.
         adapter: what is saved is PEFT's adapter of the base model.
+        module: what must be imported before transformers knows the model's class.
     """
     dataset = dataset if dataset and _is_hub_name(dataset) else None
     dataset_name = "local files" if _is_local(dataset_name) else dataset_name
@@ -88,7 +90,7 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter))
+    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter, module=module))
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
@@ -96,7 +98,16 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, regression: bool, adapter: bool) -> str:
+def _reading(
+    repo_id: str,
+    loss: Loss,
+    task: str | None,
+    auto_class: str,
+    *,
+    regression: bool,
+    adapter: bool,
+    module: str | None,
+) -> str:
     if regression:
         return "## Reading the scores\n\nThe one score is the predicted value."
     undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
@@ -107,8 +118,9 @@ def _reading(repo_id: str, loss: Loss, task: str | None, auto_class: str, *, reg
         "probability."
     )
     name = json.dumps(repo_id)
+    first = f"import {module}  # which makes the model known to transformers\n" if module else ""
     pipe = f"""```python
-from hf_squareloss import probability_pipeline
+{first}from hf_squareloss import probability_pipeline
 
 classify = probability_pipeline({name}, top_k=None)
 ```
@@ -122,7 +134,7 @@ or, with scores of your own:
 {warning}
 
 {pipe if task in _PIPELINES else ""}```python
-from hf_squareloss import {names}
+{first}from hf_squareloss import {names}
 from transformers import {auto_class}
 
 model = {auto_class}.from_pretrained({name}{config})

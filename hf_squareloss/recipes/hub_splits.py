@@ -1,0 +1,32 @@
+"""The splits of a data set by its name on the Hub, whatever they are called there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def load_splits(name: str, config: str | None, split_names: Mapping[str, str | None], **load_options: Any) -> Any:
+    """train, validation and test of a data set, as far as there are such.
+
+    Args:
+        split_names: our split name -> its name there, such as "dev" or "train[90%:]"; None or no entry: ours, where
+            there is one.
+        load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...).
+
+    Raises:
+        ValueError: none of the three, with those that there are.
+    """
+    from datasets import load_dataset
+
+    raw: Any = load_dataset(name, config, **load_options)
+    splits = {split: raw[split] for split in ("train", "validation", "test") if split in raw}
+    for split, theirs in split_names.items():
+        if theirs is not None:
+            splits[split] = raw[theirs] if theirs in raw else load_dataset(name, config, split=theirs, **load_options)
+    if not splits:
+        raise ValueError(
+            f"{name} has none of the splits train, validation and test but {', '.join(raw)}: "
+            "say which by the options that end in split_name"
+        )
+    return splits

@@ -1,0 +1,146 @@
+"""From image files to a model's pixel values: augmented in training, as the model's processor says in evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hf_squareloss.recipes.epoch_rows import EpochRows
+from hf_squareloss.recipes.images import image_name, read_image
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from PIL.Image import Image
+
+AUGMENTATIONS = ("crop", "flip")
+_DEFAULT_SIZE = 224  # pixels, of most published models
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images.
+
+    Attributes:
+        crop: a random rectangle of `min_area` to all of the image's area, of 3:4 to 4:3, brought to the model's size
+            (Szegedy et al., arXiv 1409.4842, section 6); a plain resize without.
+        flip: left and right are swapped for one image of two.
+        min_area: in (0, 1].
+    """
+
+    crop: bool = True
+    flip: bool = True
+    min_area: float = 0.08
+
+    def __call__(self, image: Image, size: tuple[int, int], resample: int, generator: np.random.Generator) -> Image:
+        """The image as one of `size`, (width, height)."""
+        from PIL import Image, ImageOps
+
+        box = _random_box(image.size, self.min_area, generator) if self.crop else (0, 0, *image.size)
+        resized = image.resize(size, Image.Resampling(resample), box)
+        return ImageOps.mirror(resized) if self.flip and generator.random() < 0.5 else resized
+
+
+def _random_box(size: tuple[int, int], min_area: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
+    """(left, upper, right, lower) in whole pixels; the largest rectangle in the middle where ten draws do not fit."""
+    width, height = size
+    for _ in range(10):
+        area = width * height * generator.uniform(min_area, 1.0)
+        ratio = math.exp(generator.uniform(math.log(3 / 4), math.log(4 / 3)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, upper = generator.integers(width - w + 1), generator.integers(height - h + 1)
+            return int(left), int(upper), int(left + w), int(upper + h)
+    w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
+    left, upper = (width - w) // 2, (height - h) // 2
+    return left, upper, left + w, upper + h
+
+
+class ImageRows(EpochRows):
+    """`pixel_values` (C, H, W) in float32, and `labels` where they are known.
+
+    Args:
+        rows: columns image (path and bytes) and label.
+        split: how errors call it.
+        processor: the model's image processor.
+        augmentation: for training; None: as the processor says, which is what a pipeline does.
+    """
+
+    def __init__(
+        self, rows: Dataset, split: str, processor: Any, augmentation: Augmentation | None = None, seed: int = 0
+    ) -> None:
+        from PIL import Image
+
+        super().__init__(len(rows), seed)
+        self._rows, self._split, self._processor, self._augmentation = rows, split, processor, augmentation
+        self._resample = int(processor.to_dict().get("resample") or Image.Resampling.BILINEAR)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row: dict[str, Any] = self._rows[index]
+        image = read_image(row["image"], image_name(self._split, index, row["image"]))
+        if self._augmentation is None:
+            pixels = self._processor(image, return_tensors="pt").pixel_values[0].float().numpy()
+        else:
+            size = processor_size(self._processor)
+            pixels = normalized(self._augmentation(image, size, self._resample, self.generator(index)), self._processor)
+        labels = {"labels": row["label"]} if "label" in row else {}
+        return {"pixel_values": pixels, **labels}
+
+
+def normalized(image: Image, processor: Any) -> np.ndarray:
+    """An RGB image as (3, H, W) float32 with the processor's scale, mean and standard deviation; its size stays."""
+    values = processor.to_dict()
+    timm = values.get("data_config", {})
+    pixels = np.asarray(image, dtype=np.float32)
+    if values.get("do_rescale", True):
+        pixels = pixels * np.float32(values.get("rescale_factor", 1 / 255))
+    if values.get("do_normalize", True):
+        mean, std = (timm.get(name) or values[f"image_{name}"] for name in ("mean", "std"))
+        pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def processor_size(processor: Any) -> tuple[int, int]:
+    """(width, height) of the images that a processor makes.
+
+    Raises:
+        ValueError: it does not say.
+    """
+    values = processor.to_dict()
+    if "data_config" in values:  # a TimmWrapperImageProcessor
+        _, height, width = values["data_config"]["input_size"]
+        return width, height
+    crops = values.get("do_center_crop") and values.get("crop_size")
+    size: Mapping[str, int] = dict(values["crop_size"] if crops else values.get("size") or {})
+    if size.get("shortest_edge"):
+        return size["shortest_edge"], size["shortest_edge"]
+    if size.get("height") and size.get("width"):
+        return size["width"], size["height"]
+    raise ValueError(f"the image processor does not say how large its images are: size={values.get('size')}")
+
+
+def new_processor(config: Any, sizes: set[tuple[int, int]], side: int | None = None) -> Any:
+    """An image processor for a model from scratch: squares, pixels from -1 to 1.
+
+    Args:
+        sizes: (width, height) of the training images.
+        side: of the squares in pixels; default: the config's image_size, or that of the images where all are squares
+            of one size, or 224.
+
+    Raises:
+        ValueError: `side` is not the config's image_size.
+    """
+    from transformers import ViTImageProcessorPil
+
+    wanted = config.to_dict().get("image_size")
+    if side is not None and wanted not in (None, side):
+        raise ValueError(
+            f"image_size={side}, but the model takes {wanted} pixels: --config_overrides image_size={side} changes it"
+        )
+    width, height = next(iter(sizes))
+    own = width if len(sizes) == 1 and width == height else _DEFAULT_SIZE
+    pixels = side or wanted or own
+    return ViTImageProcessorPil(size={"height": pixels, "width": pixels})

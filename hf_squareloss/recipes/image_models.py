@@ -1,0 +1,69 @@
+"""Image classifiers and their processors: pretrained, from scratch, or timm's where timm loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hf_squareloss.recipes.image_encoding import new_processor
+from hf_squareloss.recipes.media_arguments import ScratchModelArguments
+
+
+@contextmanager
+def timm_errors(name: str | None) -> Iterator[None]:
+    """What does not load because of timm or torchvision becomes one line that says so.
+
+    transformers raises an ImportError where they are missing, and a RuntimeError where they do not fit the installed
+    torch ("operator torchvision::nms does not exist").
+
+    Raises:
+        ValueError: instead of these.
+    """
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        if "timm" not in said and "torchvision" not in said:
+            raise
+        reason = said if len(said) < 300 else f"{said[:300]} ..."
+        raise ValueError(
+            f"{name} needs timm and a torchvision that fits the installed torch, which do not load here ({reason}): "
+            "install both for this torch, or take a model of transformers"
+        ) from error
+
+
+def require_rgb(config: Any) -> None:
+    """ValueError for a model of other images than RGB ones, which all images become."""
+    channels = config.to_dict().get("num_channels", 3)
+    if channels != 3:
+        raise ValueError(
+            f"the model takes {channels} channels, but all images are read as RGB, as transformers' pipelines read "
+            "them (grey becomes three equal channels): --config_overrides num_channels=3, or another model"
+        )
+
+
+def load_processor(
+    model_args: ScratchModelArguments,
+    name: str | None,
+    config: Any,
+    sizes: set[tuple[int, int]],
+    side: int | None,
+) -> Any:
+    """The image processor: of this name, of the pretrained model, or a new one.
+
+    Args:
+        name: the processor's own, if it is not the model's.
+        sizes, side: as for `new_processor`.
+
+    Raises:
+        ValueError: `side` for a processor that is there.
+    """
+    from transformers import AutoImageProcessor
+
+    source = name or model_args.model_name_or_path
+    if source is None:
+        return new_processor(config, sizes, side)
+    if side is not None:
+        raise ValueError(f"image_size would be ignored: the image processor of {source} says it")
+    return AutoImageProcessor.from_pretrained(source, **model_args.hub)

@@ -1,0 +1,134 @@
+"""Arguments that image and audio classification share: which model, also from scratch, and where the files are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
+from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.config_overrides import override_config
+from hf_squareloss.recipes.media_files import load_class_folders, load_listed, load_named_media
+
+
+@dataclass
+class ScratchModelArguments(ModelSourceArguments):
+    """A model of the Hub, in a folder, or from scratch, for `HfArgumentParser`."""
+
+    model_type: str | None = field(
+        default=None,
+        metadata={"help": "A model from scratch: resnet, vit, convnet (ours), or another of transformers."},
+    )
+    config_overrides: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Entries of the config of a model from scratch: depths=[2,2] hidden_sizes=[16,32]."},
+    )
+    ignore_mismatched_sizes: bool = field(
+        default=False, metadata={"help": "Replace a head that has another number of classes."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.config_overrides and self.model_name_or_path is None and self.model_type is None:
+            if self.config_name is None:
+                raise ValueError("config_overrides would be ignored: give --model_type or --config_name")
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a model is named in one of the three ways."""
+        return bool(self.model_name_or_path or self.config_name or self.model_type)
+
+    def require_one(self, *, training: bool) -> None:
+        """ValueError where no model is named, or training is to begin from weights and from scratch at once.
+
+        Without training weights alone count: a comparison of losses gives all options of the training again.
+        """
+        if not self.is_named:
+            raise ValueError("give a model: --model_name_or_path, or --model_type for a model from scratch")
+        scratch = {"model_type": self.model_type, "config_overrides": self.config_overrides}
+        given = [name for name, value in scratch.items() if value]
+        if training and self.model_name_or_path and given:
+            raise ValueError(f"{given[0]} would be ignored: it is for a model from scratch")
+
+    def load_config(self) -> Any:
+        """The config of the model, with `config_overrides` where that is from scratch.
+
+        Raises:
+            ValueError: a model type that transformers does not know.
+        """
+        from transformers import AutoConfig
+
+        import hf_squareloss.models  # noqa: F401  their model types
+        from hf_squareloss.config import load_config
+
+        source = self.config_name or self.model_name_or_path
+        if source is not None:
+            config: Any = load_config(source, **self.hub)
+        else:
+            config = AutoConfig.for_model(self.model_type or "")
+        if self.model_name_or_path is None:
+            override_config(config, self.config_overrides)
+        return config
+
+    def load_model(self, auto_class: Any, config: Any) -> tuple[Any, Any]:
+        """The model, and what its files held; None from scratch."""
+        if self.model_name_or_path is None:
+            return auto_class.from_config(config), None
+        return auto_class.from_pretrained(
+            self.model_name_or_path,
+            config=config,
+            ignore_mismatched_sizes=self.ignore_mismatched_sizes,
+            output_loading_info=True,
+            **self.weights,
+        )
+
+
+@dataclass
+class MediaDataArguments(DataSourceArguments):
+    """Images or sounds by class: of the Hub, in folders, or in lists, for `HfArgumentParser`."""
+
+    train_dir: str | None = field(default=None, metadata={"help": "Training files, in a folder for each class."})
+    validation_dir: str | None = field(default=None, metadata={"help": "Validation files, in a folder for each class."})
+    test_dir: str | None = field(default=None, metadata={"help": "Test files, by class or all in the folder itself."})
+    label_column_name: str = field(
+        default="label", metadata={"help": "Column of the class; or several columns of 0 or 1, one per class: cat,dog."}
+    )
+    train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
+    eval_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
+    test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the files."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.folders and (self.files or self.dataset_name):
+            raise ValueError("dataset_name, files and folders exclude each other: give one")
+        named = ("train_split_name", "eval_split_name", "test_split_name")
+        for option in named if self.dataset_name is None else ():
+            if vars(self)[option] is not None:
+                raise ValueError(f"{option} would be ignored: it is for dataset_name")
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Split name -> path of the folders given."""
+        named = {"train": self.train_dir, "validation": self.validation_dir, "test": self.test_dir}
+        return {split: folder for split, folder in named.items() if folder is not None}
+
+    @property
+    def is_demo(self) -> bool:
+        return not (self.dataset_name or self.files or self.folders)
+
+    @property
+    def has_own_test(self) -> bool:
+        """Whether a test part is named, which is predicted without being asked for."""
+        return bool(self.test_file or self.test_dir or self.test_split_name)
+
+    def load(self, kind: str, column: str, root: str | None, model_args: ModelSourceArguments) -> ClassificationData:
+        """The data as `media_files` reads them: `kind` is "image" or "audio", `column` its column there."""
+        if self.folders:
+            return load_class_folders(self.folders, kind)
+        columns: dict[str, Any] = {"column": column, "label_column": self.label_column_name}
+        if self.files:
+            return load_listed(self.files, kind, **columns, root=root)
+        names = {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
+        hub: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        name = self.dataset_name or ""
+        return load_named_media(name, self.dataset_config_name, kind, **columns, split_names=names, **hub)

@@ -1,0 +1,49 @@
+"""Processors of image models, and what is said where timm or torchvision do not load."""
+
+from pathlib import Path
+
+import pytest
+from transformers import ConvNextImageProcessorPil, ResNetConfig, ViTImageProcessorPil
+
+from hf_squareloss.recipes.image_encoding import processor_size
+from hf_squareloss.recipes.image_models import load_processor, require_rgb, timm_errors
+from hf_squareloss.recipes.media_arguments import ScratchModelArguments
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("TimmWrapperConfig requires the timm library\nbut it was not found"),
+        RuntimeError("operator torchvision::nms does not exist"),
+    ],
+)
+def test_timm_that_does_not_load_is_one_line(error: Exception) -> None:
+    with pytest.raises(ValueError, match=r"timm/resnet18 needs timm .* \((TimmWrapperConfig|operator)") as found:
+        with timm_errors("timm/resnet18"):
+            raise error
+    assert "\n" not in str(found.value)
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="^size mismatch"):
+        with timm_errors("a"):
+            raise RuntimeError("size mismatch")
+
+
+def test_models_of_grey_images_are_refused() -> None:
+    require_rgb(ResNetConfig())
+    with pytest.raises(ValueError, match="the model takes 1 channels"):
+        require_rgb(ResNetConfig(num_channels=1))
+
+
+def test_the_models_own_processor_or_another_or_a_new_one(tmp_path: Path) -> None:
+    ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "model")
+    ConvNextImageProcessorPil(size={"shortest_edge": 32}).save_pretrained(tmp_path / "other")
+    config, sizes = ResNetConfig(), {(8, 8)}
+    trained = ScratchModelArguments(model_name_or_path=str(tmp_path / "model"))
+    assert processor_size(load_processor(trained, None, config, sizes, None)) == (16, 16)
+    assert processor_size(load_processor(trained, str(tmp_path / "other"), config, sizes, None)) == (32, 32)
+    scratch = ScratchModelArguments(model_type="resnet")
+    assert processor_size(load_processor(scratch, None, config, sizes, None)) == (8, 8)
+    with pytest.raises(ValueError, match="image_size would be ignored"):
+        load_processor(trained, None, config, sizes, 8)
