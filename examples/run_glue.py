@@ -12,7 +12,9 @@ Your own files (csv, tsv, json or parquet with the columns text, text_pair for p
     accelerate launch examples/run_glue.py --train_file train.tsv --validation_file dev.tsv --test_file test.tsv \
         --model_name_or_path bert-base-cased --loss square --output_dir outputs/mine
 
-The same command again resumes after a kill. `--loss cross_entropy` trains the baseline through the same path.
+`--model_type lstm_attention` or lstm_cnn in place of --model_name_or_path is a recurrent model from scratch, with a
+vocabulary of the training texts. The same command again resumes after a kill. `--loss cross_entropy` trains the
+baseline through the same path.
 """
 
 from collections.abc import Mapping
@@ -37,6 +39,7 @@ from hf_squareloss.recipes.classification import (
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.demo_encoder import demo_encoder
+from hf_squareloss.recipes.from_scratch import FromScratchArguments, classifier_from_scratch
 from hf_squareloss.recipes.labels import LABEL_TYPES
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.model_classes import bind_class_weights, class_difference
@@ -53,7 +56,7 @@ from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
 
 
 @dataclass
-class ModelArguments(ModelSourceArguments):
+class ModelArguments(FromScratchArguments, ModelSourceArguments):
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     ignore_mismatched_sizes: bool = field(
         default=False, metadata={"help": "Replace a head that has another number of classes."}
@@ -114,12 +117,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         classes, argv, {"train_sampling_strategy": "group_by_length"}
     )
     if data_args.is_demo:
-        encoder = {"model_name_or_path": model_args.model_name_or_path or demo_encoder()}
+        encoder = (
+            {} if model_args.model_type else {"model_name_or_path": model_args.model_name_or_path or demo_encoder()}
+        )
         defaults = {**DEMO_TRAINING, **demo_defaults("text", args.loss), **encoder}
         model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No task and no file given: running the built-in demo, topics of Python's own docstrings."
-    elif model_args.model_name_or_path is None:
-        raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder")
+    elif model_args.model_name_or_path is None and model_args.model_type is None:
+        raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder, or --model_type")
     start(args, notice)
 
     data = load_data(model_args, data_args)
@@ -195,14 +200,19 @@ def load_model(
     model_args: ModelArguments, args: SquareLossTrainingArguments, data: ClassificationData
 ) -> tuple[Any, Any, Any, ClassificationData]:
     """The model with a head for these classes, what its files held, its tokenizer, and the data with class indices."""
-    name = model_args.model_name_or_path or ""
-    config = load_config(model_args.config_name or name, **model_args.hub)
+    name, hub = model_args.model_name_or_path, model_args.hub
+    if name is None:
+        given = model_args.tokenizer_name and AutoTokenizer.from_pretrained(model_args.tokenizer_name, **hub)
+        model, tokenizer = classifier_from_scratch(model_args, data, given)
+        return model, None, tokenizer, data
+    config = load_config(model_args.config_name or name, **hub)
+    model_args.require_same(config)
     difference = class_difference(data, config, training=args.do_train)
     if difference and args.should_log:
         print(difference)
     data = fit_to_model(data, config)
     name_classes(config, data)
-    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)
+    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
     pad_with_end(tokenizer, config)
     model, loading_info = AutoModelForSequenceClassification.from_pretrained(
         name,

@@ -3,12 +3,29 @@
 From then on `AutoConfig` and the Auto class of their task know them, and they are saved, loaded and pushed like others.
 """
 
-from transformers import AutoConfig, AutoModelForImageClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+)
 
 from hf_squareloss.models._convnet import ConvNetConfig, ConvNetForImageClassification
+from hf_squareloss.models._lstm_classifiers import (
+    LSTMAttentionConfig,
+    LSTMAttentionForSequenceClassification,
+    LSTMCNNConfig,
+    LSTMCNNForSequenceClassification,
+)
+from hf_squareloss.models._lstm_language_model import LSTMConfig, LSTMForCausalLM
 
 # One line for each model: the Auto class of its task, its config, its class.
-_MODELS = ((AutoModelForImageClassification, ConvNetConfig, ConvNetForImageClassification),)
+_MODELS = (
+    (AutoModelForImageClassification, ConvNetConfig, ConvNetForImageClassification),
+    (AutoModelForSequenceClassification, LSTMAttentionConfig, LSTMAttentionForSequenceClassification),
+    (AutoModelForSequenceClassification, LSTMCNNConfig, LSTMCNNForSequenceClassification),
+    (AutoModelForCausalLM, LSTMConfig, LSTMForCausalLM),
+)
 
 for _auto_class, _config, _model in _MODELS:
     AutoConfig.register(_config.model_type, _config)
@@ -16,4 +33,14 @@ for _auto_class, _config, _model in _MODELS:
 
 MODEL_TYPES = tuple(dict.fromkeys(config.model_type for _, config, _ in _MODELS))
 
-__all__ = ["MODEL_TYPES", "ConvNetConfig", "ConvNetForImageClassification"]
+__all__ = [
+    "MODEL_TYPES",
+    "ConvNetConfig",
+    "ConvNetForImageClassification",
+    "LSTMAttentionConfig",
+    "LSTMAttentionForSequenceClassification",
+    "LSTMCNNConfig",
+    "LSTMCNNForSequenceClassification",
+    "LSTMConfig",
+    "LSTMForCausalLM",
+]

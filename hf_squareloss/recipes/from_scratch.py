@@ -1,15 +1,18 @@
-"""Models from scratch: a config made of a model type and overrides, and a tokenizer built from the training texts."""
+"""Models from scratch: a config of a model type and overrides, a vocabulary of the training texts, word vectors."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import hf_squareloss.models  # noqa: F401  (its model types are registered by the import)
-from hf_squareloss.recipes.vocabulary import VOCABULARIES
+from hf_squareloss.recipes.classification import ClassificationData, name_classes
+from hf_squareloss.recipes.config_overrides import read_overrides
+from hf_squareloss.recipes.text_encoding import pad_with_end
+from hf_squareloss.recipes.vocabulary import VOCABULARIES, build_tokenizer, training_texts
+from hf_squareloss.recipes.word_vectors import read_vectors, set_vectors, vector_size
 
 
 @dataclass
@@ -34,7 +37,13 @@ class FromScratchArguments:
         default=None, metadata={"help": "Entries of that vocabulary at most; default: 20,000 words, all characters."}
     )
 
+    word_vectors: str | None = field(
+        default=None, metadata={"help": "A file of word vectors, as GloVe's, where the input embeddings begin."}
+    )
+
     def __post_init__(self) -> None:
+        if self.word_vectors is not None and self.vocabulary == "characters":
+            raise ValueError("word_vectors would be ignored: the vocabulary is of characters")
         if self.vocabulary is not None and self.vocabulary not in VOCABULARIES:
             raise ValueError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {self.vocabulary!r}")
         if self.vocabulary_size is not None and self.vocabulary is None:
@@ -46,7 +55,8 @@ class FromScratchArguments:
 
     def require_same(self, config: Any) -> None:
         """ValueError where the config of a loaded model is another than these arguments describe."""
-        wanted = {"model_type": self.model_type, **parse_overrides(self.config_overrides)}
+        overrides = read_overrides(config, [self.config_overrides] if self.config_overrides else [])
+        wanted = {"model_type": self.model_type, **overrides}
         there = config.to_dict()
         for name, value in wanted.items():
             if value is not None and there.get(name) != value:
@@ -56,10 +66,13 @@ class FromScratchArguments:
 
 
 def make_config(model_type: str, overrides: str | None = None, **values: Any) -> Any:
-    """A config of this type: `values`, then the overrides, then what the type has.
+    """A config of this type: `values`, then the overrides, then what the type has; and what follows from these.
+
+    Args:
+        overrides: as for `override_config`.
 
     Raises:
-        ValueError: no such type, or an override of what the type does not have.
+        ValueError: no such type, or an override that does not fit it.
 
     Example:
         >>> make_config("gpt2", "n_embd=16,n_layer=1,activation_function=relu").n_embd
@@ -72,30 +85,34 @@ def make_config(model_type: str, overrides: str | None = None, **values: Any) ->
             f"no model type is called {model_type!r}: it is transformers' name of the architecture, such as gpt2, "
             f"llama or bert, or one of {', '.join(hf_squareloss.models.MODEL_TYPES)}"
         ) from None
-    given = parse_overrides(overrides)
-    there = known.to_dict().keys() | known.attribute_map.keys()
-    unknown = [name for name in given if name not in there]
-    if unknown:
-        raise ValueError(f"config_overrides: {model_type} has no {unknown[0]!r}")
+    given = read_overrides(known, [overrides] if overrides else [])
     return AutoConfig.for_model(model_type, **{**values, **given})
 
 
-def parse_overrides(text: str | None) -> dict[str, Any]:
-    """NAME=VALUE with commas between; a VALUE is a number, true, false, null or a text.
+def classifier_from_scratch(args: FromScratchArguments, data: ClassificationData, tokenizer: Any = None) -> Any:
+    """A text classifier of the model type for these classes, and its tokenizer.
 
-    Example:
-        >>> parse_overrides("n_embd=16,use_cache=false,activation_function=relu,layer_norm_epsilon=1e-6")
-        {'n_embd': 16, 'use_cache': False, 'activation_function': 'relu', 'layer_norm_epsilon': 1e-06}
+    Args:
+        args: what is made; without `vocabulary` and a tokenizer, the vocabulary is of words.
+        data: the vocabulary is that of its training texts.
+        tokenizer: takes the place of a vocabulary of one's own.
+
+    Raises:
+        ValueError: a type that has no text classifier, or as `make_config`, `build_tokenizer` and `read_vectors`.
     """
-    values: dict[str, Any] = {}
-    for part in text.split(",") if text else ():
-        name, equals, word = part.strip().partition("=")
-        if not (name and equals and word):
-            raise ValueError(f"config_overrides are NAME=VALUE with commas between, got {part!r}")
-        if name in values:
-            raise ValueError(f"config_overrides: {name!r} is given twice")
-        try:
-            values[name] = json.loads(word)
-        except ValueError:
-            values[name] = word
-    return values
+    if tokenizer is None:
+        tokenizer = build_tokenizer(training_texts(data.splits), args.vocabulary or "words", args.vocabulary_size)
+    values: dict[str, Any] = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    if args.word_vectors is not None:
+        values["embedding_size"] = vector_size(args.word_vectors)
+    config = args.make_config(**values)
+    if type(config) not in AutoModelForSequenceClassification._model_mapping:
+        raise ValueError(f"{config.model_type} has no text classifier")
+    name_classes(config, data)
+    pad_with_end(tokenizer, config)
+    model = AutoModelForSequenceClassification.from_config(config)
+    if args.word_vectors is not None:
+        vectors = read_vectors(args.word_vectors, tokenizer.get_vocab())
+        set_vectors(model.get_input_embeddings(), vectors)
+        print(f"{len(vectors)} of {len(tokenizer)} words have a vector in {args.word_vectors}")  # noqa: T201
+    return model, tokenizer

@@ -173,7 +173,7 @@ def test_a_killed_run_resumes(run: Callable[..., dict[str, float]], tmp_path: Pa
         ([*LLAMA, "--objective", "masked"], "llama has no model for AutoModelForMaskedLM"),
         ([*LLAMA, "--block_size", "2000"], "fill no block of 2000: give more text, a smaller --block_size"),
         (["--vocabulary", "words"], "give a model: --model_name_or_path, or --model_type"),
-        ([*LLAMA[:2], "--vocabulary", "words", "--config_overrides", "hiden=1"], "llama has no 'hiden'"),
+        ([*LLAMA[:2], "--vocabulary", "words", "--config_overrides", "hiden=1"], "llama has no entry 'hiden'"),
     ],
 )
 def test_what_cannot_be_trained(options: list[str], message: str, run: Callable[..., dict[str, float]]) -> None:

@@ -4,26 +4,19 @@ from typing import Any
 
 import pytest
 
-from hf_squareloss.recipes.from_scratch import FromScratchArguments, make_config, parse_overrides
+from hf_squareloss.recipes.from_scratch import FromScratchArguments, make_config
 
 
 def test_overrides_reach_what_follows_from_them() -> None:
     config = make_config("llama", "hidden_size=64,num_attention_heads=4", vocab_size=50)
     assert (config.hidden_size, config.head_dim, config.num_key_value_heads, config.vocab_size) == (64, 16, 4, 50)
     assert make_config("gpt2", "vocab_size=7", vocab_size=50).vocab_size == 7
-    assert make_config("gpt2", "hidden_size=8").n_embd == 8  # by its other name
-
-
-@pytest.mark.parametrize("text", ["a", "a=", "=1", "a=1,a=2", "a=1,"])
-def test_overrides_of_another_form(text: str) -> None:
-    with pytest.raises(ValueError, match="config_overrides"):
-        parse_overrides(text)
 
 
 def test_unknown_types_and_names() -> None:
     with pytest.raises(ValueError, match="no model type is called 'no_such'.*convnet"):
         make_config("no_such")
-    with pytest.raises(ValueError, match="gpt2 has no 'hiden_size'"):
+    with pytest.raises(ValueError, match="gpt2 has no entry 'hiden_size'"):
         make_config("gpt2", "hiden_size=8")
 
 
@@ -43,6 +36,9 @@ def test_a_loaded_model_must_be_what_is_described() -> None:
     given = FromScratchArguments(model_type="gpt2", config_overrides="n_embd=8")
     given.require_same(make_config("gpt2", "n_embd=8"))
     FromScratchArguments().require_same(make_config("bert"))
-    for other in (make_config("gpt2", "n_embd=16"), make_config("bert")):
-        with pytest.raises(ValueError, match="would be ignored"):
+    for other, reason in (
+        (make_config("gpt2", "n_embd=16"), "n_embd=8 would be ignored"),
+        (make_config("bert"), "n_embd"),
+    ):
+        with pytest.raises(ValueError, match=reason):
             given.require_same(other)
