@@ -203,7 +203,7 @@ def load_model(
     name, hub = model_args.model_name_or_path, model_args.hub
     if name is None:
         given = model_args.tokenizer_name and AutoTokenizer.from_pretrained(model_args.tokenizer_name, **hub)
-        model, tokenizer = classifier_from_scratch(model_args, data, given)
+        model, tokenizer = classifier_from_scratch(model_args, data, given, show=args.should_log)
         return model, None, tokenizer, data
     config = load_config(model_args.config_name or name, **hub)
     model_args.require_same(config)

@@ -89,13 +89,16 @@ def make_config(model_type: str, overrides: str | None = None, **values: Any) ->
     return AutoConfig.for_model(model_type, **{**values, **given})
 
 
-def classifier_from_scratch(args: FromScratchArguments, data: ClassificationData, tokenizer: Any = None) -> Any:
+def classifier_from_scratch(
+    args: FromScratchArguments, data: ClassificationData, tokenizer: Any = None, *, show: bool = True
+) -> tuple[Any, Any]:
     """A text classifier of the model type for these classes, and its tokenizer.
 
     Args:
         args: what is made; without `vocabulary` and a tokenizer, the vocabulary is of words.
         data: the vocabulary is that of its training texts.
         tokenizer: takes the place of a vocabulary of one's own.
+        show: print how many words have a vector.
 
     Raises:
         ValueError: a type that has no text classifier, or as `make_config`, `build_tokenizer` and `read_vectors`.
@@ -114,5 +117,6 @@ def classifier_from_scratch(args: FromScratchArguments, data: ClassificationData
     if args.word_vectors is not None:
         vectors = read_vectors(args.word_vectors, tokenizer.get_vocab())
         set_vectors(model.get_input_embeddings(), vectors)
-        print(f"{len(vectors)} of {len(tokenizer)} words have a vector in {args.word_vectors}")  # noqa: T201
+        if show:
+            print(f"{len(vectors)} of {len(tokenizer)} words have a vector in {args.word_vectors}")  # noqa: T201
     return model, tokenizer
