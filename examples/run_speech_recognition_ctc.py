@@ -115,6 +115,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         partial(ctc_frames, model),
         blank=blank_of(model.config),
         mask_length=mask_length_of(model.config) if args.do_train else 1,
+        masked_lengths=partial(ctc_frames, model, before_adapter=True),
         keep_too_short=model_args.ctc_zero_infinity,
         skip_bad=data_args.skip_bad_utterances,
     )
@@ -126,7 +127,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         processing_class=tokenizer,
         data_collator=SpeechCollator(
             model.main_input_name,
-            attention_mask=takes_mask(model, extractor),
+            attention_mask=(masked := takes_mask(model, extractor)),
+            input_lengths=not masked,
             pad_to_multiple_of=8 if args.fp16 else 1,
             channel=extractor is not None and "padding_mask" in extractor.model_input_names,
         ),

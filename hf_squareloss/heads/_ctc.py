@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_squareloss.losses import Loss, ctc_loss, ctc_values
+from hf_squareloss.losses import Loss, check_ctc, ctc_values
+
+UNALIGNED = -math.inf
 
 
 @contextmanager
@@ -39,12 +42,14 @@ class _UtteranceLoss:
     """What stands in for a CTC model's `loss_function`; equal for equal losses, so that compiled code is kept.
 
     One convention for every family, whatever the config's ctc_loss_reduction and ctc_zero_infinity say: a value per
-    utterance, not divided by any length, and zero where no alignment exists.
+    utterance, not divided by any length, and `UNALIGNED`, which no alignment gives, where there is none.
     """
 
     loss: Loss
     checked: bool
 
     def __call__(self, logits: Tensor, labels: Tensor, logit_lengths: Tensor, blank_token_id: int, **_: Any) -> Tensor:
-        compute = ctc_values if self.checked else ctc_loss
-        return compute(logits, labels, logit_lengths, loss=self.loss, blank=blank_token_id, zero_infinity=True)
+        options: dict[str, Any] = {"loss": self.loss, "blank": blank_token_id}
+        if not self.checked:
+            check_ctc(logits, labels, logit_lengths, **options)
+        return ctc_values(logits, labels, logit_lengths, unaligned=UNALIGNED, **options)

@@ -116,13 +116,19 @@ def blank_of(config: PreTrainedConfig) -> int:
     return config.to_dict().get("blank_token_id", config.pad_token_id)  # OmniASR has both
 
 
-def ctc_frames(model: Any, lengths: Tensor) -> Tensor:
-    """How many frames (B,) a *ForCTC model of transformers makes of inputs of these lengths (B,)."""
+def ctc_frames(model: Any, lengths: Tensor, *, before_adapter: bool = False) -> Tensor:
+    """How many frames (B,) a *ForCTC model of transformers makes of inputs of these lengths (B,).
+
+    Args:
+        before_adapter: the frames that a convolutional adapter (`add_adapter`), which makes fewer of them, gets:
+            SpecAugment masks there.
+    """
     model = base_model(model)
     # One thing with two names (transformers 5.24): what the family's own forward calls.
     old = "_get_feat_extract_output_lengths"
     measure = model._get_feat_extract_output_lengths if old in dir(model) else model._get_subsampling_output_length
-    return measure(lengths).long()
+    options = {"add_adapter": False} if before_adapter and model.config.to_dict().get("add_adapter") else {}
+    return measure(lengths, **options).long()
 
 
 # ---- language models -------------------------------------------------------------------------------------------------

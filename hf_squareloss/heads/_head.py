@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 from hf_squareloss.config import base_model, saved_entry, write_adapter, write_loss
-from hf_squareloss.heads._ctc import utterance_loss
+from hf_squareloss.heads._ctc import UNALIGNED, utterance_loss
 from hf_squareloss.heads._families import (
     auto_class_of,
     blank_of,
@@ -25,6 +26,8 @@ from hf_squareloss.heads._families import (
     task_of,
 )
 from hf_squareloss.losses import Loss, ctc_loss, may_read, refuse
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,21 @@ class Head:
     def total(self, loss: Loss, outputs: Any, labels: Tensor) -> Tensor:
         """The sum of `loss` over the items, scalar, from the outputs of a forward within `computing`."""
         scores, labels = self.scores_and_labels(outputs, labels)
-        return loss.total(scores, labels) if self.blank is None else outputs["loss"].sum()
+        if self.blank is None:
+            return loss.total(scores, labels)
+        return torch.where(self.unaligned(outputs), 0.0, outputs["loss"]).sum()
+
+    def unaligned(self, outputs: Any) -> Tensor:
+        """(B,) whether an utterance has fewer frames than its labels need, and so no loss; within `computing`."""
+        return outputs["loss"] == UNALIGNED
+
+    def warn_unaligned(self) -> None:
+        """Once, what such utterances come from and what to do about them."""
+        logger.warning_once(
+            "utterances have fewer frames than their labels need (one for each, and one between equal neighbours): "
+            "their loss is 0 and nothing is learnt from them. Leave them out (hf_squareloss.heads.ctc_frames tells a "
+            "model's frames from the lengths of its inputs), or correct their labels or audio"
+        )
 
     def scores_and_labels(self, outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The scores (..., C) of a model's outputs and the labels that belong to them."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         brier_score,
         calibration_metrics,
         expected_calibration_error,
+        multi_label_calibration_metrics,
         negative_log_likelihood,
         reliability_curve,
     )
@@ -29,6 +30,7 @@ __all__ = [
     "ctc_greedy",
     "expected_calibration_error",
     "log_probabilities",
+    "multi_label_calibration_metrics",
     "negative_log_likelihood",
     "probability_generation",
     "probability_pipeline",
@@ -41,7 +43,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "_calibration": (
             *("ReliabilityCurve", "brier_score", "calibration_metrics", "expected_calibration_error"),
-            *("negative_log_likelihood", "reliability_curve"),
+            *("multi_label_calibration_metrics", "negative_log_likelihood", "reliability_curve"),
         ),
         "_ctc_decoding": ("Transcript", "ctc_beam_search", "ctc_greedy"),
         "_generation": ("log_probabilities", "probability_generation"),

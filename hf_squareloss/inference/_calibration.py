@@ -170,6 +170,42 @@ def calibration_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, floa
     }
 
 
+def multi_label_calibration_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """`calibration_metrics` where an item has any number of the classes: the mean over the classes.
+
+    Convention: each class is a yes-no question of its own, whose two answers have the probabilities p_c and 1 - p_c;
+    its three measures are those of two classes, and each class weighs the same. So the Brier score counts both answers,
+    2 (p_c - y_c)^2, as with two classes; the calibration error is of the likelier answer, with each class's own bins.
+
+    Args:
+        probabilities: (N, C) in [0, 1], any floating type; reduced in float32 or better.
+        labels: (N, C) of 0 or 1, any type.
+
+    Returns:
+        {"ece": ..., "brier": ..., "nll": ...}
+
+    Raises:
+        ValueError: shapes or types do not fit, no item, probabilities outside [0, 1], labels other than 0 and 1.
+
+    Example:
+        >>> multi_label_calibration_metrics(torch.tensor([[0.5, 1.0]]), torch.tensor([[1, 1]]))
+        {'ece': 0.25, 'brier': 0.25, 'nll': 0.3465735912322998}
+    """
+    if not probabilities.is_floating_point() or probabilities.dim() != 2 or labels.shape != probabilities.shape:
+        expected = "probabilities and labels must be (N, C), the probabilities floating"
+        raise ValueError(f"{expected}, got {tuple(probabilities.shape)} and {tuple(labels.shape)}")
+    if not ((labels == 0) | (labels == 1)).all():
+        raise ValueError("labels must be 0 or 1, one per class")
+    p = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32))
+    found = [
+        calibration_metrics(torch.stack([1.0 - yes, yes], -1), answers)
+        for yes, answers in zip(p.unbind(-1), labels.long().unbind(-1), strict=True)
+    ]
+    if not found:
+        raise ValueError("there must be a class")
+    return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
+
+
 def _checked(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Refuses what does not fit; returns the probabilities in float32 or better and the labels as int64."""
     shape = tuple(probabilities.shape)

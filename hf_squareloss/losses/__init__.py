@@ -2,7 +2,7 @@
 
 from hf_squareloss.losses._base import Form, Loss, scale
 from hf_squareloss.losses._cross_entropy import CrossEntropy
-from hf_squareloss.losses._ctc import ctc_loss, ctc_values
+from hf_squareloss.losses._ctc import check_ctc, ctc_loss, ctc_values
 from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator
 from hf_squareloss.losses._registry import LOSSES, loss_from_dict, make_loss, register_loss
 from hf_squareloss.losses._square import SquareLoss, linear_square_loss, square_costs, square_loss
@@ -17,6 +17,7 @@ __all__ = [
     "SquareLoss",
     "Squentropy",
     "ctc_loss",
+    "check_ctc",
     "ctc_values",
     "gram_pays",
     "in_float16_on_accelerator",

@@ -66,17 +66,21 @@ def ctc_loss(
         >>> ctc_loss(torch.zeros(1, 2, 3), torch.tensor([[1]]), torch.tensor([2]), loss=CrossEntropy())
         tensor([1.0986])
     """
-    _check(scores, labels, logit_lengths, loss, blank, zero_infinity)
-    if not torch.compiler.is_compiling():
-        _check_values(scores, labels, logit_lengths, loss, blank)
+    require_flag("zero_infinity", zero_infinity)
+    check_ctc(scores, labels, logit_lengths, loss=loss, blank=blank)
     loss = loss if tau is None else replace(loss, ctc_tau=tau)
-    return ctc_values(scores, labels, logit_lengths, loss=loss, blank=blank, zero_infinity=zero_infinity)
+    unaligned = 0.0 if zero_infinity else torch.inf
+    return ctc_values(scores, labels, logit_lengths, loss=loss, blank=blank, unaligned=unaligned)
 
 
 def ctc_values(
-    scores: Tensor, labels: Tensor, logit_lengths: Tensor, *, loss: Loss, blank: int, zero_infinity: bool
+    scores: Tensor, labels: Tensor, logit_lengths: Tensor, *, loss: Loss, blank: int, unaligned: float
 ) -> Tensor:
-    """`ctc_loss` for labels and lengths that are known to be right: it reads no value from the device by itself."""
+    """`ctc_loss` for labels and lengths that are known to be right: it reads no value from the device by itself.
+
+    Args:
+        unaligned: the value of an utterance without an alignment; its gradient is zero.
+    """
     num_frames, num_classes = scores.shape[1:]
     fitted = loss.for_ctc(num_classes, blank)
     loss = loss if fitted == loss else fitted  # the same object keeps its constants
@@ -97,7 +101,7 @@ def ctc_values(
 
     repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != loss.ignore_index)
     possible = lengths[1] + repeats.sum(1) <= logit_lengths
-    return torch.where(possible, values, 0.0 if zero_infinity else torch.inf)
+    return torch.where(possible, values, unaligned)
 
 
 def _soft_minimum(costs: Tensor, columns: Tensor, lengths: tuple[Tensor, Tensor], frames: Tensor, tau: float) -> Tensor:
@@ -160,7 +164,8 @@ def _costs_at(loss: Loss, scores: Tensor, classes: Tensor) -> Tensor:
     return (1.0 - smoothing) * costs + smoothing * loss.costs(scores).mean(-1, keepdim=True) if smoothing else costs
 
 
-def _check(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int, zero_infinity: bool) -> None:
+def check_ctc(scores: Tensor, labels: Tensor, logit_lengths: Tensor, *, loss: Loss, blank: int) -> None:
+    """ValueError for what `ctc_loss` cannot take. A compiled graph checks no values."""
     if not scores.is_floating_point() or scores.dim() != 3:
         raise ValueError(f"scores must be floating with shape (B, T, C), got {scores.dtype} {tuple(scores.shape)}")
     batch, _, num_classes = scores.shape
@@ -168,13 +173,14 @@ def _check(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, bl
     require_integers(logit_lengths, (batch,), name="logit_lengths")
     if not isinstance(loss, Loss):
         raise ValueError(f"loss must be a Loss object, got {type(loss).__name__}")
-    require_flag("zero_infinity", zero_infinity)
     if not 0 <= require_integer("blank", blank) < num_classes:
         raise ValueError(f"blank must be a class in [0, {num_classes}), got {blank}")
     if loss.class_weights is not None and len(loss.class_weights) != num_classes:
         raise ValueError(f"{len(loss.class_weights)} class_weights for scores of {num_classes} classes")
     if loss.multi_label:
         raise ValueError("multi_label has no meaning for CTC: each frame has one class")
+    if not torch.compiler.is_compiling():
+        _check_values(scores, labels, logit_lengths, loss, blank)
 
 
 def _check_values(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int) -> None:

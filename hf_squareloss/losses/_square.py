@@ -1,5 +1,6 @@
 """The square loss of Hui & Belkin, plain and rescaled."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
 
@@ -282,7 +283,10 @@ class SquareLoss(Loss):
             link(f) = q if q >= d else d / (1 + log(2 - q / d)).
 
         Strictly increasing, with a continuous derivative, and finite for any finite score. With `multi_label`, where
-        each answer is a probability by itself, it stops at 1, and d = 16 eps.
+        each answer is a probability by itself, d = 16 eps and 1 is approached in the same way, from a distance of
+        e = sqrt(eps), which halves the digits between the value and the order of scores above M:
+
+            link(f) = 1 - e / (1 + log(2 - (1 - q) / e))   for q > 1 - e.
         """
         return self._link(scores, scores.shape[-1])
 
@@ -296,5 +300,13 @@ class SquareLoss(Loss):
         q = inside / (k * (M - inside) + inside)  # k M - (k - 1) f would cancel near M for a large k
         q = q + below / (k * M) + torch.log1p((k / M * above).clamp_max(info.max))
         least = 16.0 * info.eps / (1 if self.multi_label else num_classes)
-        p = q.clamp_min(least) / (1.0 + torch.log1p((1.0 - q / least).clamp(0.0, info.max)))
-        return p.clamp_max(1.0) if self.multi_label else p
+        p = _positive(q, least)
+        if not self.multi_label:
+            return p
+        margin = math.sqrt(info.eps)
+        return torch.where(q > 1.0 - margin, 1.0 - _positive(1.0 - q, margin), p)
+
+
+def _positive(q: Tensor, least: float) -> Tensor:
+    """`q` where it is at least `least`; below, what goes on with the same slope and stays above zero."""
+    return q.clamp_min(least) / (1.0 + torch.log1p((1.0 - q / least).clamp(0.0, torch.finfo(q.dtype).max)))

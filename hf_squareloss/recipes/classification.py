@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hf_squareloss.config import KEY
-from hf_squareloss.inference import calibration_metrics
+from hf_squareloss.inference import calibration_metrics, multi_label_calibration_metrics
 from hf_squareloss.losses import Loss
 from hf_squareloss.recipes.labels import feature_names, label_columns, label_texts, meaning_of
 from hf_squareloss.recipes.metrics import ClassificationMetric
@@ -252,7 +252,8 @@ def classification_metrics(scores: Any, labels: Any, data: ClassificationData, l
     metric = ClassificationMetric(data.metrics, data.num_labels)
     if data.multi_label:
         found = metric.compute(predictions=_chosen_classes(scores, loss), references=labels.astype(int))
-        return dict(found or {})
+        probabilities = loss.probabilities(torch.from_numpy(scores))
+        return dict(found or {}) | multi_label_calibration_metrics(probabilities, torch.from_numpy(labels))
     if data.label_names is None:
         return dict(metric.compute(predictions=np.squeeze(scores, -1), references=labels) or {})
     found = metric.compute(predictions=scores.argmax(-1), references=labels)
@@ -270,23 +271,32 @@ def compute_metrics(
 
 def class_answers(predictions: Any, *, data: ClassificationData, trainer: SquareLossTrainer) -> list[str]:
     """One class name, or value, or names with the data's separator between, per row of a Trainer's predictions."""
-    scores = first_scores(predictions)
-    if data.multi_label:
-        names = np.asarray(data.label_names)
-        return [data.label_separator.join(names[row]) for row in _chosen_classes(scores, trainer.loss).astype(bool)]
-    if data.label_names is None:
-        return [f"{value:.6g}" for value in np.squeeze(scores, -1)]
-    return [data.label_names[i] for i in scores.argmax(-1)]
+    return answers_of(first_scores(predictions), data, trainer.loss)
 
 
 def class_columns(
     predictions: Any, *, data: ClassificationData, trainer: SquareLossTrainer
 ) -> dict[str, Sequence[object]]:
-    """Columns of a predictions file: `class_answers`, and p(NAME), the loss's own probability of each class."""
-    columns: dict[str, Sequence[object]] = {"prediction": class_answers(predictions, data=data, trainer=trainer)}
+    """`columns_of` a Trainer's predictions."""
+    return columns_of(first_scores(predictions), data, trainer.loss)
+
+
+def answers_of(scores: np.ndarray, data: ClassificationData, loss: Loss) -> list[str]:
+    """One class name, or value, or names with the data's separator between, per row of scores (N, num_labels)."""
+    if data.multi_label:
+        names = np.asarray(data.label_names)
+        return [data.label_separator.join(names[row]) for row in _chosen_classes(scores, loss).astype(bool)]
+    if data.label_names is None:
+        return [f"{value:.6g}" for value in np.squeeze(scores, -1)]
+    return [data.label_names[i] for i in scores.argmax(-1)]
+
+
+def columns_of(scores: np.ndarray, data: ClassificationData, loss: Loss) -> dict[str, Sequence[object]]:
+    """Columns of a predictions file: `answers_of`, and p(NAME), the loss's own probability of each class."""
+    columns: dict[str, Sequence[object]] = {"prediction": answers_of(scores, data, loss)}
     if data.label_names is None:
         return columns
-    p = trainer.loss.probabilities(torch.from_numpy(first_scores(predictions)).float())
+    p = loss.probabilities(torch.from_numpy(scores).float())
     rounded = ([f"{value:.6f}" for value in column] for column in p.T.tolist())
     return columns | {f"p({name})": values for name, values in zip(data.label_names, rounded, strict=True)}
 

@@ -18,7 +18,7 @@ import yaml
 from transformers import HfArgumentParser, Seq2SeqTrainingArguments, TrainingArguments
 
 from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
-from hf_squareloss.training import PushError
+from hf_squareloss.training import LossArguments, PushError
 
 logger = logging.getLogger(__name__)
 _EXTRAS = ("jiwer", "soundfile", "peft")  # the modules of the extras "audio" and "lora", called as their packages
@@ -91,11 +91,15 @@ class _Parser(HfArgumentParser):
 
     def __init__(self, classes: Sequence[type[Any]]) -> None:
         theirs = {option.name for option in fields(Seq2SeqTrainingArguments)}
+        losses = {option.name for option in fields(LossArguments)}
         self._titles: dict[str, str] = {}
         self._groups: dict[str, Any] = {}
         for each in classes:
-            title = "loss" if issubclass(each, TrainingArguments) else each.__name__.removesuffix("Arguments").lower()
-            self._titles |= {o.name: "Trainer" if o.name in theirs else title for o in fields(each)}
+            trainer = issubclass(each, TrainingArguments)
+            title = "loss" if trainer else each.__name__.removesuffix("Arguments").lower()
+            for option in fields(each):
+                others = "Trainer" if trainer and option.name in theirs else title
+                self._titles[option.name] = "loss" if option.name in losses else others
         super().__init__(list(classes), usage="%(prog)s [options], or %(prog)s FILE.json, or %(prog)s FILE.yaml")  # type: ignore[arg-type]
 
     def add_argument(self, *names: Any, **options: Any) -> Any:
@@ -104,7 +108,7 @@ class _Parser(HfArgumentParser):
             return super().add_argument(*names, **options)
         if not self._groups:
             first = ("loss", "data", "model")
-            titles = sorted(set(self._titles.values()), key=lambda t: (t == "Trainer", (*first, t).index(t)))
+            titles = sorted(dict.fromkeys(self._titles.values()), key=lambda t: (t == "Trainer", (*first, t).index(t)))
             self._groups = {t: self.add_argument_group(f"options of the {t}") for t in titles}
         return self._groups[title].add_argument(*names, **options)
 

@@ -60,6 +60,7 @@ def require_frames(
     *,
     blank: int,
     mask_length: int = 1,
+    masked_lengths: Callable[[Tensor], Tensor] | None = None,
     keep_too_short: bool = False,
     skip_bad: bool = False,
 ) -> tuple[dict[str, Dataset], int]:
@@ -69,6 +70,7 @@ def require_frames(
         splits: the data before `SpeechEncoder.encode`, for the names.
         output_lengths: the model's frames (B,) from the lengths (B,) of its inputs.
         mask_length: frames of SpecAugment's mask: a batch of shorter training utterances would end the training.
+        masked_lengths: the frames (B,) that it masks; default: `output_lengths`.
         keep_too_short: count utterances with too few frames instead; their loss is 0 (zero_infinity).
         skip_bad: as for `without_bad`.
 
@@ -80,7 +82,9 @@ def require_frames(
     """
     kept, count = {}, 0
     for split, rows in encoded.items():
-        frames = output_lengths(torch.tensor(np.asarray(rows["length"]))).tolist()
+        lengths = torch.tensor(np.asarray(rows["length"]))
+        frames = output_lengths(lengths).tolist()
+        masked = frames if masked_lengths is None else masked_lengths(lengths).tolist()
         labels = rows["labels"] if "labels" in rows.column_names else [np.zeros(0)] * len(rows)
         faults: dict[int, str] = {}
         for position, (row, available, ids) in enumerate(zip(rows["row"], frames, labels, strict=True)):
@@ -98,9 +102,9 @@ def require_frames(
                     f"neighbours), but the audio gives {available}: correct the utterance or remove it; "
                     "ctc_zero_infinity keeps such utterances, with a loss of 0"
                 )
-            elif split == "train" and available < mask_length:
+            elif split == "train" and masked[position] < mask_length:
                 fault = (
-                    f"the audio gives {available} frames, SpecAugment masks {mask_length} at a time: lower "
+                    f"the audio gives {masked[position]} frames, SpecAugment masks {mask_length} at a time: lower "
                     "--mask_time_length, or leave it out by --min_duration_in_seconds"
                 )
             if fault is None:
@@ -112,11 +116,8 @@ def require_frames(
 
 
 def mask_length_of(config: Any) -> int:
-    """The frames of SpecAugment's mask in training, 1 where there is none.
-
-    A model with an adapter masks before it, where frames are more than `ctc_frames` tells: 1, too.
-    """
+    """The frames of SpecAugment's mask in training, 1 where there is none."""
     values = config.to_dict()
-    if not values.get("apply_spec_augment", False) or values.get("add_adapter", False):
+    if not values.get("apply_spec_augment", False):
         return 1
     return values.get("mask_time_length", 1) if values.get("mask_time_prob", 0.0) > 0 else 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from hf_squareloss.heads import ctc_frames
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 class GreedyTrainer(SquareLossTrainer):
     """Predicts the likeliest class of every frame, which no loss's link to probabilities would change.
 
-    Predictions are classes (B, T) instead of scores (B, T, C), with -100 for padding.
+    Predictions are classes (B, T) instead of scores (B, T, C), with -100 for padding. A batch without a mask says by
+    `input_lengths` (B,) where padding begins: such models mix it into every frame (group norm over time), so that in
+    evaluation each utterance goes through the model alone, as it would be transcribed.
     """
 
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        inputs = {name: value for name, value in inputs.items() if name != "input_lengths"}
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if "input_lengths" in inputs:
+            return self._one_by_one(model, inputs, *args, **kwargs)
         loss, scores, labels = super().prediction_step(model, inputs, *args, **kwargs)
         if scores is None:
             return loss, scores, labels
@@ -33,6 +42,20 @@ class GreedyTrainer(SquareLossTrainer):
             padding = torch.arange(classes.shape[1], device=classes.device) >= frames[:, None].to(classes.device)
             classes = classes.masked_fill(padding, -100)
         return loss, classes, labels
+
+    def _one_by_one(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        name = self.accelerator.unwrap_model(model).main_input_name
+        others = {key: value for key, value in inputs.items() if key not in (name, "input_lengths")}
+        steps = []
+        for i, length in enumerate(inputs["input_lengths"].tolist()):
+            alone = {name: inputs[name][i : i + 1, ..., :length]} | {k: v[i : i + 1] for k, v in others.items()}
+            steps.append(self.prediction_step(model, alone, *args, **kwargs))
+        losses, classes, labels = zip(*steps, strict=True)
+        return (
+            None if losses[0] is None else torch.stack(losses).mean(),
+            None if classes[0] is None else pad_sequence([c[0] for c in classes], True, -100),
+            None if labels[0] is None else torch.cat(labels),
+        )
 
 
 def greedy_transcripts(classes: Any, *, tokenizer: Any, blank: int) -> list[str]:

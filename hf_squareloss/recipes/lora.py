@@ -34,15 +34,18 @@ class LoraArguments:
             raise ValueError(f"lora_r must be at least 1, got {self.lora_r}")
         if not 0.0 <= self.lora_dropout < 1.0:
             raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout}")
-        if not self.use_lora:
-            given = [f"{f.name}={vars(self)[f.name]}" for f in fields(LoraArguments) if vars(self)[f.name] != f.default]
-            if given:
-                raise ValueError(f"{', '.join(given)} would be ignored without use_lora")
+        if not self.use_lora and (given := self._given()):
+            raise ValueError(f"{', '.join(given)} would be ignored without use_lora")
+
+    def _given(self) -> list[str]:
+        """The options of the adapters that are not as by default."""
+        values = {f.name: (vars(self)[f.name], f.default) for f in fields(LoraArguments) if f.name != "use_lora"}
+        return [f"{name}={value}" for name, (value, default) in values.items() if value != default]
 
     def wrap(
         self, model: Any, loading_info: Mapping[str, Any] | None, *, train: bool, task_type: str | None = None
     ) -> Any:
-        """The model with adapters, or as it is without `use_lora`.
+        """The model with adapters, or as it is without `use_lora`; the adapter that it has already is trained on.
 
         Args:
             model: as loaded.
@@ -51,14 +54,19 @@ class LoraArguments:
             task_type: PEFT's name of the task.
 
         Raises:
-            ValueError: a model from scratch, whose weights would stay random, or one that is an adapter already.
+            ValueError: a model from scratch, whose weights would stay random; one that is an adapter already, without
+                `use_lora` or with options that its own adapter has decided.
             ModuleNotFoundError: PEFT is not installed.
         """
         if train and has_adapter(model):
-            raise ValueError(
-                "the model is an adapter, of which transformers would train the base model and save the adapter alone: "
-                "merge it first (peft's merge_and_unload), or train from the base model"
-            )
+            if not self.use_lora:
+                raise ValueError(
+                    "the model is an adapter, of which transformers would train the base model and save the adapter "
+                    "alone: --use_lora goes on training the adapter; or merge it first (peft's merge_and_unload)"
+                )
+            if given := self._given():
+                raise ValueError(f"{', '.join(given)} would be ignored: the model has an adapter, with its own values")
+            return _trainable(model)
         if not self.use_lora or not train:
             return model
         if loading_info is None:
@@ -75,6 +83,28 @@ class LoraArguments:
             modules_to_save=sorted(whole) or None,
         )
         return get_peft_model(model, config)
+
+
+def _trainable(model: Any) -> Any:
+    """The PEFT model, ready for training, of a model whose adapter transformers has loaded: for inference alone."""
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
+
+    ((name, config),) = model.peft_config.items()
+    weights = get_peft_model_state_dict(model, adapter_name=name)
+    for place, part in list(model.named_modules()):
+        if isinstance(part, BaseTunerLayer):
+            model.set_submodule(place, part.get_base_layer())
+        elif isinstance(part, ModulesToSaveWrapper):
+            model.set_submodule(place, part.original_module)
+    del model.peft_config
+    model._hf_peft_config_loaded = False  # public is only `delete_adapter`, which wants peft 0.22 (transformers 5.24)
+    config.inference_mode = False
+    wrapped: Any = get_peft_model(model, config)
+    result = set_peft_model_state_dict(wrapped, {f"base_model.model.{key}": value for key, value in weights.items()})
+    assert not result.unexpected_keys, result.unexpected_keys
+    return wrapped
 
 
 def _heads(model: PreTrainedModel) -> set[str]:

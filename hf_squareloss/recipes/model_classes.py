@@ -15,7 +15,7 @@ from hf_squareloss.recipes.classification import (
 )
 
 if TYPE_CHECKING:
-    from hf_squareloss.training import SquareLossTrainingArguments
+    from hf_squareloss.training import LossArguments, SquareLossTrainingArguments
 
 _SHOWN = 10
 
@@ -86,7 +86,26 @@ def same_classes(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     return list(ours) == list(theirs) or (unique and set(folded[0]) <= set(folded[1]))
 
 
-def bind_class_weights(args: SquareLossTrainingArguments, data: ClassificationData) -> str:
+def fit_loss_to_data(args: LossArguments, data: ClassificationData, *, train: bool, verbose: bool) -> None:
+    """Make `args.class_weights` numbers in the order of the classes, and print what a reader of a training should know.
+
+    Args:
+        data: after `fit_to_model`.
+        train: whether the training labels are used.
+
+    Raises:
+        ValueError: as `bind_class_weights` and `balanced_class_weights`.
+    """
+    if train and verbose:
+        show_labels(data)
+    if train and args.class_weights == "balanced":
+        args.class_weights = ",".join(map(repr, balanced_class_weights(class_counts(data))))
+    pairs = bind_class_weights(args, data)
+    if pairs and train and verbose:
+        print(pairs)  # noqa: T201
+
+
+def bind_class_weights(args: LossArguments, data: ClassificationData) -> str:
     """Put class weights given by name into the order of the classes; one line that says which class has which.
 
     Args:

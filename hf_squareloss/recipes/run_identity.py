@@ -23,6 +23,8 @@ from hf_squareloss.training import SquareLossTrainingArguments, newest_weights
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from hf_squareloss.losses import Loss
+
 FILE = "_run.json"  # an underscore: the Trainer pushes no such file
 
 # Options that cannot change the weights, by the reason.
@@ -42,7 +44,8 @@ _EXCEPTIONS = {
     "it is for the log": "logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level "
     "log_level_replica log_on_each_node disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id "
     "trackio_static_space_id include_num_input_tokens_seen skip_memory_metrics debug",
-    "it is for checkpoints": "save_strategy save_steps save_total_limit save_on_each_node save_only_model "
+    "it is for checkpoints": "checkpointing_steps save_strategy save_steps save_total_limit save_on_each_node "
+    "save_only_model "
     "enable_jit_checkpoint restore_callback_states_from_checkpoint metric_for_best_model greater_is_better",
     "it is for the Hub": "push_to_hub hub_model_id hub_private_repo hub_strategy hub_always_push hub_revision",
     "it moves the same batches faster": "dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers "
@@ -75,23 +78,55 @@ def run_identity(
         extractor: the feature extractor that makes the model's inputs.
     """
     args: Any = trainer.args
-    identity = _training_arguments(args)
-    for arguments in options:
-        values = {f.name: vars(arguments)[f.name] for f in fields(arguments) if f.name not in EXCEPTIONS}
-        # A local file or folder may have moved; its content counts, below.
-        identity |= {name: value for name, value in values.items() if not _is_local(value)}
-    identity["global batch size"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    if isinstance(args, SquareLossTrainingArguments):
-        loss = args.make_loss()
+    return identity_of(
+        _training_arguments(args) | option_values(options),
+        loss=args.make_loss() if isinstance(args, SquareLossTrainingArguments) else None,
+        batch_size=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        train_rows=train_rows,
+        validation_rows=validation_rows if args.load_best_model_at_end else None,
+        tokenizer=trainer.processing_class,
+        extractor=extractor,
+        model=trainer.model,
+    )
+
+
+def option_values(options: Iterable[Any]) -> dict[str, Any]:
+    """Name -> value of the options that count, from dataclasses of arguments."""
+    values = {f.name: vars(arguments)[f.name] for arguments in options for f in fields(arguments)}
+    # A local file or folder may have moved; its content counts.
+    return {name: value for name, value in values.items() if name not in EXCEPTIONS and not _is_local(value)}
+
+
+def identity_of(
+    settings: Mapping[str, Any],
+    *,
+    loss: Loss | None,
+    batch_size: int,
+    train_rows: Dataset,
+    validation_rows: Dataset | None = None,
+    tokenizer: Any = None,
+    extractor: Any = None,
+    model: Any,
+) -> dict[str, Any]:
+    """`run_identity` of a loop of one's own.
+
+    Args:
+        settings: name -> value of what else makes the weights, as of `option_values`.
+        batch_size: examples of one optimizer step, over all processes.
+        validation_rows: where they choose the best model.
+        model: before its first step.
+    """
+    identity = {**settings, "global batch size": batch_size}
+    if loss is not None:
         identity |= {"loss": loss.to_dict(), "meaning of the loss's parameters": loss.meaning}
     identity["training data"] = content_of_rows(train_rows)
-    if args.load_best_model_at_end and validation_rows is not None:
+    if validation_rows is not None:
         identity["validation data"] = content_of_rows(validation_rows)
-    if isinstance(trainer.processing_class, PreTrainedTokenizerBase):
-        identity["vocabulary"] = _digest(sorted(trainer.processing_class.get_vocab().items()))
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        identity["vocabulary"] = _digest(sorted(tokenizer.get_vocab().items()))
     if extractor is not None:
         identity["feature extractor"] = _digest(extractor.to_dict())
-    identity["model before training"] = content_of_model(trainer.model)
+    identity["model before training"] = content_of_model(model)
     return json.loads(json.dumps(identity, default=_for_json))
 
 

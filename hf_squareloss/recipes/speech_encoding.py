@@ -215,12 +215,14 @@ class SpeechCollator:
         attention_mask: add the mask (B, T), 1 for what is no padding.
         pad_to_multiple_of: T is a multiple of this.
         channel: waveforms are (B, 1, T) and their mask is called `padding_mask` (OmniASR).
+        input_lengths: add the lengths (B,) before padding, which no model takes: for `GreedyTrainer`, without a mask.
     """
 
     input_name: str
     attention_mask: bool = True
     pad_to_multiple_of: int = 1
     channel: bool = False
+    input_lengths: bool = False
 
     def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, Tensor]:
         inputs = [torch.tensor(np.asarray(row[self.input_name], dtype=np.float32)) for row in rows]
@@ -229,6 +231,8 @@ class SpeechCollator:
         if self.attention_mask:
             name = "padding_mask" if self.channel else "attention_mask"
             batch[name] = self._pad([torch.ones(len(x), dtype=torch.long) for x in inputs])
+        if self.input_lengths:
+            batch["input_lengths"] = torch.tensor([len(x) for x in inputs])
         if "labels" in rows[0]:
             labels = [torch.tensor(np.asarray(row["labels"], dtype=np.int64)) for row in rows]
             labels = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)

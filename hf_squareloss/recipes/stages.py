@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Answers = Callable[[Any], Sequence[object] | Mapping[str, Sequence[object]]]
 
 
-_NO_VALIDATION = "give --validation_file, the name of a data set's split, or --train_val_split 0.1"
+NO_VALIDATION = "give --validation_file, the name of a data set's split, or --train_val_split 0.1"
 
 
 def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
@@ -60,7 +60,7 @@ def choose_stages(
         args.do_train, args.do_eval = "train" in splits, "validation" in splits
         args.do_predict = predict_by_default and "test" in splits
         if not args.do_eval and args.should_log:
-            print(f"Nothing is evaluated: {_NO_VALIDATION}")  # noqa: T201
+            print(f"Nothing is evaluated: {NO_VALIDATION}")  # noqa: T201
     for chosen, name in ((args.do_train, "train"), (args.do_eval, "validation"), (args.do_predict, "test")):
         if chosen:
             get_split(splits, name)
@@ -69,7 +69,7 @@ def choose_stages(
 def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
     """The split of this name. ValueError where there is none, saying which option gives one."""
     if name not in splits:
-        advice = _NO_VALIDATION if name == "validation" else f"give --{name}_file or another data set"
+        advice = NO_VALIDATION if name == "validation" else f"give --{name}_file or another data set"
         raise ValueError(f"there is no {name} split: {advice}, or leave --do_* out")
     return splits[name]
 
@@ -246,10 +246,15 @@ def save_predictions(
 ) -> None:
     """Write <split>_predictions.tsv, one line per row of the split, from the predictions or from columns by name."""
     if trainer.is_world_process_zero():
-        columns = predictions if isinstance(predictions, Mapping) else {"prediction": predictions}
-        rows = [("index", *columns), *((i, *row) for i, row in enumerate(zip(*columns.values(), strict=True)))]
-        lines = ["\t".join(re.sub(r"[\t\r\n]", " ", str(cell)) for cell in row) for row in rows]
-        Path(trainer.args.output_dir or ".", f"{split}_predictions.tsv").write_text("\n".join(lines) + "\n", "utf8")
+        write_predictions(Path(trainer.args.output_dir or ".", f"{split}_predictions.tsv"), predictions)
+
+
+def write_predictions(path: Path, predictions: Sequence[object] | Mapping[str, Sequence[object]]) -> None:
+    """One line per row, its index first, from the predictions or from columns by name."""
+    columns = predictions if isinstance(predictions, Mapping) else {"prediction": predictions}
+    rows = [("index", *columns), *((i, *row) for i, row in enumerate(zip(*columns.values(), strict=True)))]
+    lines = ["\t".join(re.sub(r"[\t\r\n]", " ", str(cell)) for cell in row) for row in rows]
+    path.write_text("\n".join(lines) + "\n", "utf8")
 
 
 def publish(trainer: Trainer, **description: Any) -> None:

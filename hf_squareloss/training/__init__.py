@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from hf_squareloss._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from hf_squareloss.training._arguments import SquareLossTrainingArguments, parse_loss_parameters
+    from hf_squareloss.training._arguments import LossArguments, SquareLossTrainingArguments, parse_loss_parameters
     from hf_squareloss.training._attach import attach_loss, detach_loss
     from hf_squareloss.training._checkpoints import (
         last_complete_checkpoint,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EpochSeededLengthSampler",
+    "LossArguments",
     "LossSelectionMixin",
     "PushError",
     "SquareLossSeq2SeqTrainer",
@@ -42,7 +43,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "_arguments": ("SquareLossTrainingArguments", "parse_loss_parameters"),
+        "_arguments": ("LossArguments", "SquareLossTrainingArguments", "parse_loss_parameters"),
         "_attach": ("attach_loss", "detach_loss"),
         "_checkpoints": (
             "last_complete_checkpoint",

@@ -16,14 +16,11 @@ _WORDS = {"true": True, "false": False, "none": None}
 
 
 @dataclass
-class SquareLossTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with `--loss`, its parameters and class weights.
-
-    With `metric_for_best_model`, the best is the lowest value where a metric is an error (`LOWER_IS_BETTER` of
-    hf_squareloss.metric_order) unless `greater_is_better` says otherwise.
+class LossArguments:
+    """A loss, its parameters and class weights, for `HfArgumentParser`: of a Trainer's arguments or a loop's.
 
     Example:
-        >>> SquareLossTrainingArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()
+        >>> LossArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()
         {'loss': 'square', 'k': 2.0, 'M': 4.0}
     """
 
@@ -57,11 +54,11 @@ class SquareLossTrainingArguments(TrainingArguments):
                           "'balanced' (each class weighs the same in all)."},
     )  # fmt: skip
 
+    label_smoothing_factor: float = field(
+        default=0.0, metadata={"help": "Share of a label that is spread over all classes; 0 is none."}
+    )
+
     def __post_init__(self) -> None:
-        # transformers 5.24 takes the largest value of any metric for the best unless its name ends in "loss".
-        if self.greater_is_better is None and self.metric_for_best_model is not None:
-            self.greater_is_better = greater_is_better(self.metric_for_best_model)
-        super().__post_init__()
         if isinstance(self.class_weights, list):  # as a JSON file of arguments has it
             self.class_weights = ",".join(map(str, self.class_weights))
         if isinstance(self.class_weights, dict):  # likewise
@@ -110,6 +107,26 @@ class SquareLossTrainingArguments(TrainingArguments):
                 raise ValueError(f"class_weights: {name!r} is given twice")
             weights[name] = float(weight)  # type: ignore[arg-type]
         return weights
+
+
+@dataclass
+class SquareLossTrainingArguments(LossArguments, TrainingArguments):
+    """`TrainingArguments` with `--loss`, its parameters and class weights.
+
+    With `metric_for_best_model`, the best is the lowest value where a metric is an error (`LOWER_IS_BETTER` of
+    hf_squareloss.metric_order) unless `greater_is_better` says otherwise.
+
+    Example:
+        >>> SquareLossTrainingArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()
+        {'loss': 'square', 'k': 2.0, 'M': 4.0}
+    """
+
+    def __post_init__(self) -> None:
+        # transformers 5.24 takes the largest value of any metric for the best unless its name ends in "loss".
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            self.greater_is_better = greater_is_better(self.metric_for_best_model)
+        super(LossArguments, self).__post_init__()  # the Trainer's, which calls no other
+        LossArguments.__post_init__(self)
 
 
 def parse_loss_parameters(words: Iterable[str]) -> dict[str, Any]:

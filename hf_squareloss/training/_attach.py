@@ -7,6 +7,7 @@ import inspect
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils.generic import find_labels
@@ -123,6 +124,8 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         with head.computing(loss, self):
             outputs = base.forward(self, *args, **kwargs, return_dict=True)
         total = head.total(loss, outputs, labels)
+        if head.blank is not None and not torch.compiler.is_compiling() and head.unaligned(outputs).any():
+            head.warn_unaligned()
         if num_items is None:
             num_items = head.num_items(loss, labels)
         else:  # the stock Trainer counts label entries: C for each item with soft or multi-label targets

@@ -164,6 +164,8 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         if fused is None:
             outputs = self._outputs(model, inputs, labels)
             total = self._head.total(self._loss, outputs, labels)
+            if self._head.blank is not None:
+                step.require(~self._head.unaligned(outputs).any(), self._head.warn_unaligned)
         else:
             total, changed = fused.total(model, inputs, labels)
             step.changed.append(changed)

@@ -1,9 +1,11 @@
 """`--use_lora` in the example scripts: trained, resumed, and evaluated from the adapter's folder."""
 
+import shutil
 from pathlib import Path
 
 import ctc_runs
 import pytest
+import torch
 import transformers as tf
 from example_scripts import QUIET, load_example
 from glue_runs import LEARN, file_options
@@ -34,8 +36,45 @@ def test_texts(tmp_path: Path) -> None:
     found_again = glue.main([*again, "--do_eval"])
     for name in ("accuracy", "loss", "brier"):
         assert found_again[f"eval_{name}"] == pytest.approx(found[f"eval_{name}"], rel=1e-5)
-    with pytest.raises(ValueError, match="the model is an adapter"):
+    with pytest.raises(ValueError, match="the model is an adapter.*--use_lora goes on"):
         glue.main([*again, "--do_train"])
+
+
+def test_an_adapter_is_trained_on(tmp_path: Path) -> None:
+    files = file_options(write_toy_files(tmp_path))
+    model = str(save_tiny_model(tmp_path / "model"))
+    few = [*files, *QUIET, "--use_lora", "--learning_rate", "1e-2", "--do_train", "--do_eval", "--save_steps", "1"]
+    for name, seed in (("first", "0"), ("other", "1")):
+        out = ["--output_dir", str(tmp_path / name), "--seed", seed, "--max_steps", "4"]
+        glue.main(["--model_name_or_path", model, *few, *out])
+    on = [
+        "--model_name_or_path",
+        str(tmp_path / "first"),
+        *few,
+        "--output_dir",
+        str(tmp_path / "on"),
+        "--max_steps",
+        "3",
+    ]
+    found = glue.main([*on, "--learning_rate", "1e-30"])  # nothing moves: the weights are the adapter's
+    before, after = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("first", "on"))
+    assert before.keys() == after.keys() and any("classifier" in name for name in before)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    for other in (["--learning_rate", "1e-3"], ["--model_name_or_path", str(tmp_path / "other")]):
+        with pytest.raises(ValueError, match="already holds a run with .*(learning_rate|model before training)"):
+            glue.main([*on, "--learning_rate", "1e-30", *other])
+    assert glue.main([*on, "--learning_rate", "1e-30"])["eval_loss"] == found["eval_loss"]  # it is finished
+    whole = glue.main([*on, "--output_dir", str(tmp_path / "whole")])
+    glue.main([*on, "--output_dir", str(tmp_path / "cut")])
+    for part in ("adapter_model.safetensors", "checkpoint-3", "checkpoint-2"):
+        path = tmp_path / "cut" / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    resumed = glue.main([*on, "--output_dir", str(tmp_path / "cut")])
+    trained = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("first", "whole", "cut")]
+    assert resumed["eval_loss"] == whole["eval_loss"]
+    for name in before:
+        assert torch.equal(trained[1][name], trained[2][name]) and not torch.equal(trained[0][name], trained[1][name])
+    assert load_loss(tmp_path / "cut").name == "square" and is_small_adapter(tmp_path / "cut")
 
 
 def test_ctc(tmp_path: Path) -> None:

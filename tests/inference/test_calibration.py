@@ -12,6 +12,7 @@ from hf_squareloss.inference import (
     brier_score,
     calibration_metrics,
     expected_calibration_error,
+    multi_label_calibration_metrics,
     negative_log_likelihood,
     reliability_curve,
 )
@@ -141,3 +142,40 @@ def test_no_bins_are_refused() -> None:
 def test_raw_scores_are_refused_and_the_loss_shows_the_way() -> None:
     with pytest.raises(ValueError, match="Loss.probabilities"):
         brier_score(torch.tensor([[2.0, -1.0]]), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_several_classes_at_once_are_the_mean_of_yes_no_questions(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    p = torch.rand(40, 3, generator=generator, dtype=dtype)
+    y = (torch.rand(40, 3, generator=generator) < p.float() ** 2).long()
+    ece = brier = nll = 0.0
+    for c in range(3):
+        bins: dict[int, list[tuple[float, float]]] = {}
+        for n in range(40):
+            yes, true = p[n, c].item(), y[n, c].item()
+            brier += ((yes - true) ** 2 + ((1 - yes) - (1 - true)) ** 2) / (40 * 3)
+            nll -= math.log(yes if true else 1 - yes) / (40 * 3)
+            confidence = max(yes, 1 - yes)
+            bins.setdefault(math.ceil(confidence * 15), []).append((confidence, float((yes > 0.5) == true)))
+        for items in bins.values():
+            ece += abs(sum(a - b for a, b in items)) / (40 * 3)
+    found = multi_label_calibration_metrics(p, y.to(dtype))
+    assert found == pytest.approx({"ece": ece, "brier": brier, "nll": nll}, rel=1e-5)
+    swapped = multi_label_calibration_metrics(1 - p, y)  # control: the other answer's probabilities are much worse
+    assert all(swapped[name] > 1.5 * found[name] for name in found)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "says"),
+    [
+        (torch.tensor([[0.5, 0.5]]), torch.tensor([1]), r"\(N, C\)"),
+        (torch.tensor([[0.5, 1.5]]), torch.tensor([[1, 0]]), "non-negative"),
+        (torch.tensor([[0.5, 0.5]]), torch.tensor([[1, 2]]), "0 or 1"),
+        (torch.zeros(0, 2), torch.zeros(0, 2), "shape"),
+        (torch.zeros(2, 0), torch.zeros(2, 0), "a class"),
+    ],
+)
+def test_what_does_not_fit_several_classes_is_refused(probabilities: Tensor, labels: Tensor, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        multi_label_calibration_metrics(probabilities, labels)

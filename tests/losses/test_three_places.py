@@ -97,7 +97,7 @@ def test_a_new_loss_touches_three_places(tmp_path: Path) -> None:
     (root / "tests/losses/test_toy.py").write_text(TEST.lstrip())
     contract = root / "tests/losses/contract.py"
     insert(contract, NAIVE.lstrip(), before=CONTRACT)
-    insert(contract, '    "toy": Contract([make_loss("toy"), make_loss("toy", factor=3.0)], toy),\n', after=CONTRACT)
+    insert(contract, '    "toy": Contract([make_loss("toy", factor=3.0)], toy),\n', after=CONTRACT)
 
     after = contents(root)
     assert {file for file in after if after[file] != before.get(file)} == {

@@ -1,6 +1,7 @@
 """A vocabulary from transcripts, and the frames that an alignment needs."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import pytest
@@ -65,7 +66,13 @@ def test_clips_shorter_than_the_mask_are_named_before_training() -> None:
     assert len(frames("validation")[0]["validation"]) == 3
     config = Wav2Vec2Config(mask_time_length=7, mask_time_prob=0.05)
     assert mask_length_of(config) == 7
-    without: list[dict[str, Any]] = [{"mask_time_prob": 0.0}, {"apply_spec_augment": False}, {"add_adapter": True}]
+    behind = partial(torch.floor_divide, other=40)  # an adapter makes a quarter of the frames, after the mask
+    masked = require_frames({"train": rows}, {"train": encoded}, behind, blank=0, mask_length=4,
+                            masked_lengths=lambda lengths: lengths // 10)  # fmt: skip
+    assert len(masked[0]["train"]) == 3
+    with pytest.raises(ValueError, match=r"row 2 .* 1 frames, SpecAugment masks 4"):
+        require_frames({"train": rows}, {"train": encoded}, behind, blank=0, mask_length=4)
+    without: list[dict[str, Any]] = [{"mask_time_prob": 0.0}, {"apply_spec_augment": False}]
     for changes in without:
         assert mask_length_of(Wav2Vec2Config(mask_time_length=7, **changes)) == 1
 
@@ -119,3 +126,20 @@ def test_the_frames_are_those_of_the_model(family: str) -> None:
         model(torch.zeros(shape), attention_mask=mask, labels=torch.ones(2, 1, dtype=torch.long))
     assert ctc_frames(model, lengths).tolist() == seen[0].tolist()
     assert seen[0][0] > seen[0][1] > 0
+    assert torch.equal(ctc_frames(model, lengths, before_adapter=True), ctc_frames(model, lengths))
+
+
+@pytest.mark.parametrize("family", ["Wav2Vec2", "WavLM", "Wav2Vec2Bert"])
+def test_spec_augment_masks_before_an_adapter(family: str) -> None:
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(**MODELS[family], add_adapter=True, output_hidden_size=16)
+    model: Any = AutoModelForCTC.from_config(config).eval()
+    shape = (1, 600) if model.main_input_name == "input_values" else (1, 60, 80)
+    seen: list[int] = []
+    model.base_model.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    with torch.no_grad():
+        behind = model(torch.zeros(shape)).logits.shape[1]
+    lengths = torch.tensor([shape[1]])
+    assert ctc_frames(model, lengths, before_adapter=True).tolist() == seen
+    assert ctc_frames(model, lengths).tolist() == [behind] and behind < seen[0]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ctc_models import make_ctc_model
 from torch import nn
 from transformers import EvalPrediction, Wav2Vec2BertConfig, Wav2Vec2BertForCTC
 
@@ -13,6 +14,7 @@ from hf_squareloss import SquareLossTrainingArguments
 from hf_squareloss.heads import ctc_frames
 from hf_squareloss.recipes.ctc_data import character_tokenizer
 from hf_squareloss.recipes.ctc_transcripts import GreedyTrainer, greedy_transcripts, transcript_metrics
+from hf_squareloss.recipes.speech_encoding import SpeechCollator
 
 TOKENIZER = character_tokenizer(["ab c"], unk_token="[UNK]", pad_token="[PAD]", word_delimiter_token="|")
 A, B, C, SPACE, _, BLANK = range(6)
@@ -66,3 +68,31 @@ def test_a_padded_batch_gives_the_classes_of_its_utterances_alone(tmp_path: Path
     assert (unmasked != -100).all()
     loss, nothing, _ = trainer.prediction_step(model, {**inputs, "labels": torch.ones(2, 1).long()}, True)
     assert loss is not None and nothing is None  # only the loss is asked for
+
+
+def test_without_a_mask_utterances_are_decoded_as_alone(tmp_path: Path) -> None:
+    """Group norm over time: padding changes every frame, so that cutting it off behind the model is not enough."""
+    torch.manual_seed(0)
+    model: Any = make_ctc_model("wav2vec2", feat_extract_norm="group", vocab_size=6, pad_token_id=BLANK)
+    nn.init.normal_(model.lm_head.weight, std=3.0)
+    lengths, texts = [1200, 410, 1200, 800], [[A, B], [C], [B, B, A], [A]]
+    rows = [{"input_values": np.random.randn(n), "labels": y} for n, y in zip(lengths, texts, strict=True)]
+    args = SquareLossTrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, report_to="none", per_device_eval_batch_size=4, max_steps=2,
+        remove_unused_columns=False, save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    collate = SpeechCollator("input_values", attention_mask=False, input_lengths=True)
+    trainer = GreedyTrainer(model, args, data_collator=collate, train_dataset=rows)  # type: ignore[arg-type]
+    found, labels, metrics = trainer.predict(rows)  # type: ignore[arg-type]
+    alone = [trainer.predict([row]) for row in rows]  # type: ignore[arg-type,list-item]
+    frames, longest = ctc_frames(model, torch.tensor(lengths)).tolist(), found.shape[1]
+    assert (found != -100).sum(-1).tolist() == frames and longest == max(frames)
+    expected = [model(torch.tensor(row["input_values"][None]).float()).logits[0].argmax(-1).tolist() for row in rows]
+    assert [row[row != -100].tolist() for row in found] == expected
+    assert metrics["test_loss"] == pytest.approx(np.mean([one.metrics["test_loss"] for one in alone]), rel=1e-6)
+    assert labels.tolist() == [y + [-100] * (3 - len(y)) for y in texts]
+    batch = collate(rows)
+    padded = model(batch["input_values"]).logits.argmax(-1)  # what must not be taken
+    assert any(row[:n].tolist() != e for row, n, e in zip(padded, frames, expected, strict=True))
+    trainer.train()  # the lengths go before the model
+    assert trainer.state.global_step == 2

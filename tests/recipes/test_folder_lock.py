@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from processes import environment, started
 
-from hf_squareloss.recipes.folder_lock import FILE, folder_lock
+from hf_squareloss.recipes import folder_lock as folder_lock_module
+from hf_squareloss.recipes.folder_lock import OWNER, folder_lock
 
 HOLD = """
 import sys, time
@@ -33,8 +34,9 @@ def test_another_process_is_refused_until_the_first_is_killed(tmp_path: Path) ->
             pass
         process.kill()
         assert process.wait(30) == -signal.SIGKILL
+    left_behind = (folder / OWNER).read_text()
     with folder_lock(folder):
-        assert (folder / FILE).read_text()
+        assert (folder / OWNER).read_text() != left_behind  # it says who holds it now
 
 
 def test_it_is_given_back(tmp_path: Path) -> None:
@@ -43,4 +45,12 @@ def test_it_is_given_back(tmp_path: Path) -> None:
             raise KeyError
     with folder_lock(tmp_path), pytest.raises(ValueError, match="another run"), folder_lock(tmp_path):
         pass
-    assert (tmp_path / FILE).read_text() == ""
+    assert not (tmp_path / OWNER).exists()
+
+
+def test_the_lock_is_the_system_s_on_windows_too() -> None:
+    """A file that is there or not would outlive a killed owner."""
+    from filelock import FileLock, SoftFileLock, WindowsFileLock
+
+    assert folder_lock_module.FileLock is FileLock and not issubclass(FileLock, SoftFileLock)
+    assert not issubclass(WindowsFileLock, SoftFileLock) and not hasattr(folder_lock_module, "sys")

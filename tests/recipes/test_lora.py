@@ -59,15 +59,31 @@ def test_without_it_the_model_is_as_it_was(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in model.parameters())
 
 
+def test_an_adapter_is_trained_on(tmp_path: Path) -> None:
+    model, info = loaded(tmp_path / "base")
+    first = LoraArguments(use_lora=True, lora_r=2).wrap(model, info, train=True, task_type="SEQ_CLS").eval()
+    for parameter in first.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter)
+    first.save_pretrained(tmp_path / "ours")
+    adapter = tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours", num_labels=3)
+    again = LoraArguments(use_lora=True).wrap(adapter, info, train=True, task_type="SEQ_CLS").eval()
+    batch = {"input_ids": torch.arange(3, 9)[None]}
+    torch.testing.assert_close(again(**batch).logits, first(**batch).logits)
+    trained, expected = ({n for n, p in m.named_parameters() if p.requires_grad} for m in (again, first))
+    assert isinstance(again, peft.PeftModel) and trained == expected and not again.peft_config["default"].inference_mode
+
+
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, info = loaded(tmp_path / "base")
     with pytest.raises(ValueError, match="use_lora needs a trained model"):
         LoraArguments(use_lora=True).wrap(model, None, train=True)
     LoraArguments(use_lora=True).wrap(model, info, train=True, task_type="SEQ_CLS").save_pretrained(tmp_path / "ours")
     adapter = tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours", num_labels=3)
-    for use_lora in (True, False):
-        with pytest.raises(ValueError, match="the model is an adapter.*merge it first"):
-            LoraArguments(use_lora=use_lora).wrap(adapter, info, train=True)
+    with pytest.raises(ValueError, match="the model is an adapter.*merge it first"):
+        LoraArguments().wrap(adapter, info, train=True)
+    with pytest.raises(ValueError, match="lora_r=4 would be ignored: the model has an adapter"):
+        LoraArguments(use_lora=True, lora_r=4).wrap(adapter, info, train=True)
     for argv, words in (
         (["--lora_r", "4"], "lora_r=4 would be ignored without use_lora"),
         (["--use_lora", "--lora_r", "0"], "lora_r must be at least 1"),

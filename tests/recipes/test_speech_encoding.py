@@ -186,6 +186,9 @@ def test_waveforms_are_padded() -> None:
     assert batch["labels"].tolist() == [[7, -100], [8, 9]]
     assert batch["labels"].dtype == torch.int64
     assert set(SpeechCollator("input_values", attention_mask=False)([{"input_values": np.ones(3)}])) == {"input_values"}
+    unmasked = SpeechCollator("input_values", attention_mask=False, input_lengths=True, pad_to_multiple_of=8)
+    batch = unmasked([{"input_values": np.ones(3)}, {"input_values": np.ones(5)}])
+    assert set(batch) == {"input_values", "input_lengths"} and batch["input_lengths"].tolist() == [3, 5]
 
 
 def test_a_batch_of_silence_has_labels() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 from ctc_runs import FEATURE_MODEL, SHORT, rows_of, write_melodies, write_model
-from example_scripts import QUIET, load_example, results
-from transformers import AutoTokenizer
+from example_scripts import QUIET, load_example, predictions, results
+from transformers import AutoModelForCTC, AutoTokenizer, Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
 from hf_squareloss.recipes.speech_demo import RATE
 
@@ -102,6 +102,24 @@ def test_a_folder_with_metadata(files: list[str], model: str, tmp_path: Path) ->
     given = ["--config_name", model, "--dataset_name", str(tmp_path), *SHORT, *QUIET]
     found = run_ctc.main([*given, "--output_dir", str(tmp_path / "out")])
     assert (found["train_samples"], found["eval_samples"]) == (6, 6)
+
+
+def test_a_model_without_a_mask_hears_no_padding(
+    run: Callable[..., dict[str, float]], learnt: dict[str, Path], tmp_path: Path
+) -> None:
+    """Weights that have learnt, with the norm of a model that takes no mask: batches may not change what it says."""
+    config = json.loads(Path(learnt["square"], "config.json").read_text())
+    model = AutoModelForCTC.from_config(Wav2Vec2Config(**{**config, "feat_extract_norm": "group"}))
+    model.load_state_dict(AutoModelForCTC.from_pretrained(learnt["square"]).state_dict(), strict=False)
+    model.save_pretrained(tmp_path / "group")
+    AutoTokenizer.from_pretrained(learnt["square"]).save_pretrained(tmp_path / "group")
+    Wav2Vec2FeatureExtractor(sampling_rate=RATE, return_attention_mask=False).save_pretrained(tmp_path / "group")
+    given = ["--model_name_or_path", str(tmp_path / "group"), "--do_predict"]
+    together, alone = (run(*SHORT, *given, "--per_device_eval_batch_size", size, name=size) for size in ("24", "1"))
+    assert predictions(tmp_path / "24") == predictions(tmp_path / "1")
+    for name in ("wer", "cer", "loss"):
+        assert together[f"test_{name}"] == pytest.approx(alone[f"test_{name}"], rel=1e-5)
+    assert len(set(predictions(tmp_path / "1"))) > 4
 
 
 def test_clips_shorter_than_the_mask_are_named_before_training(

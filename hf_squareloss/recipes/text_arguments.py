@@ -1,0 +1,153 @@
+"""Arguments of text classification that the scripts share, and the data and the model that they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hf_squareloss.config import load_config
+from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
+from hf_squareloss.recipes.classification import ClassificationData, fit_to_model, name_classes
+from hf_squareloss.recipes.from_scratch import FromScratchArguments, classifier_from_scratch
+from hf_squareloss.recipes.labels import LABEL_TYPES
+from hf_squareloss.recipes.model_classes import class_difference
+from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, load_named
+from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass
+class ModelArguments(FromScratchArguments, ModelSourceArguments):
+    """A model, loaded or made, and its tokenizer, for `HfArgumentParser`."""
+
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
+    ignore_mismatched_sizes: bool = field(
+        default=False, metadata={"help": "Replace a head that has another number of classes."}
+    )
+
+
+@dataclass
+class DataArguments(DataSourceArguments):
+    """A GLUE task, a data set of the Hub or files, and what their columns mean, for `HfArgumentParser`."""
+
+    task_name: str | None = field(default=None, metadata={"help": f"GLUE task: {', '.join(GLUE_TASKS)}."})
+    text_column: str = field(default="text", metadata={"help": "Column of the text, for files and dataset_name."})
+    text_pair_column: str | None = field(
+        default=None, metadata={"help": "Column of the second text of a pair; default: text_pair, where there is one."}
+    )
+    label_column: str = field(
+        default="label",
+        metadata={"help": "Column of the label; or several columns of 0 or 1, one per class: toxic,obscene,threat."},
+    )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "A text has any number of classes: what stands between them in the column."}
+    )
+    label_type: str = field(
+        default="auto",
+        metadata={"help": "classes or values (a regression); auto: values where all training labels are numbers and "
+                          "one is written with a point."},
+    )  # fmt: skip
+    train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
+    validation_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
+    test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
+    max_seq_length: int = field(
+        default=128, metadata={"help": "Longer inputs are cut to this many tokens.", "aliases": ["--max_length"]}
+    )
+    pad_to_max_length: bool = field(
+        default=False, metadata={"help": "Pad to max_seq_length instead of to the longest text of the batch."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label_type not in LABEL_TYPES:
+            raise ValueError(f"label_type must be one of {', '.join(LABEL_TYPES)}, got {self.label_type!r}")
+        named = ("train_split_name", "validation_split_name", "test_split_name")
+        for option in named if self.dataset_name is None else ():
+            if vars(self)[option] is not None:
+                raise ValueError(f"{option} would be ignored: it is for dataset_name")
+        if self.task_name is not None:
+            self.task_name = self.task_name.lower()
+            if self.task_name not in GLUE_TASKS:
+                raise ValueError(f"no GLUE task is called {self.task_name!r}: there are {', '.join(GLUE_TASKS)}")
+            if self.dataset_name or self.files:
+                raise ValueError("task_name, dataset_name and files exclude each other: give one")
+
+    @property
+    def is_demo(self) -> bool:
+        return not (self.task_name or self.dataset_name or self.files)
+
+    @property
+    def title(self) -> str:
+        return f"GLUE {self.task_name.upper()}" if self.task_name else super().title
+
+    @property
+    def hub_name(self) -> str | None:
+        """The data set's name on the Hub, for a model card; None for files."""
+        return "nyu-mll/glue" if self.task_name else self.dataset_name
+
+    def load(self, model_args: ModelArguments) -> ClassificationData:
+        """The data that these arguments name."""
+        columns = {"text": self.text_column, "label": self.label_column}
+        if self.text_pair_column:
+            columns["text_pair"] = self.text_pair_column
+        labels: dict[str, Any] = {"label_type": self.label_type, "label_separator": self.label_separator}
+        if self.files:
+            return load_files(self.files, columns, **labels)
+        options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        if self.task_name:
+            return load_glue(self.task_name, **options)
+        names = {
+            "train": self.train_split_name,
+            "validation": self.validation_split_name,
+            "test": self.test_split_name,
+        }
+        config = self.dataset_config_name
+        return load_named(self.dataset_name or "", config, columns, split_names=names, **labels, **options)
+
+    def tokenize(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
+        """The splits as token ids."""
+        return tokenize(
+            data,
+            tokenizer,
+            max_length=min(self.max_seq_length, tokenizer.model_max_length),
+            pad=self.pad_to_max_length,
+            overwrite=self.overwrite_cache,
+            cache_dir=model_args.cache_dir,
+        )
+
+
+def load_classifier(
+    model_args: ModelArguments, data: ClassificationData, *, train: bool, verbose: bool
+) -> tuple[Any, Any, Any, ClassificationData]:
+    """The model with a head for these classes, what its files held, its tokenizer, and the data with class indices.
+
+    Args:
+        train: whether it is about to be trained: otherwise its classes must be the data's.
+        verbose: print what differs.
+    """
+    name, hub = model_args.model_name_or_path, model_args.hub
+    if name is None:
+        given = model_args.tokenizer_name and AutoTokenizer.from_pretrained(model_args.tokenizer_name, **hub)
+        model, tokenizer = classifier_from_scratch(model_args, data, given, show=verbose)
+        return model, None, tokenizer, data
+    config = load_config(model_args.config_name or name, **hub)
+    model_args.require_same(config)
+    difference = class_difference(data, config, training=train)
+    if difference and verbose:
+        print(difference)  # noqa: T201
+    data = fit_to_model(data, config)
+    name_classes(config, data)
+    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
+    pad_with_end(tokenizer, config)
+    model, loading_info = AutoModelForSequenceClassification.from_pretrained(
+        name,
+        config=config,
+        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
+        output_loading_info=True,
+        **model_args.weights,
+    )
+    return model, loading_info, tokenizer, data
