@@ -61,8 +61,8 @@ class ModelArguments(FromScratchArguments, ModelSourceArguments):
         super().__post_init__()
         if self.objective not in (None, *OBJECTIVES):
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
-        if self.vocabulary is not None and self.tokenizer_name is not None:
-            raise ValueError("vocabulary and tokenizer_name exclude each other: give one")
+        if self.tokenizer_name is not None and (self.vocabulary or self.vocabulary_size):
+            raise ValueError("a vocabulary of the training texts and tokenizer_name exclude each other: give one")
 
 
 @dataclass
@@ -172,7 +172,7 @@ def load_splits(
     """The texts of each split, and of a stream what it is made of."""
     column, linebreaks = data_args.text_column, data_args.keep_linebreaks
     if data_args.is_demo:
-        splits: dict[str, Any] = dict(python_sources(data_args.demo or DEMOS[0]))
+        splits: dict[str, Any] = {**python_sources(data_args.demo or DEMOS[0])}  # type: ignore[dict-item]
     elif data_args.dataset_name:
         options = {"cache_dir": model_args.cache_dir, "token": model_args.token, "streaming": data_args.streaming}
         splits = load_named_texts(data_args.dataset_name, data_args.dataset_config_name, column, **options)

@@ -66,7 +66,7 @@ class _LSTMForSequenceClassification(PreTrainedModel):
             config.embedding_size, config.hidden_size, config.num_hidden_layers, batch_first=True, bidirectional=True
         )
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(width, config.num_labels)
+        self.classifier = nn.Linear(width, int(config.num_labels or 1))
 
     def _init_weights(self, module: nn.Module) -> None:
         """torch's own initial values, but for the word vectors, whose entries begin as small as GloVe's."""
@@ -137,7 +137,7 @@ class LSTMCNNForSequenceClassification(_LSTMForSequenceClassification):
     def summary(self, states: Tensor, mask: Tensor) -> Tensor:
         words, found = states.transpose(1, 2), []
         for layer in self.filters:
-            size = layer.kernel_size[0]  # type: ignore[index]
+            size = int(layer.kernel_size[0])  # type: ignore[index,arg-type]
             values = layer(F.pad(words, (size // 2, (size - 1) // 2))).relu()  # (B, num_filters, T)
             found.append(values.masked_fill(~mask.unsqueeze(1), 0.0).amax(-1))
         return torch.cat(found, -1)

@@ -62,11 +62,6 @@ class LSTMForCausalLM(PreTrainedModel, GenerationMixin):
         if isinstance(module, nn.Embedding | nn.Linear | nn.LSTM):
             module.reset_parameters()
 
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
-
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any
     ) -> CausalLMOutput:

@@ -46,8 +46,6 @@ class FromScratchArguments:
             raise ValueError("word_vectors would be ignored: the vocabulary is of characters")
         if self.vocabulary is not None and self.vocabulary not in VOCABULARIES:
             raise ValueError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {self.vocabulary!r}")
-        if self.vocabulary_size is not None and self.vocabulary is None:
-            raise ValueError("vocabulary_size would be ignored: it is for --vocabulary")
 
     def make_config(self, **values: Any) -> Any:
         """A config of the model type, with the overrides and `values`."""

@@ -27,8 +27,8 @@ _TRAINING: dict[str, Any] = {
 DEMO_TRAINING: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "characters": _TRAINING
-        | {"config_overrides": f"{_DECODER},num_hidden_layers=3", "block_size": 128, "max_steps": 600}
-        | {"vocabulary": "characters", "learning_rate": 2e-3},
+        | {"config_overrides": f"{_DECODER},num_hidden_layers=3", "block_size": 128, "max_steps": 1200}
+        | {"vocabulary": "characters", "vocabulary_size": 100, "learning_rate": 2e-3},
         "words": _TRAINING
         | {"config_overrides": f"{_DECODER},num_hidden_layers=2", "block_size": 64, "max_steps": 1500}
         | {"vocabulary": "words", "vocabulary_size": 20_000, "learning_rate": 2e-3},
@@ -92,7 +92,7 @@ def commonest_next(train: list[list[int]], test: list[list[int]], order: int = 4
             for i in range(length, len(block)):
                 followers = counts.setdefault(tuple(block[i - length : i]), {})
                 followers[block[i]] = followers.get(block[i], 0) + 1
-        best |= {context: max(found, key=lambda token: found[token]) for context, found in counts.items()}
+        best |= {context: max(found.items(), key=lambda item: item[1])[0] for context, found in counts.items()}
     right = total = 0
     for block in test:
         for i in range(1, len(block)):

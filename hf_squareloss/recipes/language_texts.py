@@ -84,7 +84,7 @@ def stream_file(file: str, column: str = "text", *, linebreaks: bool = True) -> 
         raise ValueError(f"train file {file}: a stream must end in {', '.join(kind)}")
     if not Path(file).is_file() or not Path(file).stat().st_size:
         raise ValueError(f"train file {file} {'is empty' if Path(file).is_file() else 'does not exist'}")
-    options = {"keep_linebreaks": linebreaks} if suffix == ".txt" else {}
+    options: dict[str, Any] = {"keep_linebreaks": linebreaks} if suffix == ".txt" else {}
     rows: Any = load_dataset(kind[suffix], data_files={"train": file}, streaming=True, **options)["train"]
     there = _columns_of(rows)
     name = "text" if suffix == ".txt" else column

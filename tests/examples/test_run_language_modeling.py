@@ -70,7 +70,8 @@ def test_a_causal_model_learns(loss: str, run: Callable[..., dict[str, float]], 
     card = (tmp_path / "out" / "README.md").read_text()
     assert "pipeline_tag: text-generation" in card and "AutoModelForCausalLM" in card and "perplexity" in card
     # Loaded by plain transformers it is the same model, with its vocabulary.
-    model, tokenizer = (auto.from_pretrained(tmp_path / "out") for auto in (AutoModelForCausalLM, AutoTokenizer))
+    autos: Any = (AutoModelForCausalLM, AutoTokenizer)
+    model, tokenizer = (auto.from_pretrained(tmp_path / "out") for auto in autos)
     line = tokenizer("w0 w1 w6 w7", return_tensors="pt")["input_ids"]
     p = load_loss(model).probabilities(model(line).logits)
     assert p.shape == (1, 4, len(tokenizer)) and tokenizer.decode(p[0, 2].argmax()) == "w7"

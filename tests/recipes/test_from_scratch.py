@@ -23,7 +23,7 @@ def test_unknown_types_and_names() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"vocabulary_size": 8}, "vocabulary_size would be ignored"),
+        ({"vocabulary": "characters", "word_vectors": "glove.txt"}, "word_vectors would be ignored"),
         ({"vocabulary": "letters"}, "words, characters"),
     ],
 )

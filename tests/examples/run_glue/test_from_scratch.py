@@ -31,7 +31,7 @@ def test_the_toy_task_is_learnt(kind: str, run_new: Callable[..., dict[str, floa
     found = run_new(*given, *LEARN, "--do_train", "--do_eval", "--do_predict")
     assert found["test_accuracy"] > 0.85
     folder = tmp_path / "out"
-    classify = probability_pipeline(str(folder), top_k=None)
+    classify: Any = probability_pipeline(str(folder), top_k=None)
     (answer,) = classify(["Superb, a lovely film"])
     assert answer[0]["label"] == "good" and sum(part["score"] for part in answer) == pytest.approx(1.0)
     card = (folder / "README.md").read_text()
