@@ -201,7 +201,10 @@ def write(args: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 def show(results: dict[str, Any]) -> None:
-    """Mean and standard deviation over the seeds at the chosen learning rate: a column per loss, three abreast."""
+    """Mean and standard deviation over the seeds at the chosen learning rate: a column per loss, three abreast.
+
+    Below them the paired t-test against the first loss, and the 95 % interval of the difference to it.
+    """
     tested = any("test" in run for run in results["runs"])
     for part in ("validation", "test") if tested else ("validation",):
         rows = summary(results, part)
@@ -214,6 +217,8 @@ def show(results: dict[str, Any]) -> None:
                 table.add_row(name, *(spread(row.values[name]) for row in shown))
             values = ["" if row.p_value is None else f"{row.p_value:.2f}" for row in shown]
             table.add_row(f"p ({next(iter(rows[0].values))})", *values)
+            bounds = ["" if row.interval is None else "{:+.4f} {:+.4f}".format(*row.interval) for row in shown]
+            table.add_row("difference, 95 %", *bounds)
             table.add_row("seconds", *(f"{mean(row.seconds):.0f}" for row in shown))
             Console().print(table)
 

@@ -36,13 +36,14 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
-import hf_squareloss.blstm  # noqa: F401  the model type "blstm" of --config_name
+import hf_squareloss.models  # noqa: F401  its model types, for --config_name
 from hf_squareloss import SquareLossTrainingArguments, load_config
 from hf_squareloss.heads import blank_of, ctc_frames
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.ctc_data import character_tokenizer, encode_transcript, mask_length_of, require_frames
 from hf_squareloss.recipes.ctc_transcripts import GreedyTrainer, greedy_transcripts, transcript_metrics
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
+from hf_squareloss.recipes.language_adapters import LanguageAdapterArguments
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
 from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
@@ -53,7 +54,7 @@ from hf_squareloss.recipes.stages import choose_stages, get_split, publish, repo
 
 
 @dataclass
-class ModelArguments(ConfigArguments, SpeechModelArguments):
+class ModelArguments(ConfigArguments, LanguageAdapterArguments, SpeechModelArguments):
     tokenizer_name_or_path: str | None = field(
         default=None, metadata={"help": "Tokenizer; default: in training one is made from the transcripts."}
     )
@@ -106,6 +107,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)
     model, loading_info, extractor = load_model(model_args, tokenizer, splits)
     model = lora_args.wrap(model, loading_info, train=args.do_train)
+    if args.do_train:
+        model_args.freeze(model)
     with args.main_process_first(desc="reading the audio"):
         encoder = make_encoder(data_args, model, tokenizer, extractor)
         encoded = data_args.encoded(splits, encoder, model_args.cache_dir)
@@ -140,6 +143,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     decode = partial(greedy_transcripts, tokenizer=tokenizer, blank=blank_of(model.config))
     options = (model_args, data_args, lora_args)
     metrics = run_stages(trainer, encoded, options, decode, sources=splits, extractor=extractor)
+    if args.do_train:
+        model_args.save(trainer)
     title = "telephone dial tones" if is_demo else data_args.title
     if trainer.is_world_process_zero():
         if is_demo and args.do_predict:

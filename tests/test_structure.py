@@ -17,8 +17,8 @@ LONGEST = 330  # lines of a file
 ORDER = (
     {"_lazy", "metric_order"},
     {"losses"},
-    {"config", "integrations", "blstm", "models"},
-    {"heads"},
+    {"config", "integrations", "models"},
+    {"heads", "blstm"},
     {"inference"},
     {"training"},
     {"recipes", "comparison"},

@@ -24,6 +24,8 @@ class Row:
         seconds: training time per seed, in seconds.
         p_value: two-sided paired t-test of the first metric over the seeds against the first loss; None for that loss,
             with fewer than two common seeds, or when all differences are the same.
+        interval: the 95 % confidence interval of the mean difference that it tests, this loss less the first; None
+            where the p-value is.
     """
 
     loss: str
@@ -32,6 +34,7 @@ class Row:
     values: Mapping[str, tuple[float, ...]]
     seconds: tuple[float, ...]
     p_value: float | None
+    interval: tuple[float, float] | None
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
@@ -92,11 +95,11 @@ def summary(results: Mapping[str, Any], part: str | None = None) -> list[Row]:
     for loss, group in chosen.items():
         values = {name: tuple(run[part][name] for run in group) for name in names}
         seeds = tuple(run["seed"] for run in group)
-        p_value = None
+        p_value, interval = None, None
         if rows and names and seeds == rows[0].seeds:
-            p_value = _paired_p_value(rows[0].values[names[0]], values[names[0]])
+            p_value, interval = _paired_test(rows[0].values[names[0]], values[names[0]])
         seconds = tuple(run["seconds"] for run in group)
-        rows.append(Row(loss, results["chosen"][loss], seeds, values, seconds, p_value))
+        rows.append(Row(loss, results["chosen"][loss], seeds, values, seconds, p_value, interval))
     return rows
 
 
@@ -119,11 +122,15 @@ def markdown_table(results: Mapping[str, Any], part: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _paired_p_value(first: tuple[float, ...], second: tuple[float, ...]) -> float | None:
+def _paired_test(
+    first: tuple[float, ...], second: tuple[float, ...]
+) -> tuple[float, tuple[float, float]] | tuple[None, None]:
+    """The p-value of the t-test of paired differences and their mean's 95 % interval."""
     from scipy.stats import ttest_rel
 
     differences = {round(a - b, 12) for a, b in zip(first, second, strict=True)}
     if len(first) < 2 or len(differences) < 2:
-        return None
-    result: Any = ttest_rel(first, second)
-    return float(result.pvalue)
+        return None, None
+    result: Any = ttest_rel(second, first)
+    interval = result.confidence_interval(0.95)
+    return float(result.pvalue), (float(interval.low), float(interval.high))

@@ -29,9 +29,17 @@ _UNSHIFTED_LM = {
     )
 } | {"XLNetLMHeadModel"}
 _MASKED_LM = _names(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
-_ENCODER_DECODER_LM = _names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES) | _names(
-    auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+_ENCODER_DECODER_LM = (
+    _names(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    | _names(auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES)
+    | {f"{family}ForConditionalGeneration" for family in ("Florence2", "Pix2Struct", "Udop")}
+    | {"VisionEncoderDecoderModel"}
 )
+# Images or videos stand among the tokens: the rest is a causal language model's.
+_VISION_LM = {
+    *_names(auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
+    *_names(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES),
+}
 # Heads whose scores are not one row for each label, and why.
 _REFUSED: tuple[tuple[str, str], ...] = (
     (r"For(RNNT|TDT)$", "a transducer scores pairs of a frame and a token, and its loss is one of alignments"),
@@ -43,7 +51,13 @@ _REFUSED: tuple[tuple[str, str], ...] = (
     (r"(?<!Vilt)ForQuestionAnswering(Simple)?$", "it scores where an answer begins and where it ends, by two losses"),
     (r"For(PreTraining|Pretraining)$|DoubleHeadsModel$", "it has several heads with a loss each"),
     (r"^BrosSpade", "it scores pairs of tokens"),
-    (r"^PPLCNetForImageClassification$", "its scores are called last_hidden_state (transformers 5.24)"),
+    (r"^(Blip2|InstructBlip|InstructBlipVideo)For", "it scores the queries of the image beside the tokens"),
+    (r"^(Blip|Kosmos2|Kosmos2_5)For", "a model inside it computes the loss"),
+    (r"^Inkling\w*For", "its scores leave out a part of its vocabulary"),
+    (r"^PPFormulaNetFor", "it makes no decoder inputs of its labels"),
+    (r"^(Qwen2_5Omni|Qwen3OmniMoe)ForCond", "it speaks, and has no loss: train its thinker"),
+    (r"^PI0For", "it predicts movements"),
+    (r"ForBlockDiffusion$", "it restores blocks of noise"),
     (r"ForXVector$", "its scores are made for a loss of its own"),
     (r"For(ObjectDetection|\w*Segmentation)$", "its scores are of boxes or of pixels"),
 )
@@ -63,6 +77,7 @@ _TASKS: tuple[tuple[str | None, str, set[str]], ...] = tuple(
         (None, "CausalLM", auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
         (None, "MaskedLM", auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
         (None, "Seq2SeqLM", auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+        (None, "ImageTextToText", auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
     )
 )
 
@@ -135,7 +150,8 @@ def ctc_frames(model: Any, lengths: Tensor, *, before_adapter: bool = False) -> 
 def is_language_model(names: set[str]) -> bool:
     """Whether the classes of a model with these class names are a vocabulary."""
     ending = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")  # of models that no table has, as those of the Hub
-    return bool(names & (_CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM)) or any(n.endswith(ending) for n in names)
+    tables = _CAUSAL_LM | _MASKED_LM | _ENCODER_DECODER_LM | _VISION_LM
+    return bool(names & tables) or any(name.endswith(ending) for name in names)
 
 
 def shifts_labels(names: set[str], config: PreTrainedConfig) -> bool:
@@ -163,6 +179,11 @@ def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor | None:
 
 
 # ---- others ----------------------------------------------------------------------------------------------------------
+def scores_name(names: set[str]) -> str:
+    """What a model with these class names calls its scores."""
+    return "last_hidden_state" if "PPLCNetForImageClassification" in names else "logits"  # transformers 5.24
+
+
 def is_multiple_choice(names: set[str]) -> bool:
     """Whether a model with these class names scores the choices of each example, as many as there are."""
     return any(name.endswith("ForMultipleChoice") for name in names)

@@ -22,6 +22,7 @@ from hf_squareloss.heads._families import (
     is_language_model,
     is_multiple_choice,
     refuse_head,
+    scores_name,
     shifts_labels,
     task_of,
 )
@@ -43,6 +44,7 @@ class Head:
         blank: CTC's blank, in a model whose labels are not aligned with its scores: its loss is one per utterance.
         task: the pipeline that this head has, as transformers and the Hub call it.
         auto_class: the transformers class that loads such a model.
+        scores: what the model calls its scores.
     """
 
     num_classes: int | None = None
@@ -53,6 +55,7 @@ class Head:
     blank: int | None = None
     task: str | None = None
     auto_class: str = "AutoModel"
+    scores: str = "logits"
 
     @classmethod
     def of(cls, model: nn.Module) -> Head:
@@ -87,7 +90,13 @@ class Head:
         if is_multiple_choice(names):
             return cls(auto_class=auto_class)
         multi_label = config.problem_type == "multi_label_classification" or _says_multi_label(saved)
-        return cls(num_classes=config.num_labels, multi_label=multi_label, task=task, auto_class=auto_class)
+        return cls(
+            num_classes=config.num_labels,
+            multi_label=multi_label,
+            task=task,
+            auto_class=auto_class,
+            scores=scores_name(names),
+        )
 
     def fit(self, loss: Loss) -> Loss:
         """`loss` for this head: multi-label where the head is, parameters as numbers where C is known.
@@ -160,12 +169,12 @@ class Head:
                 f"{type(outputs).__name__}: return_dict=True makes a transformers model do so; a module of your own "
                 'returns {"logits": scores}'
             )
-        if "logits" not in outputs:
+        if self.scores not in outputs:
             raise ValueError(
-                "the model's outputs have no `logits`, which are the scores of the classes: "
+                f"the model's outputs have no `{self.scores}`, which are the scores of the classes: "
                 f"a {type(outputs).__name__} with {', '.join(outputs) or 'nothing in it'}"
             )
-        scores = outputs["logits"]
+        scores = outputs[self.scores]
         if self.num_classes not in (None, scores.shape[-1]):
             raise ValueError(
                 f"the model's config says {self.num_classes} classes but its scores are {tuple(scores.shape)}: "
@@ -185,14 +194,14 @@ class Head:
         """The labels that have a score."""
         return labels[..., 1:] if self.shifts else labels
 
-    def num_items(self, loss: Loss, labels: Tensor) -> Tensor:
-        """The denominator that `labels` contribute to the mean: scalar."""
+    def num_items(self, loss: Loss, labels: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The denominator that `labels` contribute to the mean: scalar; weights are summed in `dtype`."""
         if self.blank is not None:
             return torch.full((), float(len(labels)), device=labels.device)
         num_classes = self.num_classes
         if num_classes is None and labels.is_floating_point() and (labels.dim() == 1 or labels.shape[-1] == 1):
             num_classes = 1  # real values of a module without a config: no distribution is over one class
-        return loss.total_weight(self.aligned(labels), num_classes)
+        return loss.total_weight(self.aligned(labels), num_classes, dtype=dtype)
 
     def checked(self, loss: Loss, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The labels with ignore_index in place of wrong ones, and which are wrong; None where they cannot be.

@@ -14,11 +14,12 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     TextClassificationPipeline,
+    VideoClassificationPipeline,
     pipeline,
 )
 
 from hf_squareloss.config import base_model, load_config, load_loss
-from hf_squareloss.heads import is_ctc, task_of
+from hf_squareloss.heads import Head, is_ctc, task_of
 from hf_squareloss.inference._generation import log_probabilities, probability_generation
 
 
@@ -30,6 +31,13 @@ class _Text(TextClassificationPipeline):
 class _Image(ImageClassificationPipeline):
     def _forward(self, model_inputs: Any) -> Any:
         return _with_probabilities(self, super()._forward(model_inputs))
+
+
+class _Video(VideoClassificationPipeline):
+    def _forward(self, model_inputs: Any) -> Any:
+        outputs = _with_probabilities(self, super()._forward(model_inputs))
+        outputs["logits"] = outputs["logits"].flatten(1)  # VideoPrism's are (B, 1, C) (transformers 5.24)
+        return outputs
 
 
 class _Audio(AudioClassificationPipeline):
@@ -49,13 +57,14 @@ class _Speech(AutomaticSpeechRecognitionPipeline):
 
 
 def _with_probabilities(pipe: Pipeline, outputs: Any) -> Any:
-    outputs["logits"] = load_loss(pipe.model).probabilities(outputs["logits"])
+    outputs["logits"] = load_loss(pipe.model).probabilities(outputs[Head.of(pipe.model).scores])
     return outputs
 
 
 _CLASSES: dict[str, type[Pipeline]] = {
     "text-classification": _Text,
     "image-classification": _Image,
+    "video-classification": _Video,
     "audio-classification": _Audio,
     "automatic-speech-recognition": _Speech,
 }
@@ -64,6 +73,7 @@ _CLASSES: dict[str, type[Pipeline]] = {
 _PARTS: dict[str, tuple[str, ...]] = {  # what else a pipeline needs
     "text-classification": ("tokenizer",),
     "image-classification": ("image_processor",),
+    "video-classification": ("video_processor",),
     "audio-classification": ("feature_extractor",),
     "automatic-speech-recognition": ("tokenizer", "feature_extractor"),
 }
@@ -78,8 +88,8 @@ def probability_pipeline(model: str | Path | PreTrainedModel, task: str | None =
 
     Args:
         model: a Hub name, a folder, or a model or adapter, saved by a trainer of ours or with `attach_loss`.
-        task: "text-classification", "image-classification", "audio-classification" or "automatic-speech-recognition";
-            None reads it from the model.
+        task: "text-classification", "image-classification", "video-classification" (which reads videos with PyAV, `pip
+            install av`), "audio-classification" or "automatic-speech-recognition"; None reads it from the model.
         kwargs: passed to `transformers.pipeline` (tokenizer, top_k, device, token, ...).
 
     Raises:

@@ -6,10 +6,12 @@ From then on `AutoConfig` and the Auto class of their task know them, and they a
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForCTC,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
 )
 
+from hf_squareloss.models._blstm import BLSTMConfig, BLSTMForCTC
 from hf_squareloss.models._convnet import ConvNetConfig, ConvNetForImageClassification
 from hf_squareloss.models._lstm_classifiers import (
     LSTMAttentionConfig,
@@ -18,6 +20,7 @@ from hf_squareloss.models._lstm_classifiers import (
     LSTMCNNForSequenceClassification,
 )
 from hf_squareloss.models._lstm_language_model import LSTMConfig, LSTMForCausalLM
+from hf_squareloss.models._vgg_blstmp import VGGBLSTMPConfig, VGGBLSTMPEncoder, VGGBLSTMPForCTC
 
 # One line for each model: the Auto class of its task, its config, its class.
 _MODELS = (
@@ -25,6 +28,8 @@ _MODELS = (
     (AutoModelForSequenceClassification, LSTMAttentionConfig, LSTMAttentionForSequenceClassification),
     (AutoModelForSequenceClassification, LSTMCNNConfig, LSTMCNNForSequenceClassification),
     (AutoModelForCausalLM, LSTMConfig, LSTMForCausalLM),
+    (AutoModelForCTC, BLSTMConfig, BLSTMForCTC),
+    (AutoModelForCTC, VGGBLSTMPConfig, VGGBLSTMPForCTC),
 )
 
 for _auto_class, _config, _model in _MODELS:
@@ -35,6 +40,8 @@ MODEL_TYPES = tuple(dict.fromkeys(config.model_type for _, config, _ in _MODELS)
 
 __all__ = [
     "MODEL_TYPES",
+    "BLSTMConfig",
+    "BLSTMForCTC",
     "ConvNetConfig",
     "ConvNetForImageClassification",
     "LSTMAttentionConfig",
@@ -43,4 +50,7 @@ __all__ = [
     "LSTMCNNForSequenceClassification",
     "LSTMConfig",
     "LSTMForCausalLM",
+    "VGGBLSTMPConfig",
+    "VGGBLSTMPEncoder",
+    "VGGBLSTMPForCTC",
 ]

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
+
+from hf_squareloss.models._recurrence import backwards, both_directions
 
 
 class LSTMAttentionConfig(PreTrainedConfig):
@@ -62,9 +63,9 @@ class _LSTMForSequenceClassification(PreTrainedModel):
     def __init__(self, config: LSTMAttentionConfig, width: int) -> None:
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
-        self.lstm = nn.LSTM(
-            config.embedding_size, config.hidden_size, config.num_hidden_layers, batch_first=True, bidirectional=True
-        )
+        sizes = [config.embedding_size] + [2 * config.hidden_size] * (config.num_hidden_layers - 1)
+        self.forward_layers = nn.ModuleList(nn.LSTM(size, config.hidden_size, batch_first=True) for size in sizes)
+        self.backward_layers = nn.ModuleList(nn.LSTM(size, config.hidden_size, batch_first=True) for size in sizes)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(width, int(config.num_labels or 1))
 
@@ -90,10 +91,11 @@ class _LSTMForSequenceClassification(PreTrainedModel):
         order = mask.long().argsort(dim=1, descending=True, stable=True)  # words first, whichever side is padded
         lengths = mask.sum(1).long().clamp_min(1)  # a text without words is one of padding
         states = self.dropout(self.embed_tokens(input_ids.gather(1, order)))
-        packed = pack_padded_sequence(states, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        turned = backwards(lengths, states.shape[1])
+        for ahead, back in zip(self.forward_layers, self.backward_layers, strict=True):
+            states = both_directions(ahead, back, states, turned)
         words = torch.arange(states.shape[1], device=lengths.device) < lengths.unsqueeze(1)
-        logits = self.classifier(self.dropout(self.summary(states, words)))
+        logits = self.classifier(self.dropout(self.summary(states * words.unsqueeze(-1), words)))
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 

@@ -34,15 +34,16 @@ def read_class_folder(folder: str | Path, split: str, kind: str) -> Columns:
     files = [path for path in sorted(root.rglob("*")) if _is_of(path, root, kind)]
     if not files:
         raise ValueError(f"the {split} folder {folder} has no {kind} file ({', '.join(sorted(SUFFIXES[kind]))})")
-    empty = sorted({p.name for p in root.iterdir() if _is_class(p)} - {part for f in files for part in f.parts})
-    if empty:
-        raise ValueError(f"the {split} folder {folder}: the class folder {empty[0]!r} has no {kind} file")
     outside = [path for path in files if path.parent == root]
     if outside and (split != "test" or len(outside) < len(files)):
         raise ValueError(
             f"the {split} folder {folder}: {outside[0].name} lies in no class's folder; expected "
             f"{folder}/CLASS/{outside[0].name}"
         )
+    used = {path.relative_to(root).parts[0] for path in files}
+    empty = sorted(path.name for path in root.iterdir() if _is_class(path) and path.name not in used)
+    if empty and not outside:
+        raise ValueError(f"the {split} folder {folder}: the class folder {empty[0]!r} has no {kind} file")
     columns: Columns = {kind: [str(path) for path in files]}
     return columns if outside else columns | {"label": [path.parent.name for path in files]}
 

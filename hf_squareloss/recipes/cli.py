@@ -106,6 +106,9 @@ class _Parser(HfArgumentParser):
         title = self._titles.get(options.get("dest") or names[0].lstrip("-"))
         if title is None:  # --help
             return super().add_argument(*names, **options)
+        if isinstance(options.get("help"), str):
+            # argparse takes a lone percent sign for a place to fill in.
+            options["help"] = re.sub(r"(?<!%)%(?![(%])", "%%", options["help"])
         if not self._groups:
             first = ("loss", "data", "model")
             titles = sorted(dict.fromkeys(self._titles.values()), key=lambda t: (t == "Trainer", (*first, t).index(t)))

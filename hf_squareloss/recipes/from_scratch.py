@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +27,9 @@ class FromScratchArguments:
     model_type: str | None = field(
         default=None, metadata={"help": "A model from scratch of this type, such as gpt2, bert or lstm."}
     )
-    config_overrides: str | None = field(
-        default=None, metadata={"help": "Its sizes where they are not the type's: hidden_size=128,num_hidden_layers=2."}
+    config_overrides: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Its sizes where they are not the type's: hidden_size=128,num_hidden_layers=2."},
     )
     vocabulary: str | None = field(
         default=None,
@@ -53,7 +55,7 @@ class FromScratchArguments:
 
     def require_same(self, config: Any) -> None:
         """ValueError where the config of a loaded model is another than these arguments describe."""
-        overrides = read_overrides(config, [self.config_overrides] if self.config_overrides else [])
+        overrides = read_overrides(config, self.config_overrides)
         wanted = {"model_type": self.model_type, **overrides}
         there = config.to_dict()
         for name, value in wanted.items():
@@ -63,7 +65,7 @@ class FromScratchArguments:
                 )
 
 
-def make_config(model_type: str, overrides: str | None = None, **values: Any) -> Any:
+def make_config(model_type: str, overrides: Iterable[str] = (), **values: Any) -> Any:
     """A config of this type: `values`, then the overrides, then what the type has; and what follows from these.
 
     Args:
@@ -73,7 +75,7 @@ def make_config(model_type: str, overrides: str | None = None, **values: Any) ->
         ValueError: no such type, or an override that does not fit it.
 
     Example:
-        >>> make_config("gpt2", "n_embd=16,n_layer=1,activation_function=relu").n_embd
+        >>> make_config("gpt2", ["n_embd=16,n_layer=1", "activation_function=relu"]).n_embd
         16
     """
     try:
@@ -83,7 +85,7 @@ def make_config(model_type: str, overrides: str | None = None, **values: Any) ->
             f"no model type is called {model_type!r}: it is transformers' name of the architecture, such as gpt2, "
             f"llama or bert, or one of {', '.join(hf_squareloss.models.MODEL_TYPES)}"
         ) from None
-    given = read_overrides(known, [overrides] if overrides else [])
+    given = read_overrides(known, overrides)
     return AutoConfig.for_model(model_type, **{**values, **given})
 
 

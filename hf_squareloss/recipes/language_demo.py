@@ -27,10 +27,10 @@ _TRAINING: dict[str, Any] = {
 DEMO_TRAINING: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "characters": _TRAINING
-        | {"config_overrides": f"{_DECODER},num_hidden_layers=3", "block_size": 128, "max_steps": 1200}
+        | {"config_overrides": [_DECODER, "num_hidden_layers=3"], "block_size": 128, "max_steps": 1200}
         | {"vocabulary": "characters", "vocabulary_size": 100, "learning_rate": 2e-3},
         "words": _TRAINING
-        | {"config_overrides": f"{_DECODER},num_hidden_layers=2", "block_size": 64, "max_steps": 1500}
+        | {"config_overrides": [_DECODER, "num_hidden_layers=2"], "block_size": 64, "max_steps": 1500}
         | {"vocabulary": "words", "vocabulary_size": 20_000, "learning_rate": 2e-3},
     }
 )

@@ -15,37 +15,27 @@ from hf_squareloss.recipes.classification import (
 )
 
 if TYPE_CHECKING:
-    from hf_squareloss.training import LossArguments, SquareLossTrainingArguments
+    from hf_squareloss.training import LossArguments
 
 _SHOWN = 10
 
 
-def settle_classes(args: SquareLossTrainingArguments, data: ClassificationData, config: Any) -> ClassificationData:
-    """The classes of data, model and weights in one order, with what a reader should know of them on the screen.
+def fit_classes(data: ClassificationData, config: Any, *, train: bool, verbose: bool) -> ClassificationData:
+    """Give a config the classes of the data, and the data the order of the model's classes.
 
     Args:
-        args: `class_weights` become numbers in the order of the classes.
         data: as loaded.
-        config: the model's; it gets the number of the classes and their names.
-
-    Returns:
-        `data` with class indices in the order of the model's classes.
+        train: whether the model is about to be trained: otherwise its classes must be the data's.
+        verbose: print what differs.
 
     Raises:
-        ValueError: as `class_difference`, `fit_to_model`, `balanced_class_weights` and `bind_class_weights`.
+        ValueError: as `class_difference` and `fit_to_model`.
     """
-    said = [class_difference(data, config, training=args.do_train)]
+    difference = class_difference(data, config, training=train)
+    if difference and verbose:
+        print(difference)  # noqa: T201
     data = fit_to_model(data, config)
     name_classes(config, data)
-    if args.do_train and args.should_log:
-        show_labels(data)
-    if args.do_train and args.class_weights == "balanced":
-        args.class_weights = ",".join(map(repr, balanced_class_weights(class_counts(data))))
-    pairs = bind_class_weights(args, data)
-    said += [pairs] if args.do_train else []
-    for line in said if args.should_log else ():
-        if line:
-            print(line)  # noqa: T201
     return data
 
 

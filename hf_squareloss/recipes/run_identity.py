@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
 
-from hf_squareloss.config import KEY
+from hf_squareloss.config import KEY, base_model
 from hf_squareloss.training import SquareLossTrainingArguments, newest_weights
 
 if TYPE_CHECKING:
@@ -197,18 +198,37 @@ def content_of_rows(rows: Dataset) -> str:
 
 
 def content_of_model(model: Any) -> str:
-    """A digest of a model's config, adapters, parameters and buffers, and of which of them are trained."""
+    """A digest of a model's config, adapters, parameters and buffers, and of which of them are trained.
+
+    Under DeepSpeed's ZeRO-3 no process has the parameters, and gathering them would need all processes: the files that
+    they were loaded from stand for them, or the commit on the Hub; what is new in a model comes from its seed.
+    """
     config = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_OF_THE_MODEL}
     peft: Any = sys.modules.get("peft")  # who made an adapter has imported it
     adapters = dict(model.peft_config) if peft and isinstance(model, peft.PeftModel) else {}
     settings = {name: adapter.to_dict() | {"base_model_name_or_path": None} for name, adapter in adapters.items()}
     digest = hashlib.sha256(_digest([type(model).__name__, config, settings]).encode())
+    if is_deepspeed_zero3_enabled():
+        digest.update(_content_of_files(base_model(model)).encode())
     for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.requires_grad}".encode())
         if not tensor.is_meta:
             values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             digest.update(values.numpy())
     return digest.hexdigest()[:16]
+
+
+def _content_of_files(model: Any) -> str:
+    """A digest of the weights' files of a model's folder; of one on the Hub its commit."""
+    folder = Path(model.name_or_path)
+    if not model.name_or_path or not folder.is_dir():
+        return str(model.config._commit_hash)  # transformers 5.24 says nowhere else what it has loaded
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        if file.name != "training_args.bin":
+            with file.open("rb") as content:
+                digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _training_arguments(args: TrainingArguments) -> dict[str, Any]:

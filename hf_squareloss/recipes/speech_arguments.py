@@ -48,6 +48,9 @@ class ConfigArguments:
         default=None, metadata={"help": "SpecAugment: about this share of the features is masked."}
     )
     mask_feature_length: int | None = field(default=None, metadata={"help": "SpecAugment: features per mask."})
+    adapter_attn_dim: int | None = field(
+        default=None, metadata={"help": "Width of the adapter layers of a language, for models that have none."}
+    )
     add_adapter: bool | None = field(default=None, metadata={"help": "Convolutions that shorten the output."})
 
     @property

@@ -34,10 +34,13 @@ DEMO_TRAINING: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def dial_tones(seed: int = 0, sizes: Mapping[str, int] = MappingProxyType(_SPLITS)) -> dict[str, Dataset]:
+def dial_tones(
+    seed: int = 0, sizes: Mapping[str, int] = MappingProxyType(_SPLITS), keys: tuple[int, int] = (3, 9)
+) -> dict[str, Dataset]:
     """Calls of three to eight random keys, in the shape of `load_speech_files`: wav files in memory, and their keys.
 
-    `sizes` is the number of calls per split; the splits are independent. The same seed gives the same calls.
+    `sizes` is the number of calls per split; the splits are independent. `keys` is how many a call has: from the first
+    number to below the second. The same seed gives the same calls.
 
     Example: `dial_tones()["test"]["text"][:3]`
     """
@@ -45,7 +48,7 @@ def dial_tones(seed: int = 0, sizes: Mapping[str, int] = MappingProxyType(_SPLIT
 
     splits = {}
     for split, generator in zip(sizes, np.random.default_rng(seed).spawn(len(sizes)), strict=True):
-        texts = ["".join(generator.choice(list(FREQUENCIES), generator.integers(3, 9))) for _ in range(sizes[split])]
+        texts = ["".join(generator.choice(list(FREQUENCIES), generator.integers(*keys))) for _ in range(sizes[split])]
         audio = [{"path": None, "bytes": _wav(dial(text, generator))} for text in texts]
         splits[split] = Dataset.from_dict({"audio": audio, "text": texts})
     return splits

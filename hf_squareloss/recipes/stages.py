@@ -154,7 +154,7 @@ def train_or_resume(trainer: Trainer, identity: Mapping[str, Any], interruption:
         result = trainer.train(resume_from_checkpoint=checkpoint)
     except FloatingPointError as error:
         if trainer.is_world_process_zero():
-            write_run(folder, identity=identity, diverged_at_step=trainer.state.global_step)
+            write_run(folder, identity=identity, diverged_at_step=trainer.state.global_step + 1)
         raise FloatingPointError(f"{error}. {after_divergence(folder)}") from error
     interruption.stop_if_requested()
     trainer.save_model(_internal_call=True)  # without a push of its own (transformers 5.24): `publish` comes at the end

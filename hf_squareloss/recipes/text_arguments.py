@@ -9,10 +9,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_squareloss.config import load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
-from hf_squareloss.recipes.classification import ClassificationData, fit_to_model, name_classes
+from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.from_scratch import FromScratchArguments, classifier_from_scratch
 from hf_squareloss.recipes.labels import LABEL_TYPES
-from hf_squareloss.recipes.model_classes import class_difference
+from hf_squareloss.recipes.model_classes import fit_classes
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, load_named
 from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
 
@@ -136,11 +136,7 @@ def load_classifier(
         return model, None, tokenizer, data
     config = load_config(model_args.config_name or name, **hub)
     model_args.require_same(config)
-    difference = class_difference(data, config, training=train)
-    if difference and verbose:
-        print(difference)  # noqa: T201
-    data = fit_to_model(data, config)
-    name_classes(config, data)
+    data = fit_classes(data, config, train=train, verbose=verbose)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
     pad_with_end(tokenizer, config)
     model, loading_info = AutoModelForSequenceClassification.from_pretrained(

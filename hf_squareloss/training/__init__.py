@@ -14,8 +14,8 @@ if TYPE_CHECKING:
         refuse_other_loss,
         require_resumable,
     )
-    from hf_squareloss.training._hub import PushError, push_errors, require_push_rights
-    from hf_squareloss.training._model_card import model_card
+    from hf_squareloss.training._hub import PushError, push_errors, require_no_tokens, require_push_rights
+    from hf_squareloss.training._model_card import model_card, registering_module
     from hf_squareloss.training._trainer import LossSelectionMixin, SquareLossSeq2SeqTrainer, SquareLossTrainer
     from hf_squareloss.training._upstream import EpochSeededLengthSampler
 
@@ -36,6 +36,8 @@ __all__ = [
     "parse_loss_parameters",
     "push_errors",
     "refuse_other_loss",
+    "registering_module",
+    "require_no_tokens",
     "require_push_rights",
     "require_resumable",
 ]
@@ -52,8 +54,8 @@ __getattr__, __dir__ = lazy_names(
             "refuse_other_loss",
             "require_resumable",
         ),
-        "_hub": ("PushError", "push_errors", "require_push_rights"),
-        "_model_card": ("model_card",),
+        "_hub": ("PushError", "push_errors", "require_no_tokens", "require_push_rights"),
+        "_model_card": ("model_card", "registering_module"),
         "_trainer": ("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer"),
         "_upstream": ("EpochSeededLengthSampler",),
     },

@@ -127,7 +127,7 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         if head.blank is not None and not torch.compiler.is_compiling() and head.unaligned(outputs).any():
             head.warn_unaligned()
         if num_items is None:
-            num_items = head.num_items(loss, labels)
+            num_items = head.num_items(loss, labels, dtype=total.dtype)
         else:  # the stock Trainer counts label entries: C for each item with soft or multi-label targets
             scores, aligned = head.scores_and_labels(outputs, labels)
             items = len(labels) if head.blank is not None else scores[..., 0].numel()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import pickletools
 import shlex
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -19,7 +23,7 @@ from transformers.utils import logging
 from hf_squareloss.config import has_adapter
 from hf_squareloss.heads import Head
 from hf_squareloss.losses import Loss
-from hf_squareloss.training._model_card import model_card
+from hf_squareloss.training._model_card import model_card, registering_module
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -28,6 +32,7 @@ else:
 
 
 logger = logging.get_logger(__name__)
+_ARGUMENTS = "training_args.bin"
 # Of httpx or httpx2, as the installed huggingface_hub has it: what a broken connection raises is one too.
 _HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]
 _REASONS = {
@@ -52,6 +57,45 @@ class HiddenToken(str):
         return self
 
 
+class _LocalPath(str):
+    """A path that is its last part wherever it is pickled."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return str, (Path(self).name,)
+
+
+@contextmanager
+def _without_paths(args: Any) -> Iterator[None]:
+    """Inside of this the pickled arguments hold no path of the machine: the Trainer writes them beside the model."""
+    paths = {name: value for name, value in vars(args).items() if isinstance(value, str) and os.path.isabs(value)}
+    vars(args).update({name: _LocalPath(value) for name, value in paths.items()})
+    try:
+        yield
+    finally:
+        vars(args).update(paths)
+
+
+def require_no_tokens(folder: str | Path) -> None:
+    """ValueError where a file of a Trainer's arguments that a push would take holds a token of the Hub.
+
+    The stock Trainer (transformers 5.24) writes `hub_token` into them; an earlier run may have left one in a folder.
+    """
+    for file in sorted(Path(folder).rglob(_ARGUMENTS)):
+        inside = file.relative_to(folder).parts
+        if not inside[0].startswith(("_", "checkpoint-")) and _holds_token(file):
+            raise ValueError(f"{file} holds a token of the Hub (another run's --hub_token): remove it before a push")
+
+
+def _holds_token(file: Path) -> bool:
+    """Whether pickled arguments have a text for hub_token, seen without loading them."""
+    with zipfile.ZipFile(file) as archive:
+        pickled = next(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    steps = [(code.name, value) for code, value, _ in pickletools.genops(pickled) if "PUT" not in code.name]
+    return any(
+        value == "hub_token" and "UNICODE" in following for (_, value), (following, _) in itertools.pairwise(steps)
+    )
+
+
 @contextmanager
 def push_errors(repo_id: str, folder: str | Path | None = None, *, revision: str | None = None) -> Iterator[None]:
     """What goes wrong between us and the Hub inside of this becomes a `PushError`; all else stays what it is.
@@ -72,7 +116,7 @@ def push_errors(repo_id: str, folder: str | Path | None = None, *, revision: str
             raise
         message = f"nothing was pushed to {repo_id}: {reason}"
         if folder is not None:
-            command = ["hf", "upload", repo_id, str(folder), ".", "--exclude", "checkpoint-*"]
+            command = ["hf", "upload", repo_id, str(folder), ".", "--exclude", "checkpoint-*", "--exclude", "_*"]
             command += ["--revision", revision] if revision else []
             message += f". The model and all results are safe in {folder}; to push later: {shlex.join(command)}"
         raise PushError(message) from error
@@ -141,12 +185,29 @@ class HubMixin(_Trainer):
             with push_errors(name):
                 super().init_hf_repo(token, private)
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # Where all saving ends (transformers 5.24 has no public place there).
+        with _without_paths(self.args):
+            super()._save(output_dir, state_dict)
+
+    def save_state(self) -> None:
+        """As the Trainer's; the state beside the model calls its best checkpoint by name, without the folder's path."""
+        best = self.state.best_model_checkpoint
+        self.state.best_model_checkpoint = Path(best).name if best else best
+        try:
+            super().save_state()
+        finally:
+            self.state.best_model_checkpoint = best
+
     def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
         """As the Trainer's.
 
         Raises:
+            ValueError: a file in the folder holds a token.
             PushError: the push failed; says why, what is safe, and the command that pushes it later.
         """
+        if self.is_world_process_zero():
+            require_no_tokens(self.args.output_dir or ".")
         name, folder = self.hub_model_id or self.args.hub_model_id or "the Hub", self.args.output_dir
         with push_errors(name, folder, revision=kwargs.get("revision") or self.args.hub_revision):
             return super().push_to_hub(*args, **kwargs)
@@ -154,7 +215,8 @@ class HubMixin(_Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # Nobody asks the uploads in the background whether they succeeded (transformers 5.24).
         before = self._jobs()
-        super()._push_from_checkpoint(checkpoint_folder)
+        with _without_paths(self.args):
+            super()._push_from_checkpoint(checkpoint_folder)
         for job in self._jobs() - before:
             job.add_done_callback(partial(_report_failure, Path(checkpoint_folder).name))
 
@@ -206,7 +268,8 @@ class HubMixin(_Trainer):
             training=training,
             regression=self._head.num_classes == 1,
             adapter=has_adapter(model),
-            module=_registering_module(model),
+            scores=self._head.scores,
+            module=registering_module(model),
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,
@@ -219,12 +282,6 @@ def _report_failure(name: str, job: Future[Any]) -> None:
     if error is not None:
         reason = _reason(error) or f"{type(error).__name__}: {error}"
         logger.warning(f"the push of {name} failed: {reason}. Training goes on; the next push sends what is missing")
-
-
-def _registering_module(model: Any) -> str | None:
-    """The module of ours whose import registers this model with transformers; None for models that it knows."""
-    package, *rest = type(model).__module__.split(".")
-    return f"{package}.{rest[0]}" if package == "hf_squareloss" else None
 
 
 def _first(names: str | list[str] | None) -> str | None:

@@ -35,6 +35,7 @@ def model_card(
     training: Mapping[str, Any] | None = None,
     regression: bool = False,
     adapter: bool = False,
+    scores: str = "logits",
     module: str | None = None,
     language: str | None = None,
     license: str | None = None,
@@ -54,6 +55,7 @@ def model_card(
         training: settings shown as a table (learning rate, epochs, seed, ...).
         regression: the model predicts one real value.
         adapter: what is saved is PEFT's adapter of the base model.
+        scores: what the model calls its scores.
         module: what must be imported before transformers knows the model's class.
     """
     dataset = dataset if dataset and _is_hub_name(dataset) else None
@@ -90,12 +92,20 @@ def model_card(
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
         sections.append("## Evaluation\n\n" + _table(("metric", "value"), rows))
-    sections.append(_reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter, module=module))
+    sections.append(
+        _reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter, scores=scores, module=module)
+    )
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
         sections.append(f"## Citation\n\n{loss.citation}")
     return "\n\n".join(sections) + "\n"
+
+
+def registering_module(model: Any) -> str | None:
+    """The module of ours whose import registers this model with transformers; None for models that it knows."""
+    package, *rest = type(model).__module__.split(".")
+    return f"{package}.{rest[0]}" if package == "hf_squareloss" else None
 
 
 def _reading(
@@ -106,6 +116,7 @@ def _reading(
     *,
     regression: bool,
     adapter: bool,
+    scores: str,
     module: str | None,
 ) -> str:
     if regression:
@@ -138,7 +149,7 @@ or, with scores of your own:
 from transformers import {auto_class}
 
 model = {auto_class}.from_pretrained({name}{config})
-probabilities = load_loss(model).probabilities(model(**inputs).logits)
+probabilities = load_loss(model).probabilities(model(**inputs).{scores})
 ```"""
 
 

@@ -169,9 +169,11 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         else:
             total, changed = fused.total(model, inputs, labels)
             step.changed.append(changed)
-        value = scale(
-            total, self._head.num_items(self._loss, labels) if num_items_in_batch is None else num_items_in_batch
-        )
+        if num_items_in_batch is None:
+            num_items = self._head.num_items(self._loss, labels, dtype=total.dtype)
+        else:
+            num_items = num_items_in_batch
+        value = scale(total, num_items)
         step.require(value.detach().abs() < torch.inf, partial(self._fail, inputs, labels))
         if self._step is None:
             step.look()
@@ -236,7 +238,9 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         labels = [self._parent.labels(batch) for batch in batch_samples]
         if not labels or any(label is None for label in labels):
             return None
-        counts = [self._head.num_items(self._loss, label) for label in labels if label is not None]
+        double = self._loss.class_weights is not None and next(self._plain_model.parameters()).dtype == torch.float64
+        dtype = torch.float64 if double else torch.float32  # class weights are summed as the scores will be
+        counts = [self._head.num_items(self._loss, label, dtype=dtype) for label in labels if label is not None]
         count = (counts[0] if len(counts) == 1 else torch.stack(counts).sum()).to(device)
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             gathered = self.accelerator.gather(count.reshape(1))
@@ -251,7 +255,7 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         what = "the loss is not finite"
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled or self.get_tp_size() > 1):
             with torch.no_grad(), self.compute_loss_context_manager():
-                scores = self._outputs(self._plain_model, inputs, labels)["logits"]
+                scores = self._outputs(self._plain_model, inputs, labels)[self._head.scores]
             what = "the loss overflowed" if scores.isfinite().all() else "the model's scores are not finite"
         kept = last_complete_checkpoint(self._get_output_dir(None), self.args.world_size)
         advice = "a lower learning rate, max_grad_norm or bf16 instead of fp16 usually helps"

@@ -59,11 +59,15 @@ def test_paired_p_value_is_that_of_students_t() -> None:
     cross_entropy, square = summary(RESULTS)
     assert cross_entropy.p_value is None
     assert square.p_value == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-6)
+    # Its 97.5 % quantile: the t with 1 - t / sqrt(2 + t^2) = 0.05.
+    reach = math.sqrt(2 * 0.95**2 / (1 - 0.95**2)) * deviation / math.sqrt(3)
+    assert cross_entropy.interval is None
+    assert square.interval == pytest.approx((mean - reach, mean + reach), rel=1e-6)
 
 
 def test_no_p_value_where_there_is_none() -> None:
     one_seed = {"chosen": {"a": 0.1, "b": 0.1}, "runs": [run("a", 0.1, 0, 0.5), run("b", 0.1, 0, 0.6)]}
-    assert [row.p_value for row in summary(one_seed)] == [None, None]
+    assert [(row.p_value, row.interval) for row in summary(one_seed)] == [(None, None)] * 2
     other_seeds = {"chosen": {"a": 0.1, "b": 0.1}, "runs": [run("a", 0.1, 0, 0.5), run("b", 0.1, 1, 0.6)]}
     assert summary(other_seeds)[1].p_value is None
 

@@ -214,15 +214,24 @@ def test_the_table_fits_80_columns_with_every_spread(
     metrics = dict.fromkeys(("accuracy", "f1", "matthews_correlation", "ece", "nll"), 0.5)
     losses = ("cross_entropy", "square", "squentropy", "focal", "brier")
     runs = [
-        {"loss": loss, "learning_rate": 2e-5, "seed": seed, "seconds": 1234.5, "validation": metrics | {"f1": seed / 7}}
-        for loss in losses
+        {
+            "loss": loss,
+            "learning_rate": 2e-5,
+            "seed": seed,
+            "seconds": 1234.5,
+            "validation": metrics | {"f1": seed / (7 + n)},
+        }
+        for n, loss in enumerate(losses)
         for seed in (0, 1, 2)
     ]
     compare_losses.show({"title": "a title", "metric": "f1", "chosen": dict.fromkeys(losses, 2e-5), "runs": runs})
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
     assert all(loss in shown for loss in losses) and "learning rate" in shown
-    assert shown.count("0.1429 ± 0.1429") == shown.count("0.5000 ± 0.0000") / 4 == len(losses)
+    assert shown.count("0.1429 ± 0.1429") == 1 and shown.count("0.5000 ± 0.0000") == 4 * len(losses)
+    # Of the differences 0, -1/56, -2/56 to the first loss: their mean, and 4.3027 times its standard error.
+    assert shown.count("difference, 95 %") == 2
+    assert f"{-1 / 56 - 4.3027 / 56 / 3**0.5:+.4f} {-1 / 56 + 4.3027 / 56 / 3**0.5:+.4f}" in shown
 
 
 def test_the_progress_bar_ends_with_the_last_test(compare: Any, capsys: pytest.CaptureFixture[str]) -> None:

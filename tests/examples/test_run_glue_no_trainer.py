@@ -12,7 +12,7 @@ from peft import PeftModel
 from tiny_text_model import save_tiny_model, write_toy_files
 
 from hf_squareloss import SquareLoss, load_config, load_loss
-from hf_squareloss.recipes import loop_checkpoints
+from hf_squareloss.recipes import loop_checkpoints, training_loop
 
 script = load_example("run_glue_no_trainer")
 Run = Callable[..., dict[str, float]]
@@ -130,7 +130,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(script, "save_checkpoint", save_and_die)
+        patch.setattr(training_loop, "save_checkpoint", save_and_die)
         run(*options)
     capsys.readouterr()
     assert run(*options) == expected
@@ -149,5 +149,5 @@ def test_another_run_in_the_folder_is_refused_and_two_at_once(run: Run, tmp_path
     files["train"].write_text(files["train"].read_text().replace("\tgood", "\tbad", 20))
     with pytest.raises(ValueError, match="training data"):
         run()
-    with script.folder_lock(tmp_path / "out"), pytest.raises(ValueError, match="another run is at work"):
+    with training_loop.folder_lock(tmp_path / "out"), pytest.raises(ValueError, match="another run is at work"):
         run()

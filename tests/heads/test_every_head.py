@@ -9,7 +9,7 @@ import torch
 from tiny_models import BERT, CLASSES, GradientRecorder, arguments, flat_gradient, make_examples, make_model
 from torch import Tensor, nn
 
-from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer, attach_loss
+from hf_squareloss import CrossEntropy, SquareLoss, SquareLossTrainer, attach_loss, detach_loss
 from hf_squareloss.config import KEY
 from hf_squareloss.heads import Head
 
@@ -70,12 +70,11 @@ def test_a_subclass_is_refused_by_the_name_it_derives_from() -> None:
 
 
 def test_an_encoder_decoder_that_no_table_has() -> None:
-    config = tf.Florence2Config(
-        text_config={"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 50},
-        vision_config={"embed_dim": [16] * 4, "depths": [1] * 4, "num_heads": [2] * 4, "num_groups": [2] * 4},
-    )
-    with torch.device("meta"), pytest.raises(ValueError, match="Florence2ForConditionalGeneration.*not known"):
-        Head.of(tf.Florence2ForConditionalGeneration(config))
+    class MineForConditionalGeneration(tf.BertPreTrainedModel):
+        pass
+
+    with pytest.raises(ValueError, match="MineForConditionalGeneration.*not known"):
+        Head.of(MineForConditionalGeneration(tf.BertConfig(**BERT)))
 
 
 def test_answers_have_two_places() -> None:
@@ -191,9 +190,27 @@ def test_outputs_without_a_field_for_the_loss(as_dict: bool) -> None:
     torch.testing.assert_close(outputs.logits if as_dict else outputs[1], scores)
 
 
-def test_scores_under_another_name_are_named() -> None:
-    with pytest.raises(ValueError, match="PPLCNetForImageClassification.*last_hidden_state"):
-        attach_loss(tf.PPLCNetForImageClassification(tf.PPLCNetConfig(num_labels=3)))
+def test_scores_under_another_name(tmp_path: Path) -> None:
+    """PPLCNet's are its last_hidden_state (transformers 5.24), and it has no loss of its own."""
+    torch.manual_seed(0)
+    model = tf.PPLCNetForImageClassification(tf.PPLCNetConfig(num_labels=3, hidden_dropout_prob=0.0)).eval()
+    images, loss = torch.randn(4, 3, 64, 64), SquareLoss(k=2.0, M=3.0)
+    with torch.no_grad():
+        scores = model(pixel_values=images).last_hidden_state
+        attached = attach_loss(model, "cross_entropy")(pixel_values=images, labels=LABELS)
+    torch.testing.assert_close(attached.loss, nn.functional.cross_entropy(scores, LABELS))
+    detach_loss(model)
+    data: Any = [{"pixel_values": image, "labels": label} for image, label in zip(images, LABELS, strict=True)]
+    args = arguments(tmp_path, max_steps=1, remove_unused_columns=False, gradient_accumulation_steps=2)
+    trainer = SquareLossTrainer(model, args, train_dataset=data, loss=loss)
+    prediction = trainer.predict(data)
+    metrics: Any = prediction.metrics
+    assert metrics["test_loss"] == pytest.approx(loss.mean(scores, LABELS).item(), rel=1e-5)
+    torch.testing.assert_close(torch.from_numpy(prediction.predictions), scores)
+    trainer.train()
+    assert not torch.equal(model.eval()(pixel_values=images).last_hidden_state, scores)
+    trainer.create_model_card()
+    assert "probabilities(model(**inputs).last_hidden_state)" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Pipelines show the loss's own probabilities, where plain ones show something else."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers as tf
 from contract import ONE_EACH, title
 from PIL import Image
 from tiny_models import CLASSES, make_model
@@ -23,6 +25,7 @@ from transformers import (
     WhisperTokenizer,
     pipeline,
 )
+from transformers.pipelines import video_classification
 
 from hf_squareloss import CrossEntropy, Loss, SquareLoss, attach_loss, load_loss, probability_pipeline
 from hf_squareloss.inference import ctc_greedy, probability_generation
@@ -181,3 +184,41 @@ def test_refusals(tmp_path: Path) -> None:
         probability_pipeline(make_model("bert_masked"), task="fill-mask", **needs)
     with pytest.raises(ValueError, match="token-classification"):
         probability_pipeline(make_model("bert_tokens"), **needs)
+
+
+# ---- videos ----------------------------------------------------------------------------------------------------------
+def video_model(family: str) -> Any:
+    size: dict[str, Any] = {"image_size": 16, "num_frames": 2, "hidden_size": 32, "intermediate_size": 32}
+    torch.manual_seed(0)
+    if family == "vivit":
+        layers = {"num_hidden_layers": 1, "num_attention_heads": 2, "tubelet_size": [2, 8, 8]}
+        return tf.VivitForVideoClassification(tf.VivitConfig(**size, **layers, num_labels=CLASSES)).eval()
+    layers = {"num_spatial_layers": 1, "num_temporal_layers": 1, "num_attention_heads": 2, "tubelet_size": [1, 8, 8]}
+    config = tf.VideoPrismVisionConfig(**size, **layers, patch_size=8, num_labels=CLASSES)
+    return tf.VideoPrismForVideoClassification(config).eval()
+
+
+@pytest.mark.parametrize("family", ["vivit", "videoprism"])
+def test_videos(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyAV, which opens the files, and torchvision, which video processors need, are not installed for the tests."""
+    model, loss = video_model(family), SquareLoss(k=2.0, M=3.0)
+    name = "pixel_values" if family == "vivit" else "pixel_values_videos"
+
+    def processor(video: Any, **options: Any) -> Any:
+        assert options["num_frames"] == 2
+        return tf.BatchFeature({name: video})
+
+    monkeypatch.setattr(video_classification, "requires_backends", lambda *_: None)
+    classify: Any = probability_pipeline(attach_loss(model, loss), video_processor=processor, top_k=CLASSES)
+    video = torch.randn(1, 2, 3, 16, 16)
+    with torch.no_grad():
+        expected = loss.probabilities(model(**{name: video}).logits).flatten().tolist()
+    shown = {row["label"]: row["score"] for row in classify(video)}
+    assert [shown[label] for label in model.config.id2label.values()] == pytest.approx(expected, abs=1e-6)
+    assert sum(expected) == pytest.approx(1.0)
+
+
+@pytest.mark.skipif(find_spec("av") is not None, reason="PyAV is installed")
+def test_videos_without_pyav() -> None:
+    with pytest.raises(ImportError, match="av"):
+        probability_pipeline(attach_loss(video_model("vivit")), video_processor=object())

@@ -104,6 +104,6 @@ def test_loss_and_other_classes(kind: str, tmp_path: Path) -> None:
     wider = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=5, ignore_mismatched_sizes=True)
     bound = model.classifier.in_features**-0.5
     assert wider.classifier.weight.shape[0] == 5 and 0.5 * bound < wider.classifier.weight.abs().max() <= bound
-    assert torch.equal(wider.lstm.weight_hh_l0, model.lstm.weight_hh_l0)
+    assert torch.equal(wider.forward_layers[0].weight_hh_l0, model.forward_layers[0].weight_hh_l0)
     attach_loss(model, SquareLoss(k=1.0, M=1.0))
     assert torch.allclose(model(texts, labels=labels).loss, square_loss(found.logits, labels).mean())

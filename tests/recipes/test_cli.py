@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,16 @@ def test_help_has_groups_with_ours_first(
             [title] if title != "none" else []
         )
     assert len(text.split("options:")[0].splitlines()) < 10  # no usage of six hundred lines
+
+
+def test_a_percent_sign_in_a_help_text_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass
+    class ShareArguments:
+        share: int = field(default=9, metadata={"help": "50% of what is there, or 100 %."})
+
+    with pytest.raises(SystemExit, match="0"):
+        parse_arguments((ShareArguments,), ["--help"])
+    assert "50% of what is there, or 100 %. (default: 9)" in capsys.readouterr().out
 
 
 def test_defaults_give_way_to_options(classes: tuple[type[Any], ...], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What tells one run from another: everything that makes its weights, and nothing else."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from tiny_text_model import save_tiny_model
 from transformers import AutoModelForSequenceClassification, Seq2SeqTrainingArguments
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss.recipes import run_identity as run_identity_module
 from hf_squareloss.recipes.run_identity import (
     EXCEPTIONS,
     FILE,
@@ -169,6 +171,29 @@ def test_types_of_models_differ(model_folder: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(model_folder)
     before = content_of_model(model)
     assert content_of_model(model.double()) != before
+
+
+def test_parameters_that_no_process_has_count_by_their_files(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, other = (Path(shutil.copytree(model_folder, tmp_path / name)) for name in ("moved", "other"))
+    changed = AutoModelForSequenceClassification.from_pretrained(other)
+    with torch.no_grad():
+        changed.classifier.bias += 1e-3
+    changed.save_pretrained(other)
+
+    def partitioned(folder: Path, commit: str | None = None) -> str:
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = torch.empty(0)  # as DeepSpeed's ZeRO-3 leaves them
+        if commit:
+            model.name_or_path, model.config._commit_hash = "user/name", commit
+        return content_of_model(model)
+
+    assert partitioned(model_folder) == partitioned(other)  # what the files are for
+    monkeypatch.setattr(run_identity_module, "is_deepspeed_zero3_enabled", lambda: True)
+    assert partitioned(model_folder) == partitioned(moved) != partitioned(other)
+    assert partitioned(moved, "abc") == partitioned(other, "abc") != partitioned(other, "def")
 
 
 def test_another_run_is_refused_by_name_with_the_way_out(tmp_path: Path) -> None:

@@ -114,3 +114,17 @@ def test_trains_on_stored_features_with_other_losses(tmp_path: Path) -> None:
     refused = command(tmp_path, tmp_path / "run", *options, "--seed", "1")
     done = subprocess.run(refused, capture_output=True, text=True, check=False)
     assert done.returncode and "other seed" in done.stdout + done.stderr
+
+
+def test_the_papers_acoustic_model_trains(tones: Path, tmp_path: Path) -> None:
+    vgg = run(tones, tmp_path / "vgg", "--acoustic_model", "vgg_blstmp")
+    values = losses(vgg)
+    assert len(values) == EPOCHS and values[-1] < values[0]
+    assert values != losses(run(tones, tmp_path / "crdnn"))
+
+
+def test_another_acoustic_model_is_refused(tones: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(tones, tmp_path, "--acoustic_model", "crnn"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0 and "crnn" in done.stderr

@@ -191,7 +191,6 @@ def test_the_card_tells_loss_parameters_and_metrics_of_this_run(hub: LoopbackHub
     for name in ("loss", "accuracy", "ece"):
         assert f"| {name} | {evaluated[f'eval_{name}']:.4f} |" in text
     assert 'probability_pipeline("alice/toy"' in text
-    assert str(pushed.parent) not in text  # no paths of the machine that trained
 
 
 def test_checkpoints_are_not_pushed(hub: LoopbackHub, pushed: Path) -> None:
@@ -200,6 +199,14 @@ def test_checkpoints_are_not_pushed(hub: LoopbackHub, pushed: Path) -> None:
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= files.keys()
     assert not [path for path in files if "checkpoint" in path or "optimizer" in path]
     assert sum(len(entry.content) for entry in files.values()) < 200_000
+
+
+def test_no_path_of_the_machine_is_pushed(hub: LoopbackHub, pushed: Path) -> None:
+    place = str(pushed.parent).encode()
+    tree = hub.repos["model", "alice/toy"].head.tree
+    assert "training_args.bin" in tree and "trainer_state.json" in tree
+    assert [path for path, entry in tree.items() if place in entry.content] == []
+    assert place in (pushed / "_run.lock").parent.as_posix().encode()  # what was looked for
 
 
 def test_tasks_by_name_with_an_empty_cache(hub: LoopbackHub, folder: Path) -> None:

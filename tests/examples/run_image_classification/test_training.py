@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from example_scripts import QUIET, load_example, predictions, results
-from picture_files import CLASSES, LEARN, MODEL, SHORT, weights
+from example_scripts import predictions, results
+from picture_files import CLASSES, SHORT, weights
 from transformers import pipeline
 
 from hf_squareloss import load_loss, probability_pipeline
-
-run_image = load_example("run_image_classification")
 
 
 @pytest.mark.parametrize("loss", ["square", "cross_entropy"])
@@ -133,11 +131,3 @@ def test_two_workers_see_the_epoch(run: Callable[..., dict[str, float]], tmp_pat
     run(*steps, name="alone")
     run(*steps, "--dataloader_num_workers", "2", "--dataloader_persistent_workers", "True", name="workers")
     assert torch.equal(weights(tmp_path / "workers"), weights(tmp_path / "alone"))
-
-
-def test_learn_options_are_used() -> None:
-    args = [*MODEL, "--train_dir", "x", "--output_dir", "y", *QUIET, *LEARN]
-    _, data_args, _ = run_image.parse_arguments(
-        (run_image.ModelArguments, run_image.DataArguments, run_image.SquareLossTrainingArguments), args
-    )
-    assert data_args.augmentation == run_image.Augmentation(crop=False, flip=True)

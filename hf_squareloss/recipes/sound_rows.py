@@ -1,0 +1,136 @@
+"""From waveforms to a model's inputs in batches: cut at random in training, then through the feature extractor."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hf_squareloss.heads import ctc_frames
+from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.epoch_rows import EpochRows
+from hf_squareloss.recipes.speech_encoding import SpeechEncoder, load_feature_extractor
+from hf_squareloss.recipes.speech_files import utterance_name
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class SoundRows(EpochRows):
+    """`waveform` (samples,) in float32, and `labels` where they are known.
+
+    Args:
+        waveforms: with the column `input_values`, as `read_waveforms` gives them.
+        labels: of each row; None where they are hidden.
+        most: in training longer waveforms are cut to so many samples, from a random place; None: they stay whole.
+    """
+
+    def __init__(self, waveforms: Dataset, labels: Any = None, most: int | None = None, seed: int = 0) -> None:
+        super().__init__(len(waveforms), seed)
+        self._waveforms, self._labels, self._most = waveforms.select_columns("input_values"), labels, most
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row: Any = self._waveforms[index]
+        waveform = np.asarray(row["input_values"], dtype=np.float32)
+        if self._most is not None and len(waveform) > self._most:
+            start = int(self.generator(index).integers(len(waveform) - self._most + 1))
+            waveform = waveform[start : start + self._most]
+        return {"waveform": waveform} | ({} if self._labels is None else {"labels": self._labels[index]})
+
+
+@dataclass(frozen=True)
+class SoundCollator:
+    """A batch of `SoundRows` as the feature extractor makes it, padded as it does by itself or to the longest.
+
+    Attributes:
+        attention_mask: whether the model gets the mask of what is no padding; None: as the extractor says.
+    """
+
+    extractor: Any
+    attention_mask: bool | None = None
+
+    def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        options: dict[str, Any] = {"sampling_rate": self.extractor.sampling_rate, "return_tensors": "pt"}
+        padding = inspect.signature(type(self.extractor).__call__).parameters.get("padding")
+        if padding is not None and padding.default is False:  # Whisper's pads to 30 seconds, and must
+            options["padding"] = True
+        if self.attention_mask is not None:
+            options["return_attention_mask"] = self.attention_mask
+        batch = dict(self.extractor([row["waveform"] for row in rows], **options))
+        if "labels" in rows[0]:
+            batch["labels"] = torch.tensor([row["labels"] for row in rows])
+        return batch
+
+
+def read_waveforms(
+    data: ClassificationData, rate: int, *, min_seconds: float = 0.0, **options: Any
+) -> tuple[dict[str, Dataset], ClassificationData]:
+    """The waveforms of all splits at one rate, and the data without the rows that were left out.
+
+    Args:
+        data: with the column audio.
+        rate: in Hz; sounds of another one are resampled.
+        min_seconds: shorter training sounds are left out.
+        options: as for `SpeechEncoder.encode`.
+
+    Raises:
+        ValueError: sounds that cannot be read, or stored features, by name.
+    """
+    from dataclasses import replace
+
+    from transformers import Wav2Vec2FeatureExtractor
+
+    plain = Wav2Vec2FeatureExtractor(sampling_rate=rate, do_normalize=False)
+    reader = SpeechEncoder(plain, _no_labels, "input_values", min_seconds=min_seconds)
+    sounds = reader.encode({name: rows.select_columns("audio") for name, rows in data.splits.items()}, **options)
+    kept = {name: rows.select(sounds[name]["row"]) for name, rows in data.splits.items()}
+    return sounds, replace(data, splits=kept)
+
+
+def require_long_enough(model: Any, sounds: Mapping[str, Dataset], splits: Mapping[str, Dataset]) -> None:
+    """ValueError for waveforms of which the convolutions of a model leave no frame, by name.
+
+    The mean over no frame would be NaN.
+    """
+    known = {"_get_feat_extract_output_lengths", "_get_subsampling_output_length"} & set(dir(model))
+    if model.main_input_name != "input_values" or not known:
+        return
+    for name, rows in sounds.items():
+        frames = ctc_frames(model, torch.as_tensor(np.asarray(rows["length"])))
+        short = np.flatnonzero(frames.numpy() < 1)
+        if len(short):
+            first = int(short[0])
+            raise ValueError(
+                f"{utterance_name(name, first, splits[name][first])}: {rows['length'][first]} samples are too few for "
+                "the model: --min_duration_in_seconds leaves such sounds out of training"
+            )
+
+
+def load_extractor(source: str | None, config: Any, hub: Mapping[str, Any]) -> Any:
+    """The feature extractor in a folder or of a model on the Hub; for a model from scratch its family's, at 16 kHz.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from transformers import ASTFeatureExtractor, SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+
+    if source is not None:
+        extractor = load_feature_extractor(source, hub)
+        if extractor is not None:
+            return extractor
+    values = config.to_dict()
+    if config.model_type == "audio-spectrogram-transformer":
+        return ASTFeatureExtractor(num_mel_bins=values["num_mel_bins"], max_length=values["max_length"])
+    if config.model_type == "wav2vec2-bert":
+        return SeamlessM4TFeatureExtractor()
+    if "conv_stride" in values:  # group norm over padded waveforms was trained without a mask (wav2vec2-base)
+        return Wav2Vec2FeatureExtractor(return_attention_mask=values.get("feat_extract_norm") != "group")
+    raise ValueError(f"it is not known how to make the inputs of a {config.model_type}: give --feature_extractor_name")
+
+
+def _no_labels(text: str, name: str) -> list[int]:
+    raise AssertionError("there is no text to be labelled")

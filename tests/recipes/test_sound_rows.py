@@ -1,0 +1,110 @@
+"""From waveforms to batches: random cuts, resampling, padding by the extractor, and what cannot be used."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from ctc_runs import WAVEFORM_MODEL
+from datasets import Dataset
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    AutoModelForAudioClassification,
+    ResNetConfig,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2BertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
+
+from hf_squareloss.recipes.classification import ClassificationData, classification_data
+from hf_squareloss.recipes.sound_rows import (
+    SoundCollator,
+    SoundRows,
+    load_extractor,
+    read_waveforms,
+    require_long_enough,
+)
+
+
+def sounds(*lengths: int, rate: int = 8000) -> ClassificationData:
+    """Ramps of these lengths."""
+    files = []
+    for length in lengths:
+        file = io.BytesIO()
+        soundfile.write(file, np.arange(length, dtype=np.float32) / 10_000, rate, format="WAV", subtype="FLOAT")
+        files.append({"path": None, "bytes": file.getvalue()})
+    rows = Dataset.from_dict({"audio": files, "label": ["x", "y"] * (len(files) // 2)})
+    return classification_data({"train": rows}, {"audio": "audio", "label": "label"}, label_type="classes")
+
+
+def waveforms(*lengths: int) -> Dataset:
+    return Dataset.from_dict({"input_values": [np.arange(n, dtype=np.float32) for n in lengths]}).with_format("numpy")
+
+
+def test_waveforms_at_the_models_rate(tmp_path: Any) -> None:
+    read, data = read_waveforms(sounds(800, 400), 16_000, cache_dir=str(tmp_path))
+    assert [len(row) for row in read["train"]["input_values"]] == [1600, 800]
+    assert read["train"]["input_values"][0][800] == pytest.approx(0.04, rel=1e-2)
+    assert data.splits["train"]["label"][:] == [0, 1]
+
+
+def test_sounds_that_cannot_be_used_are_named_or_left_out(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bad, options = sounds(800, 0, 400, 160), {"cache_dir": str(tmp_path)}
+    with pytest.raises(ValueError, match="train row 2: the audio has zero length"):
+        read_waveforms(bad, 8000, **options)
+    read, data = read_waveforms(bad, 8000, skip_bad=True, min_seconds=0.03, **options)
+    assert len(read["train"]) == 2 and data.splits["train"]["label"][:] == [0, 0]
+    assert "Left out: train row 2" in capsys.readouterr().out
+
+
+def test_training_cuts_at_random_and_evaluation_does_not() -> None:
+    rows = SoundRows(waveforms(1000, 50), [1, 0], most=100, seed=3)
+    first = rows[0]["waveform"]
+    assert len(first) == 100 and np.array_equal(first, np.arange(100) + first[0]) and rows[0]["labels"] == 1
+    assert np.array_equal(rows[0]["waveform"], first) and len(rows[1]["waveform"]) == 50
+    starts = []
+    for epoch in range(50):
+        rows.set_epoch(epoch)
+        starts.append(rows[0]["waveform"][0])
+    assert min(starts) < 150 and max(starts) > 750 and len(set(starts)) > 40
+    whole = SoundRows(waveforms(1000))
+    assert len(whole[0]["waveform"]) == 1000 and "labels" not in whole[0]
+
+
+def test_batches_are_the_extractors() -> None:
+    batch = [SoundRows(waveforms(1000, 600), [1, 0])[i] for i in range(2)]
+    masked = Wav2Vec2FeatureExtractor(sampling_rate=8000, do_normalize=False, return_attention_mask=True)
+    found = SoundCollator(masked)(batch)
+    assert found["input_values"].shape == (2, 1000) and found["attention_mask"].sum(1).tolist() == [1000, 600]
+    assert torch.equal(found["input_values"][1, :600], torch.arange(600.0)) and found["labels"].tolist() == [1, 0]
+    assert "attention_mask" not in SoundCollator(masked, attention_mask=False)(batch)
+    spectrograms = SoundCollator(ASTFeatureExtractor(max_length=32, num_mel_bins=16))(batch)
+    assert spectrograms["input_values"].shape == (2, 32, 16)
+    whisper = SoundCollator(WhisperFeatureExtractor(chunk_length=2))(batch)
+    assert whisper["input_features"].shape == (2, 80, 200)  # always the whole chunk
+
+
+def test_sounds_too_short_for_the_convolutions(tmp_path: Any) -> None:
+    values = {name: value for name, value in WAVEFORM_MODEL.items() if name != "model_type"}
+    model = AutoModelForAudioClassification.from_config(Wav2Vec2Config(**values))
+    read, data = read_waveforms(sounds(800, 400), 8000, cache_dir=str(tmp_path))
+    require_long_enough(model, read, data.splits)
+    read, data = read_waveforms(sounds(800, 50), 8000, cache_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="train row 2: 50 samples are too few"):
+        require_long_enough(model, read, data.splits)
+
+
+def test_the_extractor_of_a_family(tmp_path: Any) -> None:
+    masked = load_extractor(None, Wav2Vec2Config(feat_extract_norm="layer"), {})
+    assert masked.return_attention_mask and not load_extractor(None, Wav2Vec2Config(), {}).return_attention_mask
+    assert isinstance(load_extractor(None, Wav2Vec2BertConfig(), {}), SeamlessM4TFeatureExtractor)
+    assert load_extractor(None, ASTConfig(max_length=32, num_mel_bins=16), {}).max_length == 32
+    with pytest.raises(ValueError, match="inputs of a resnet: give --feature_extractor_name"):
+        load_extractor(None, ResNetConfig(), {})
+    Wav2Vec2FeatureExtractor(sampling_rate=8000).save_pretrained(tmp_path)
+    assert load_extractor(str(tmp_path), ResNetConfig(), {}).sampling_rate == 8000
