@@ -18,6 +18,7 @@ from typing import Any
 
 from pictures import draw_comparisons, draw_growth
 from render_benchmarks import held, markdown, tables
+from render_language import language_section
 from render_models import models_section, read_models
 
 from hf_squareloss.comparison import (
@@ -49,6 +50,9 @@ def main(argv: list[str] | None = None) -> None:
         "README.md": {"overview": overview(comparisons)},
         "docs/results.md": {"comparisons": sections(comparisons, alone)},
         "docs/performance.md": tables(benchmarks),
+        "docs/large_vocabularies.md": {
+            "language modeling": language_section(read_results(BENCHMARKS / "language_modeling.json"))
+        },
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
     rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}

@@ -12,7 +12,9 @@ Your own files (csv, tsv, json or parquet with the columns text, text_pair for p
     accelerate launch examples/run_glue.py --train_file train.tsv --validation_file dev.tsv --test_file test.tsv \
         --model_name_or_path bert-base-cased --loss square --output_dir outputs/mine
 
-The same command again resumes after a kill. `--loss cross_entropy` trains the baseline through the same path.
+`--model_type lstm_attention` or lstm_cnn in place of --model_name_or_path is a recurrent model from scratch, with a
+vocabulary of the training texts. The same command again resumes after a kill. `--loss cross_entropy` trains the
+baseline through the same path.
 """
 
 from collections.abc import Mapping
@@ -41,12 +43,13 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         classes, argv, {"train_sampling_strategy": "group_by_length"}
     )
     if data_args.is_demo:
-        encoder = {"model_name_or_path": model_args.model_name_or_path or demo_encoder()}
-        defaults = {**DEMO_TRAINING, **demo_defaults("text", args.loss), **encoder}
+        defaults = {**DEMO_TRAINING, **demo_defaults("text", args.loss)}
+        if model_args.model_type is None:
+            defaults["model_name_or_path"] = model_args.model_name_or_path or demo_encoder()
         model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No task and no file given: running the built-in demo, topics of Python's own docstrings."
-    elif model_args.model_name_or_path is None:
-        raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder")
+    elif model_args.model_name_or_path is None and model_args.model_type is None:
+        raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder, or --model_type")
     start(args, notice)
 
     data = from_dataset_dict(docstring_topics()) if data_args.is_demo else data_args.load(model_args)

@@ -1,6 +1,6 @@
 """Which values of a metric are the better ones: for the best checkpoint, and for a comparison."""
 
-LOWER_IS_BETTER = frozenset({"loss", "ece", "brier", "nll", "mse", "mae", "wer", "cer"})
+LOWER_IS_BETTER = frozenset({"loss", "ece", "brier", "nll", "mse", "mae", "wer", "cer", "perplexity"})
 
 
 def greater_is_better(metric: str) -> bool:

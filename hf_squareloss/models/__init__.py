@@ -3,15 +3,31 @@
 From then on `AutoConfig` and the Auto class of their task know them, and they are saved, loaded and pushed like others.
 """
 
-from transformers import AutoConfig, AutoModelForCTC, AutoModelForImageClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForCTC,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+)
 
 from hf_squareloss.models._blstm import BLSTMConfig, BLSTMForCTC
 from hf_squareloss.models._convnet import ConvNetConfig, ConvNetForImageClassification
+from hf_squareloss.models._lstm_classifiers import (
+    LSTMAttentionConfig,
+    LSTMAttentionForSequenceClassification,
+    LSTMCNNConfig,
+    LSTMCNNForSequenceClassification,
+)
+from hf_squareloss.models._lstm_language_model import LSTMConfig, LSTMForCausalLM
 from hf_squareloss.models._vgg_blstmp import VGGBLSTMPConfig, VGGBLSTMPEncoder, VGGBLSTMPForCTC
 
 # One line for each model: the Auto class of its task, its config, its class.
 _MODELS = (
     (AutoModelForImageClassification, ConvNetConfig, ConvNetForImageClassification),
+    (AutoModelForSequenceClassification, LSTMAttentionConfig, LSTMAttentionForSequenceClassification),
+    (AutoModelForSequenceClassification, LSTMCNNConfig, LSTMCNNForSequenceClassification),
+    (AutoModelForCausalLM, LSTMConfig, LSTMForCausalLM),
     (AutoModelForCTC, BLSTMConfig, BLSTMForCTC),
     (AutoModelForCTC, VGGBLSTMPConfig, VGGBLSTMPForCTC),
 )
@@ -28,6 +44,12 @@ __all__ = [
     "BLSTMForCTC",
     "ConvNetConfig",
     "ConvNetForImageClassification",
+    "LSTMAttentionConfig",
+    "LSTMAttentionForSequenceClassification",
+    "LSTMCNNConfig",
+    "LSTMCNNForSequenceClassification",
+    "LSTMConfig",
+    "LSTMForCausalLM",
     "VGGBLSTMPConfig",
     "VGGBLSTMPEncoder",
     "VGGBLSTMPForCTC",

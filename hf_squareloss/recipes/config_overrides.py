@@ -20,7 +20,13 @@ def override_config(config: Any, words: Iterable[str]) -> None:
 
     Example: `override_config(ResNetConfig(), ["depths=[2,2],hidden_sizes=[16,32]", "layer_type=basic"])`
     """
-    there = config.to_dict()
+    for name, value in read_overrides(config, words).items():
+        setattr(config, name, value)
+
+
+def read_overrides(config: Any, words: Iterable[str]) -> dict[str, Any]:
+    """Name -> new value, as `override_config` reads them; the config stays as it is."""
+    there, values = config.to_dict(), {}
     for part in (part for word in words for part in re.split(r",(?![^\[]*\])", word)):
         name, equals, text = part.partition("=")
         if not equals:
@@ -30,7 +36,8 @@ def override_config(config: Any, words: Iterable[str]) -> None:
         value = _value(text)
         if not _is_like(value, there[name]):
             raise ValueError(f"config_overrides: {name} is {there[name]!r} in a {config.model_type}, got {value!r}")
-        setattr(config, name, value)
+        values[name] = value
+    return values
 
 
 def _value(text: str) -> Any:

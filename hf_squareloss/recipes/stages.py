@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,7 +162,10 @@ def train_or_resume(trainer: Trainer, identity: Mapping[str, Any], interruption:
     finished = checkpoint is not None and checkpoint.endswith(f"-{result.global_step}")
     if finished and read_metrics(Path(folder, "train_results.json")):
         return {}  # its times are the training's
-    return save(trainer, "train", result.metrics | {"train_samples": len(trainer.train_dataset)})  # type: ignore[arg-type]
+    samples = (
+        {"train_samples": len(trainer.train_dataset)} if isinstance(trainer.train_dataset, Sized) else {}
+    )  # a stream
+    return save(trainer, "train", result.metrics | samples)
 
 
 def choose_checkpoint(args: Any, identity: Mapping[str, Any]) -> str | None:

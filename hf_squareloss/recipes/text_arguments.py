@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from hf_squareloss.config import load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.classification import ClassificationData
+from hf_squareloss.recipes.from_scratch import FromScratchArguments, classifier_from_scratch
 from hf_squareloss.recipes.labels import LABEL_TYPES
 from hf_squareloss.recipes.metrics import require_metrics
 from hf_squareloss.recipes.model_classes import fit_classes
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class ModelArguments(ModelSourceArguments):
-    """A model and its tokenizer, for `HfArgumentParser`."""
+class ModelArguments(FromScratchArguments, ModelSourceArguments):
+    """A model, loaded or made, and its tokenizer, for `HfArgumentParser`."""
 
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     ignore_mismatched_sizes: bool = field(
@@ -186,10 +187,15 @@ def load_classifier(
         train: whether it is about to be trained: otherwise its classes must be the data's.
         verbose: print what differs.
     """
-    name = model_args.model_name_or_path or ""
-    config = load_config(model_args.config_name or name, **model_args.hub)
+    name, hub = model_args.model_name_or_path, model_args.hub
+    if name is None:
+        given = model_args.tokenizer_name and AutoTokenizer.from_pretrained(model_args.tokenizer_name, **hub)
+        model, tokenizer = classifier_from_scratch(model_args, data, given, show=verbose)
+        return model, None, tokenizer, data
+    config = load_config(model_args.config_name or name, **hub)
+    model_args.require_same(config)
     data = fit_classes(data, config, train=train, verbose=verbose)
-    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)
+    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
     pad_with_end(tokenizer, config)
     model, loading_info = AutoModelForSequenceClassification.from_pretrained(
         name,

@@ -1,0 +1,228 @@
+"""Does a language model with a large vocabulary gain from the square loss? Next-word accuracy and perplexity.
+
+    python benchmarks/language_modeling.py --train_file train.jsonl --validation_file test.jsonl \
+        --methods cross_entropy square:k=200,M=10 --learning_rates 1e-3 2e-3 4e-3 --steps 600
+    python benchmarks/language_modeling.py ... --seconds 240
+
+A small decoder over words is trained from the same initial weights on the same blocks in the same order, for equal
+steps or for equal seconds of process time, with a linear warm-up and a cosine decay over that budget. Even blocks of
+the validation file choose the learning rate of each method, odd blocks are reported. A METHOD is a loss with its
+parameters, or several one after the other with the share of the budget at which each begins:
+
+    square:k=200,M=10                            the square loss without scores
+    square:k=10..1000,M=10                       k grows geometrically over the budget
+    cross_entropy@0,square:k=200,M=10@0.1        a start in cross-entropy
+    square:k=200,M=10@0,cross_entropy@0.9        an end in cross-entropy
+    prior+square:k=200,M=10                      the head's bias begins at the scores that mean the words' frequencies
+
+Each run is written into --output as it ends, and what is there is not run again. A scale s on the scores is no method
+of its own: with f = s g the square loss is s^2 times that of g with M / s, and Adam does not see the factor s^2.
+"""
+
+import argparse
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+
+from hf_squareloss import Loss, make_loss
+from hf_squareloss.comparison import environment
+from hf_squareloss.recipes.language_blocks import encode_texts
+from hf_squareloss.recipes.language_metrics import language_metrics
+from hf_squareloss.recipes.language_texts import load_texts
+from hf_squareloss.recipes.vocabulary import build_tokenizer
+from hf_squareloss.training import parse_loss_parameters
+
+RESULTS = Path(__file__).with_name("language_modeling.json")
+WARM_UP = 0.05  # share of the budget
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    blocks, size = read_blocks(args)
+    settings = {
+        **{"data": args.data or Path(args.train_file).parent.name, "vocabulary": size, "block_size": args.block_size},
+        **{"batch_size": args.batch_size, "hidden_size": args.hidden_size, "layers": args.layers},
+        "training_tokens": blocks["train"].numel(),
+    }
+    found = read(args.output)
+    if found and found["settings"] != settings:
+        raise SystemExit(f"{args.output} holds runs of {found['settings']}, not {settings}: give another --output")
+    results = found or {"settings": settings, "environment": environment(), "threads": args.threads, "runs": []}
+    done = {json.dumps(run["key"]) for run in results["runs"]}
+    budget = {"steps": args.steps} if args.steps else {"seconds": args.seconds}
+    keys = [
+        {"method": method, "learning_rate": rate, "seed": seed, **budget}
+        for seed in args.seeds
+        for method in args.methods
+        for rate in args.learning_rates
+    ]
+    for key in keys:
+        if json.dumps(key) not in done:
+            results["runs"].append({"key": key, **train(key, blocks, size, args)})
+            write(args.output, results)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train_file", required=True, help="texts: .txt, or a table with a column text")
+    parser.add_argument("--validation_file", required=True)
+    parser.add_argument("--data", help="name of the data in tables; default: the file's folder")
+    parser.add_argument("--methods", nargs="+", default=["cross_entropy", "square"])
+    parser.add_argument("--learning_rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--steps", type=int, help="optimizer steps of a run")
+    parser.add_argument("--seconds", type=float, help="or seconds of process time")
+    parser.add_argument("--vocabulary_size", type=int, default=20_000)
+    parser.add_argument("--block_size", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--hidden_size", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--evaluation_blocks", type=int, default=800, help="half of them choose the learning rate")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    args = parser.parse_args(argv)
+    if bool(args.steps) == bool(args.seconds):
+        parser.error("give --steps or --seconds")
+    for method in args.methods:
+        phases(method, args.vocabulary_size)  # a wrong one is refused before anything is trained
+    return args
+
+
+def read_blocks(args: argparse.Namespace) -> tuple[dict[str, Tensor], int]:
+    """The training blocks (N, T), those that choose and those that are reported; and the number of words."""
+    splits = load_texts({"train": args.train_file, "validation": args.validation_file})
+    tokenizer = build_tokenizer(splits["train"]["text"], "words", args.vocabulary_size)
+    encoded = encode_texts(splits, tokenizer, block_size=args.block_size, labels=False)
+    blocks = {name: torch.tensor(rows["input_ids"][:]) for name, rows in encoded.items()}
+    few = blocks.pop("validation")[: args.evaluation_blocks]
+    return {**blocks, "validation": few[::2], "test": few[1::2]}, len(tokenizer)
+
+
+def phases(method: str, num_classes: int) -> tuple[bool, list[tuple[float, str]]]:
+    """Whether the bias begins at the prior; and of each phase where it begins, from 0 to 1, and its loss."""
+    plain = method.removeprefix("prior+")
+    parts = re.findall(r"([a-z_]+(?::[^@]*?)?)(?:@([0-9.]+))?(?:,(?=[a-z_]+(?:[:@]|$))|$)", plain)
+    found = [(float(start or 0), loss) for loss, start in parts]
+    starts = [start for start, _ in found]
+    if not found or starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= 1:
+        raise ValueError(
+            f"{method!r}: the phases must begin at 0 and follow one another, as in cross_entropy@0,square@0.1"
+        )
+    for _, loss in found:
+        loss_at(loss, 0.5, num_classes)
+    return plain != method, found
+
+
+def loss_at(text: str, progress: float, num_classes: int) -> Loss:
+    """A phase's loss: a parameter written a..b goes from a to b, geometrically, as progress goes from 0 to 1."""
+    name, _, parameters = text.partition(":")
+
+    def between(match: re.Match[str]) -> str:
+        first, last = float(match[1]), float(match[2])
+        return str(first * (last / first) ** progress)
+
+    words = re.sub(r"([0-9.]+?)\.\.([0-9.]+)", between, parameters).split(",") if parameters else []
+    return make_loss(name, **parse_loss_parameters(words)).resolve(num_classes)
+
+
+def train(key: dict[str, Any], blocks: dict[str, Tensor], size: int, args: argparse.Namespace) -> dict[str, Any]:
+    set_seed(key["seed"])
+    model = small_decoder(size, args)
+    with_prior, parts = phases(key["method"], size)
+    bias = nn.Parameter(prior_scores(loss_at(parts[0][1], 0.0, size), blocks["train"], size)) if with_prior else None
+    parameters = [*model.parameters(), *([] if bias is None else [bias])]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.01)
+    start, step, progress = process_time(), 0, 0.0
+    batches = batches_of(blocks["train"], args.batch_size, key["seed"])
+    with tqdm(total=1.0, desc=f"{key['method']} {key['learning_rate']:g}", disable=None) as bar:
+        while progress < 1.0:
+            loss = loss_at(next(text for begin, text in reversed(parts) if begin <= progress), progress, size)
+            for group in optimizer.param_groups:
+                group["lr"] = key["learning_rate"] * shape(progress)
+            batch = next(batches)
+            hidden = model.model(input_ids=batch[:, :-1]).last_hidden_state
+            value = loss.of_linear(hidden, model.lm_head.weight, bias, batch[:, 1:]).mean()
+            value.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+            before, used = progress, process_time() - start
+            progress = step / key["steps"] if "steps" in key else used / key["seconds"]
+            bar.update(progress - before)
+    last = loss_at(parts[-1][1], 1.0, size)
+    seconds = process_time() - start
+    scores = {part: evaluate(model, bias, last, blocks[part]) for part in ("validation", "test")}
+    return {"steps": step, "seconds": round(seconds, 1), "last_loss": last.to_dict(), **scores}
+
+
+def small_decoder(size: int, args: argparse.Namespace) -> Any:
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 3 * args.hidden_size}
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=args.hidden_size,
+        num_hidden_layers=args.layers,
+        max_position_embeddings=args.block_size,
+        use_cache=False,
+        **heads,  # type: ignore[arg-type]
+    )
+    return LlamaForCausalLM(config)
+
+
+def prior_scores(loss: Loss, tokens: Tensor, size: int) -> Tensor:
+    """Scores (C,) whose probabilities by the loss's link are the frequencies of the words, each counted once more."""
+    p = (torch.bincount(tokens.flatten(), minlength=size) + 1.0) / (tokens.numel() + size)
+    if loss.scores_are_logits:
+        return p.log()
+    k, M = (float(loss.to_dict().get(name, 1.0)) for name in ("k", "M"))
+    return k * M * p / (1.0 + (k - 1.0) * p)
+
+
+def batches_of(blocks: Tensor, size: int, seed: int) -> Iterator[Tensor]:
+    """Batches of blocks in an order that the seed decides, epoch after epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(blocks), generator=generator)
+        yield from (blocks[chosen] for chosen in order[: len(order) // size * size].split(size))
+
+
+def shape(progress: float) -> float:
+    """The learning rate's course over the budget: linear warm-up, then a cosine down to a tenth."""
+    if progress < WARM_UP:
+        return max(progress / WARM_UP, 0.02)
+    return 0.55 + 0.45 * math.cos(math.pi * (progress - WARM_UP) / (1.0 - WARM_UP))
+
+
+@torch.inference_mode()
+def evaluate(model: Any, bias: Tensor | None, loss: Loss, blocks: Tensor) -> dict[str, float]:
+    values = []
+    for few in blocks.split(4):
+        hidden = model.model(input_ids=few[:, :-1]).last_hidden_state
+        scores, labels = nn.functional.linear(hidden, model.lm_head.weight, bias), few[:, 1:].unsqueeze(-1)
+        surprise = -loss.probabilities(scores).gather(-1, labels).log()
+        values.append(torch.cat([surprise.clamp_min(0.0), (scores.argmax(-1, keepdim=True) == labels).float()], -1))
+    return language_metrics(torch.cat(values).numpy())
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf8")) if path.exists() else {}
+
+
+def write(path: Path, results: dict[str, Any]) -> None:
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf8")
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The table of docs/large_vocabularies.md from benchmarks/language_modeling.json, for render_results.py."""
+
+from collections.abc import Iterable
+from statistics import mean
+from typing import Any
+
+from render_benchmarks import markdown, where
+
+Results = dict[str, Any]
+
+
+def language_section(results: Results) -> str:
+    """A table for each budget; the learning rate of each method is that of the best accuracy where it is chosen."""
+    settings = results["settings"]
+    parts = []
+    for budget in budgets(results["runs"]):
+        runs = [run for run in results["runs"] if budget_of(run) == budget]
+        kind, amount = budget
+        title = f"**Equal steps: {amount:,}**" if kind == "steps" else f"**Equal time: {amount:g} s of one process**"
+        methods = dict.fromkeys(run["key"]["method"] for run in runs)
+        rows = [row([run for run in runs if run["key"]["method"] == method]) for method in methods]
+        header = ["method", "learning rate", "of", "seeds", "steps", "seconds", "next-word accuracy", "perplexity"]
+        parts += [title, markdown(header, rows)]
+    note = (
+        f"{settings['data']}, {settings['training_tokens']:,} training words, vocabulary {settings['vocabulary']:,}, "
+        f"{settings['layers']} layers of width {settings['hidden_size']}, {settings['batch_size']} blocks of "
+        f"{settings['block_size']} words a step; mean over the seeds, on words that chose nothing. `of` is the number "
+        f"of learning rates that were tried. {where(results)}."
+    )
+    return "\n\n".join([*parts, note])
+
+
+def budgets(runs: Iterable[Results]) -> list[tuple[str, float]]:
+    """Every budget that a run had: steps first."""
+    return sorted({budget_of(run) for run in runs}, key=lambda budget: (budget[0] != "steps", budget[1]))
+
+
+def budget_of(run: Results) -> tuple[str, float]:
+    kind = "steps" if "steps" in run["key"] else "seconds"
+    return kind, run["key"][kind]
+
+
+def row(runs: list[Results]) -> list[str]:
+    """One method under one budget."""
+    rates = sorted({run["key"]["learning_rate"] for run in runs})
+    of_rate = {rate: [run for run in runs if run["key"]["learning_rate"] == rate] for rate in rates}
+    best = max(rates, key=lambda rate: mean(run["validation"]["accuracy"] for run in of_rate[rate]))
+    chosen = of_rate[best]
+    return [
+        f"`{runs[0]['key']['method']}`",
+        f"{best:g}",
+        str(len(rates)),
+        str(len(chosen)),
+        f"{mean(run['steps'] for run in chosen):,.0f}",
+        f"{mean(run['seconds'] for run in chosen):,.0f}",
+        f"{mean(run['test']['accuracy'] for run in chosen):.3f}",
+        f"{mean(run['test']['perplexity'] for run in chosen):,.0f}",
+    ]

@@ -1,0 +1,87 @@
+"""benchmarks/language_modeling.py: methods, schedules, a run that goes on, and the table."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hf_squareloss import CrossEntropy, SquareLoss
+
+benchmark: Any = importlib.import_module("language_modeling")
+render: Any = importlib.import_module("render_language")
+
+
+def test_phases_of_a_method() -> None:
+    assert benchmark.phases("cross_entropy", 100) == (False, [(0.0, "cross_entropy")])
+    both = benchmark.phases("prior+square:k=2,M=3@0,cross_entropy@0.75", 100)
+    assert both == (True, [(0.0, "square:k=2,M=3"), (0.75, "cross_entropy")])
+    for wrong in ("square@0.5", "square@0,square@0", "square:k=2@0,cross_entropy@1", "no_such_loss", "square:j=2", ""):
+        with pytest.raises(ValueError):
+            benchmark.phases(wrong, 100)
+
+
+@pytest.mark.parametrize(("progress", "k"), [(0.0, 10.0), (0.5, 100.0), (1.0, 1000.0)])
+def test_a_parameter_grows_geometrically(progress: float, k: float) -> None:
+    loss = benchmark.loss_at("square:k=10..1000,M=4", progress, 20_000)
+    assert (loss.k, loss.M) == (pytest.approx(k), 4.0)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SquareLoss(k=20.0, M=10.0)])
+def test_the_prior_is_what_its_scores_mean(loss: Any) -> None:
+    tokens = torch.tensor([[0, 0, 0, 1, 1, 2]])
+    p = loss.probabilities(benchmark.prior_scores(loss, tokens, 4))
+    assert torch.allclose(p, torch.tensor([4.0, 3.0, 2.0, 1.0]) / 10, atol=1e-6)
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    for name, count in (("train", 60), ("validation", 20)):
+        (tmp_path / f"{name}.txt").write_text("\n".join(f"a b c d{i % 3} e" for i in range(count)))
+    files = [f"--{name}_file={tmp_path / name}.txt" for name in ("train", "validation")]
+    sizes = ["--hidden_size=8", "--layers=1", "--block_size=8", "--batch_size=4", "--learning_rates", "1e-2", "3e-2"]
+    return [*files, *sizes, "--data=toy", f"--output={tmp_path / 'out.json'}"]
+
+
+def test_runs_are_kept_and_go_on(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = ["--methods", "cross_entropy", "prior+square:k=2,M=2@0,cross_entropy@0.5"]
+    benchmark.main([*arguments, "--steps=6", *methods])
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [run["steps"] for run in found["runs"]] == [6] * 4
+    assert [run["last_loss"]["loss"] for run in found["runs"]] == ["cross_entropy"] * 4
+    accuracies = [run[part]["accuracy"] for run in found["runs"] for part in ("validation", "test")]
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies) and len(set(accuracies)) > 1
+    monkeypatch.setattr(benchmark, "train", lambda *given: pytest.fail("it was run already"))
+    benchmark.main([*arguments, "--steps=6", *methods])
+    with pytest.raises(SystemExit, match="block_size"):
+        benchmark.main([*arguments, "--steps=6", "--block_size=4"])
+    monkeypatch.undo()
+    benchmark.main([*arguments, "--seconds=0.05", "--methods", "square"])
+    table = render.language_section(json.loads((tmp_path / "out.json").read_text()))
+    assert "**Equal steps: 6**" in table and "**Equal time: 0.05 s of one process**" in table
+    assert table.count("| `cross_entropy` |") == 1 and "vocabulary 10" in table
+
+
+def test_the_same_run_again_is_the_same(arguments: list[str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        benchmark.main([*arguments, f"--output={tmp_path / name}.json", "--steps=3", "--methods", "square:k=2..4,M=2"])
+    one, two = (json.loads((tmp_path / f"{name}.json").read_text())["runs"] for name in ("one", "two"))
+    assert [run["test"] for run in one] == [run["test"] for run in two]
+
+
+def test_the_learning_rate_is_chosen_elsewhere() -> None:
+    def run(rate: float, chosen_by: float, reported: float) -> dict[str, Any]:
+        key = {"method": "square", "learning_rate": rate, "seed": 0, "steps": 10}
+        parts = {"validation": {"accuracy": chosen_by}, "test": {"accuracy": reported, "perplexity": 100.0}}
+        return {"key": key, "steps": 10, "seconds": 1.0, **parts}
+
+    cells = render.row([run(1e-3, 0.3, 0.1), run(2e-3, 0.2, 0.5)])
+    assert cells == ["`square`", "0.001", "2", "1", "10", "1", "0.100", "100"]
+
+
+@pytest.mark.parametrize("budget", [[], ["--steps=1", "--seconds=1"]])
+def test_one_budget_is_needed(budget: list[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        benchmark.main([*arguments, *budget])

@@ -1,0 +1,207 @@
+"""examples/run_language_modeling.py in this process: demo, files, both objectives, resuming, and what it refuses."""
+
+import json
+import logging
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+from example_scripts import QUIET, load_example, results
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+from hf_squareloss import load_loss
+from hf_squareloss.heads import FusedHead
+from hf_squareloss.recipes.language_demo import python_sources
+
+script = load_example("run_language_modeling")
+SMALL = "hidden_size=16,intermediate_size=32,num_hidden_layers=1,num_attention_heads=2"
+LLAMA = ["--model_type", "llama", "--config_overrides", SMALL, "--vocabulary", "words", "--block_size", "8"]
+BERT = ["--model_type", "bert", *LLAMA[2:]]
+SHORT = ["--max_steps", "2", "--learning_rate", "1e-2", "--save_strategy", "no"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Texts in which a word decides the next one, but for every fourth."""
+    folder, generator = tmp_path_factory.mktemp("texts"), random.Random(0)
+    words = [f"w{i}" for i in range(12)]
+    options = []
+    for split, count in (("train", 120), ("validation", 20), ("test", 20)):
+        lines = []
+        for _ in range(count):
+            place, line = generator.randrange(12), []
+            for position in range(16):
+                place = generator.randrange(12) if position % 4 == 0 else (5 * place + 1) % 12
+                line.append(words[place])
+            lines.append(" ".join(line))
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
+        options += [f"--{split}_file", str(folder / f"{split}.txt")]
+    return options
+
+
+@pytest.fixture
+def run(files: list[str], tmp_path: Path) -> Callable[..., dict[str, float]]:
+    def with_defaults(*argv: str, name: str = "out") -> dict[str, float]:
+        return script.main([*files, "--output_dir", str(tmp_path / name), *QUIET, *argv])
+
+    return with_defaults
+
+
+def weights(folder: Path, auto: Any = AutoModelForCausalLM) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in auto.from_pretrained(folder).parameters()])
+
+
+# ---- from texts to a model -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("loss", ["square", "cross_entropy"])
+def test_a_causal_model_learns(loss: str, run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    stages = ["--do_train", "--do_eval", "--do_predict"]
+    learn = ["--learning_rate", "1e-2", "--num_train_epochs", "10", "--save_strategy", "no"]
+    found = run(*LLAMA, "--loss", loss, *stages, *learn)
+    assert 0.8 < found["test_accuracy"] < 0.9  # six of seven words can be known
+    assert 12 ** (1 / 7) < found["test_perplexity"] < 3
+    rows = [line.split("\t") for line in (tmp_path / "out" / "test_predictions.tsv").read_text().splitlines()]
+    assert rows[0] == ["index", "accuracy", "tokens", "log_probability", "perplexity"] and len(rows) == 41
+    assert sum(float(row[1]) for row in rows[1:]) / 40 == pytest.approx(found["test_accuracy"], abs=1e-5)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "pipeline_tag: text-generation" in card and "AutoModelForCausalLM" in card and "perplexity" in card
+    # Loaded by plain transformers it is the same model, with its vocabulary.
+    autos: Any = (AutoModelForCausalLM, AutoTokenizer)
+    model, tokenizer = (auto.from_pretrained(tmp_path / "out") for auto in autos)
+    line = tokenizer("w0 w1 w6 w7", return_tensors="pt")["input_ids"]
+    p = load_loss(model).probabilities(model(line).logits)
+    assert p.shape == (1, 4, len(tokenizer)) and tokenizer.decode(p[0, 2].argmax()) == "w7"
+
+
+def test_a_masked_model(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    found = run(*BERT, *SHORT, "--mlm_probability", "0.3", "--line_by_line", "--block_size", "12")
+    assert found["eval_samples"] == 20 and 0 <= found["eval_accuracy"] < 0.5
+    lines = ["--mlm_probability", "0.3", "--line_by_line", "--block_size", "12"]
+    again = run("--model_name_or_path", str(tmp_path / "out"), "--do_eval", *lines, name="again")
+    assert again["eval_nll"] == pytest.approx(found["eval_nll"], rel=1e-5)  # the masks are the same
+    assert "fill-mask" in (tmp_path / "out" / "README.md").read_text()
+    assert type(AutoModelForMaskedLM.from_pretrained(tmp_path / "out")).__name__ == "BertForMaskedLM"
+
+
+def test_a_large_vocabulary_is_trained_without_scores(
+    run: Callable[..., dict[str, float]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms, total = [], FusedHead.total
+
+    def counted(fused: FusedHead, *rest: Any) -> Any:
+        forms.append(1)
+        return total(fused, *rest)
+
+    monkeypatch.setattr(FusedHead, "total", counted)
+    with caplog.at_level(logging.WARNING):
+        run(*LLAMA, *SHORT)
+    assert len(forms) == 2 and "builds the scores" not in caplog.text
+    run(*LLAMA, *SHORT, "--loss", "cross_entropy", name="other")
+    assert len(forms) == 2
+
+
+def test_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def small(kind: str) -> DatasetDict:
+        texts = {name: [text[:2000] for text in rows["text"][:3]] for name, rows in python_sources(kind).items()}
+        return DatasetDict({name: Dataset.from_dict({"text": few}) for name, few in texts.items()})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(script, "python_sources", small)
+    found = script.main(["--max_steps", "2", "--config_overrides", SMALL, *QUIET])
+    shown = capsys.readouterr().out
+    rows = dict(re.findall(r"│ (.*?) +│ (.*?) +│", shown))
+    assert "No data given" in shown and rows["test accuracy, next token"] == f"{found['test_accuracy']:.4f}"
+    assert rows["the model"] == "outputs/language-characters-demo-square"
+    assert re.search(r"run_language_modeling.py --loss cross_entropy$", shown, re.MULTILINE)
+    script.main(["--demo", "words", "--max_steps", "2", "--config_overrides", SMALL, *QUIET])
+    assert re.search(r"run_language_modeling.py --demo words --loss cross_entropy$", capsys.readouterr().out, re.M)
+
+
+# ---- data and options ------------------------------------------------------------------------------------------------
+def test_streaming(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    given = [*LLAMA[:4], "--tokenizer_name", str(tmp_path / "whole"), "--block_size", "8", *SHORT]
+    run(*LLAMA, *SHORT, name="whole")
+    found = run(*given, "--streaming", name="stream")
+    assert "train_loss" in found and found["eval_samples"] == 40
+    run(*given, "--streaming", name="again")
+    assert torch.equal(weights(tmp_path / "stream"), weights(tmp_path / "again"))
+    with pytest.raises(ValueError, match="give --max_steps"):
+        run(*given[:-6], "--streaming", name="endless")
+    with pytest.raises(ValueError, match="already holds a run with training data"):
+        run(*given, "--streaming", "--max_train_samples", "50", name="stream")
+
+
+def test_a_validation_split_by_percentage(files: list[str], tmp_path: Path) -> None:
+    given = [*files[:2], *LLAMA, *SHORT, *QUIET, "--output_dir", str(tmp_path)]
+    found = script.main([*given, "--validation_split_percentage", "25", "--max_train_samples", "40"])
+    assert (found["train_samples"], found["eval_samples"]) == (80, 60)
+
+
+def test_the_same_command_goes_on_with_its_model(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    """As the comparison of losses does: the test part alone, by the same options and the trained model."""
+    trained = run(*LLAMA, *SHORT, "--do_train", "--do_eval", name="one")
+    found = run(*LLAMA, *SHORT, "--do_predict", "--model_name_or_path", str(tmp_path / "one"), name="one")
+    assert found["test_samples"] == 40 and "train_loss" in trained
+    with pytest.raises(ValueError, match="num_hidden_layers=7 would be ignored"):
+        other = [*LLAMA, "--config_overrides", "num_hidden_layers=7", *SHORT]
+        run(*other, "--do_predict", "--model_name_or_path", str(tmp_path / "one"))
+
+
+def test_a_killed_run_resumes(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    steps = ["--learning_rate", "1e-2", "--save_strategy", "steps", "--save_steps", "2", "--max_steps", "4"]
+    run(*LLAMA, *steps, name="whole")
+    run(*LLAMA, *steps, name="killed")
+    folder = tmp_path / "killed"
+    for left in [*folder.glob("*.safetensors"), *folder.glob("checkpoint-4/*"), *folder.glob("*_results.json")]:
+        left.unlink()
+    (folder / "checkpoint-4").rmdir()
+    run(*LLAMA, *steps, name="killed")
+    assert torch.equal(weights(folder), weights(tmp_path / "whole"))
+    assert results(folder)["eval_nll"] == results(tmp_path / "whole")["eval_nll"]
+    assert json.loads((folder / "trainer_state.json").read_text())["global_step"] == 4
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model_type", "gpt2"], "give a tokenizer: --tokenizer_name, or --vocabulary"),
+        ([*LLAMA, "--objective", "masked"], "llama has no model for AutoModelForMaskedLM"),
+        ([*LLAMA, "--block_size", "2000"], "fill no block of 2000: give more text, a smaller --block_size"),
+        (["--vocabulary", "words"], "give a model: --model_name_or_path, or --model_type"),
+        ([*LLAMA[:2], "--vocabulary", "words", "--config_overrides", "hiden=1"], "llama has no entry 'hiden'"),
+    ],
+)
+def test_what_cannot_be_trained(options: list[str], message: str, run: Callable[..., dict[str, float]]) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(*options, *SHORT)
+
+
+def test_a_tokenizer_without_a_mask_token(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    run(*LLAMA, *SHORT)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    tokenizer.mask_token = None
+    tokenizer.save_pretrained(tmp_path / "maskless")
+    with pytest.raises(ValueError, match="no mask token"):
+        run(*BERT[:4], "--tokenizer_name", str(tmp_path / "maskless"), *SHORT, name="bert")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--objective", "both"],
+        ["--demo", "words"],
+        ["--mlm_probability", "1.5"],
+        ["--streaming", "--train_val_split", "0.1"],
+        ["--validation_split_percentage", "5", "--train_val_split", "0.1"],
+        ["--vocabulary", "words", "--tokenizer_name", "gpt2"],
+    ],
+)
+def test_options_that_exclude_each_other(options: list[str], run: Callable[..., dict[str, float]]) -> None:
+    with pytest.raises(SystemExit):
+        run(*options)

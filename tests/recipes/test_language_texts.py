@@ -1,0 +1,102 @@
+"""Texts from files of lines, tables and streams; what is missing, empty or no text is named."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hf_squareloss.recipes.language_texts import (
+    content_of_stream,
+    load_named_texts,
+    load_texts,
+    read_stream,
+    shuffled,
+    stream_file,
+)
+from hf_squareloss.recipes.run_identity import content_of_rows
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], str]:
+    def to(name: str, content: str) -> str:
+        (tmp_path / name).write_bytes(content.encode())
+        return str(tmp_path / name)
+
+    return to
+
+
+def test_lines_keep_their_ends_unless_told(write: Callable[[str, str], str]) -> None:
+    file = write("a.txt", "one\n\n  two\r\nthree")
+    assert load_texts({"train": file})["train"]["text"][:] == ["one\n", "  two\r\n", "three"]
+    assert load_texts({"train": file}, linebreaks=False)["train"]["text"][:] == ["one", "  two", "three"]
+    table = write("a.jsonl", '{"words": "one\\ntwo", "n": 1}\n')
+    rows = load_texts({"train": table}, "words")["train"]
+    assert rows["text"][:] == ["one\ntwo"] and rows.column_names == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "", "train split is empty"),
+        ("a.txt", " \n\n", "train split is empty"),
+        ("a.csv", "words\none\n", "no column 'text'; it has words"),
+        ("a.jsonl", '{"text": null}\n', "row 1: expected a text"),
+        ("a.pdf", "x", "must end in"),
+    ],
+)
+def test_bad_files(name: str, content: str, message: str, write: Callable[[str, str], str]) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_texts({"train": write(name, content)})
+
+
+def test_a_missing_file_and_another_encoding(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist"):
+        load_texts({"train": str(tmp_path / "no.txt")})
+    (tmp_path / "latin.txt").write_bytes("one\ntw\xf6\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="not UTF-8"):
+        load_texts({"train": str(tmp_path / "latin.txt")})
+
+
+def test_a_stream_is_the_file(write: Callable[[str, str], str]) -> None:
+    file = write("a.txt", "".join(f"line {i}\n" for i in range(50)))
+    stream = stream_file(file)
+    assert [row["text"] for row in stream] == load_texts({"train": file})["train"]["text"][:]
+    assert read_stream(stream, 3)["text"][:] == ["line 0\n", "line 1\n", "line 2\n"]
+    orders = [[row["text"] for row in shuffled(stream_file(file), seed, 20)] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(f"line {i}\n" for i in range(20))
+    table = write("a.csv", "words,n\none,1\n")
+    assert [dict(row) for row in stream_file(table, "words")] == [{"text": "one"}]
+
+
+@pytest.mark.parametrize(("name", "message"), [("a.csv", "no column 'text'"), ("a.bin", "a stream must end in")])
+def test_bad_streams(name: str, message: str, write: Callable[[str, str], str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        stream_file(write(name, "words\none\n"))
+    for file, reason in ((write("b.txt", ""), "is empty"), (str(tmp_path / "no.txt"), "does not exist")):
+        with pytest.raises(ValueError, match=reason):
+            stream_file(file)
+
+
+def test_a_stream_is_known_by_its_bytes(write: Callable[[str, str], str]) -> None:
+    def known(*parts: Any) -> str:
+        return content_of_rows(content_of_stream(*parts))
+
+    same, other = known(write("a.txt", "one\n")), known(write("b.txt", "two\n"))
+    assert same == known(write("c.txt", "one\n")) != other
+    assert same != known(write("c.txt", "one\n"), 5) and known("user/name") != known("user/other")
+
+
+def test_a_data_set_of_the_hub(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text("words,n\none,1\ntwo,2\n")
+    for streaming in (False, True):
+        splits = load_named_texts(str(folder), None, "words", streaming=streaming, cache_dir=str(tmp_path / "cache"))
+        assert {name: [row["text"] for row in rows] for name, rows in splits.items()} == {
+            "train": ["one", "two"],
+            "test": ["one", "two"],
+        }
+    with pytest.raises(ValueError, match="no column 'text'; it has words, n"):
+        load_named_texts(str(folder), None, "text", cache_dir=str(tmp_path / "cache"))
