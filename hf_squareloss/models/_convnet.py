@@ -38,7 +38,7 @@ class ConvNetForImageClassification(PreTrainedModel):
     config_class = ConvNetConfig
     base_model_prefix = "convnet"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = "image"
 
     def __init__(self, config: ConvNetConfig) -> None:
         super().__init__(config)
@@ -46,7 +46,7 @@ class ConvNetForImageClassification(PreTrainedModel):
         self.blocks = nn.ModuleList(_block(*pair) for pair in zip(widths, widths[1:], strict=False))
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(widths[-1], config.num_labels)
+        self.classifier = nn.Linear(widths[-1], config.num_labels)  # type: ignore[arg-type]
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -22,7 +22,7 @@ _CHOICES = 4
 _WORDS = range(4, 13)  # of a sentence; longer ones are slow to train on
 _EXAMPLES = MappingProxyType({"train": 512, "validation": 128, "test": 256})
 
-# The better of two settings on the validation split.
+# The first setting that was tried.
 DEMO_TRAINING: Mapping[str, Any] = MappingProxyType(
     {
         "learning_rate": 1e-4,

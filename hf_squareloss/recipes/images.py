@@ -37,7 +37,7 @@ def read_image(image: Mapping[str, Any], name: str = "image") -> Image:
         with Image.open(source) as opened:
             if opened.mode in _WITHOUT_RANGE:
                 raise ValueError(f"its mode is {opened.mode}, pixels of 32 bits, whose range is not known: save 8 bits")
-            picture: Image.Image = ImageOps.exif_transpose(opened)
+            picture: Any = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I;16"):
                 picture = picture.point(lambda value: value / 256).convert("L")
             if "transparency" in picture.info:  # Pillow warns where it converts a palette to RGB at once

@@ -31,7 +31,7 @@ _PIECES = range(4, 41)  # of a line; most are shorter, and longer ones slow ever
 _LINES_OF_A_FILE = 120
 _FREQUENT = 1000  # tokens in the vocabulary, beside the characters
 
-# The better of two settings on the validation split.
+# The first setting that was tried.
 DEMO_TRAINING: Mapping[str, Any] = MappingProxyType(
     {
         "learning_rate": 1e-3,

@@ -31,6 +31,7 @@ def test_scores_are_the_losses_probabilities(loss: Loss, tmp_path: Path) -> None
         (model, {"tokenizer": tokenizer}),
     ]
     choose: Any = None
+    found: Any = None
     for source, needs in sources:
         choose = probability_pipeline(source, **needs)
         found = choose(QUESTION)

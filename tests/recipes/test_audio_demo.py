@@ -1,5 +1,7 @@
 """The tones of the audio demo."""
 
+from typing import Any
+
 import numpy as np
 
 from hf_squareloss.recipes.audio import read_audio
@@ -13,7 +15,8 @@ def test_one_key_a_file() -> None:
     data = key_tones(0, SIZES)
     assert {name: len(rows) for name, rows in data.splits.items()} == SIZES
     assert set(data.label_names or []) == set(FREQUENCIES)
-    lengths = [len(read_audio(row["audio"])[0]) / RATE for row in data.splits["train"]]
+    rows: Any = data.splits["train"]
+    lengths = [len(read_audio(row["audio"])[0]) / RATE for row in rows]
     assert 0.13 <= min(lengths) and max(lengths) <= 0.36  # 50 to 120 ms, and silence of 40 to 120 ms on both sides
     again, other = key_tones(0, SIZES), key_tones(1, SIZES)
     assert again.splits["test"]["label"][:] == data.splits["test"]["label"][:] != other.splits["test"]["label"][:]

@@ -42,6 +42,6 @@ def test_workers_that_stay_see_the_next_epoch() -> None:
 @pytest.mark.parametrize(("progress", "epoch"), [(None, 0), (0.0, 0), (1.0, 1), (2.375, 2)])
 def test_the_callback_tells_the_epoch(progress: float | None, epoch: int) -> None:
     rows, expected = Drawn(1, seed=1), Drawn(1, seed=1)
-    EpochCallback(rows).on_epoch_begin(None, TrainerState(epoch=progress), None)
+    EpochCallback(rows).on_epoch_begin(None, TrainerState(epoch=progress), None)  # type: ignore[arg-type]
     expected.set_epoch(epoch)
     assert draws(rows) == draws(expected)
