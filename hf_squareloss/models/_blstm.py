@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers.modeling_outputs import CausalLMOutput
 
+from hf_squareloss.models._initial_values import TorchInitialized
 from hf_squareloss.models._recurrence import backwards, both_directions, mask_of, normalized
 
 
@@ -35,7 +36,7 @@ class BLSTMConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
 
 
-class BLSTMForCTC(PreTrainedModel):
+class BLSTMForCTC(TorchInitialized):
     """Features (B, T, d) with attention_mask (B, T) -> logits (B, T // stack_frames, vocab_size).
 
     Each utterance's features are brought to mean 0 and variance 1 first. What follows an utterance in its batch does
@@ -55,9 +56,6 @@ class BLSTMForCTC(PreTrainedModel):
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.lm_head = nn.Linear(width, config.vocab_size)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """torch's own initial values, which `nn.LSTM` and `nn.Linear` have had since they were made."""
 
     def _get_feat_extract_output_lengths(self, input_lengths: Tensor) -> Tensor:
         return input_lengths // self.config.stack_frames

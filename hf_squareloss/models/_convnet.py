@@ -6,8 +6,10 @@ from dataclasses import field
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
+
+from hf_squareloss.models._initial_values import TorchInitialized
 
 
 class ConvNetConfig(PreTrainedConfig):
@@ -32,7 +34,7 @@ class ConvNetConfig(PreTrainedConfig):
     hidden_dropout_prob: float = 0.2
 
 
-class ConvNetForImageClassification(PreTrainedModel):
+class ConvNetForImageClassification(TorchInitialized):
     """Images (B, num_channels, H, W) of any size from 2^(blocks - 1) pixels -> logits (B, num_labels)."""
 
     config_class = ConvNetConfig
@@ -48,9 +50,6 @@ class ConvNetForImageClassification(PreTrainedModel):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(widths[-1], config.num_labels)  # type: ignore[arg-type]
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """torch's own initial values, which the layers have had since they were made."""
 
     def forward(
         self, pixel_values: Tensor, labels: Tensor | None = None, **kwargs: Any

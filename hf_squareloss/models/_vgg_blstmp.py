@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers.modeling_outputs import CausalLMOutput
 
+from hf_squareloss.models._initial_values import TorchInitialized
 from hf_squareloss.models._recurrence import backwards, both_directions, mask_of, normalized
 
 
@@ -103,7 +104,7 @@ class VGGBLSTMPConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
 
 
-class VGGBLSTMPForCTC(PreTrainedModel):
+class VGGBLSTMPForCTC(TorchInitialized):
     """Features (B, T, d) with attention_mask (B, T) -> logits (B, ceil(T / 4), vocab_size).
 
     Each utterance's features are brought to mean 0 and variance 1 first.
@@ -125,9 +126,6 @@ class VGGBLSTMPForCTC(PreTrainedModel):
         )
         self.lm_head = nn.Linear(config.projection_size, config.vocab_size)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """torch's own initial values, which the layers have had since they were made."""
 
     def _get_feat_extract_output_lengths(self, input_lengths: Tensor) -> Tensor:
         return self.encoder.frames(input_lengths)
