@@ -25,29 +25,13 @@ class FromScratchArguments:
     """
 
     model_type: str | None = field(
-        default=None, metadata={"help": "A model from scratch of this type, such as gpt2, bert or lstm."}
+        default=None,
+        metadata={"help": "A model from scratch of this type: gpt2, bert, resnet, or one of hf_squareloss.models."},
     )
     config_overrides: list[str] = field(
         default_factory=list,
-        metadata={"help": "Its sizes where they are not the type's: hidden_size=128,num_hidden_layers=2."},
+        metadata={"help": "Entries of its config: hidden_size=128,depths=[2,2], also as several words."},
     )
-    vocabulary: str | None = field(
-        default=None,
-        metadata={"help": f"Build the tokenizer from the training texts: {' or '.join(VOCABULARIES)}."},
-    )
-    vocabulary_size: int | None = field(
-        default=None, metadata={"help": "Entries of that vocabulary at most; default: 20,000 words, all characters."}
-    )
-
-    word_vectors: str | None = field(
-        default=None, metadata={"help": "A file of word vectors, as GloVe's, where the input embeddings begin."}
-    )
-
-    def __post_init__(self) -> None:
-        if self.word_vectors is not None and self.vocabulary == "characters":
-            raise ValueError("word_vectors would be ignored: the vocabulary is of characters")
-        if self.vocabulary is not None and self.vocabulary not in VOCABULARIES:
-            raise ValueError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {self.vocabulary!r}")
 
     def make_config(self, **values: Any) -> Any:
         """A config of the model type, with the overrides and `values`."""
@@ -63,6 +47,28 @@ class FromScratchArguments:
                 raise ValueError(
                     f"{name}={value} would be ignored: the model in model_name_or_path has {there.get(name)}"
                 )
+
+
+@dataclass
+class TextFromScratchArguments(FromScratchArguments):
+    """The same for models of texts: with their vocabulary and word vectors."""
+
+    vocabulary: str | None = field(
+        default=None,
+        metadata={"help": f"Build the tokenizer from the training texts: {' or '.join(VOCABULARIES)}."},
+    )
+    vocabulary_size: int | None = field(
+        default=None, metadata={"help": "Entries of that vocabulary at most; default: 20,000 words, all characters."}
+    )
+    word_vectors: str | None = field(
+        default=None, metadata={"help": "A file of word vectors, as GloVe's, where the input embeddings begin."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.word_vectors is not None and self.vocabulary == "characters":
+            raise ValueError("word_vectors would be ignored: the vocabulary is of characters")
+        if self.vocabulary is not None and self.vocabulary not in VOCABULARIES:
+            raise ValueError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {self.vocabulary!r}")
 
 
 def make_config(model_type: str, overrides: Iterable[str] = (), **values: Any) -> Any:
@@ -90,7 +96,7 @@ def make_config(model_type: str, overrides: Iterable[str] = (), **values: Any) -
 
 
 def classifier_from_scratch(
-    args: FromScratchArguments, data: ClassificationData, tokenizer: Any = None, *, show: bool = True
+    args: TextFromScratchArguments, data: ClassificationData, tokenizer: Any = None, *, show: bool = True
 ) -> tuple[Any, Any]:
     """A text classifier of the model type for these classes, and its tokenizer.
 

@@ -5,24 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_squareloss.config import load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.config_overrides import override_config
+from hf_squareloss.recipes.from_scratch import FromScratchArguments
 from hf_squareloss.recipes.media_files import load_class_folders, load_listed, load_named_media
 
 
 @dataclass
-class ScratchModelArguments(ModelSourceArguments):
+class ScratchModelArguments(FromScratchArguments, ModelSourceArguments):
     """A model of the Hub, in a folder, or from scratch, for `HfArgumentParser`."""
 
-    model_type: str | None = field(
-        default=None,
-        metadata={"help": "A model from scratch: resnet, vit, convnet (ours), or another of transformers."},
-    )
-    config_overrides: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Entries of the config of a model from scratch: depths=[2,2] hidden_sizes=[16,32]."},
-    )
     ignore_mismatched_sizes: bool = field(
         default=False, metadata={"help": "Replace a head that has another number of classes."}
     )
@@ -55,16 +49,10 @@ class ScratchModelArguments(ModelSourceArguments):
         Raises:
             ValueError: a model type that transformers does not know.
         """
-        from transformers import AutoConfig
-
-        import hf_squareloss.models  # noqa: F401  their model types
-        from hf_squareloss.config import load_config
-
         source = self.config_name or self.model_name_or_path
-        if source is not None:
-            config: Any = load_config(source, **self.hub)
-        else:
-            config = AutoConfig.for_model(self.model_type or "")
+        if source is None:
+            return self.make_config()
+        config: Any = load_config(source, **self.hub)
         if self.model_name_or_path is None:
             override_config(config, self.config_overrides)
         return config

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from hf_squareloss.config import load_config
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.classification import ClassificationData
-from hf_squareloss.recipes.from_scratch import FromScratchArguments, classifier_from_scratch
+from hf_squareloss.recipes.from_scratch import TextFromScratchArguments, classifier_from_scratch
 from hf_squareloss.recipes.labels import LABEL_TYPES
 from hf_squareloss.recipes.metrics import require_metrics
 from hf_squareloss.recipes.model_classes import fit_classes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class ModelArguments(FromScratchArguments, ModelSourceArguments):
+class ModelArguments(TextFromScratchArguments, ModelSourceArguments):
     """A model, loaded or made, and its tokenizer, for `HfArgumentParser`."""
 
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})

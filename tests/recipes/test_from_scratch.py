@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hf_squareloss.recipes.from_scratch import FromScratchArguments, make_config
+from hf_squareloss.recipes.from_scratch import FromScratchArguments, TextFromScratchArguments, make_config
 
 
 def test_overrides_reach_what_follows_from_them() -> None:
@@ -29,7 +29,7 @@ def test_unknown_types_and_names() -> None:
 )
 def test_arguments_that_would_be_ignored(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FromScratchArguments(**values)
+        TextFromScratchArguments(**values)
 
 
 def test_a_loaded_model_must_be_what_is_described() -> None:
