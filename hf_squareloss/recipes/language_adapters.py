@@ -18,7 +18,7 @@ _LAYER = "adapter_layer"  # the name of the module in each layer of the encoder 
 class LanguageAdapterArguments:
     """Train the adapter layers and the head alone, for `HfArgumentParser`.
 
-    Source: Pratap et al. 2023 (arXiv 2305.13516), section 5.3: adapters for each language in a shared encoder.
+    Source: Pratap et al. 2023 (arXiv 2305.13516), whose models have an adapter for each language in a shared encoder.
     """
 
     train_adapter_only: bool = field(
