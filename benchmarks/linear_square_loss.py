@@ -86,7 +86,7 @@ def heads(wanted: list[tuple[int, int, int, torch.dtype]], name: str, args: argp
         if left["run"] != run:
             raise SystemExit(f"{kept} was measured otherwise: start again without --resume, or as {left['run']}")
         rows = left["rows"]
-    speed = product_speed()
+    speed = product_speed(256 if args.quick else 4096)
     for n, c, d, dtype in wanted[len(rows) :]:
         rows.append(measured(n, c, d, dtype, args.rounds, speed))
         kept.write_text(json.dumps({"run": run, "rows": rows}), encoding="utf8")
@@ -186,15 +186,15 @@ def has_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def product_speed() -> float:
-    """GFLOP/s of a float32 product of two 4096 x 4096 matrices."""
-    left, right = torch.randn(2, 4096, 4096, device=device())
+def product_speed(side: int) -> float:
+    """GFLOP/s of a float32 product of two square matrices."""
+    left, right = torch.randn(2, side, side, device=device())
     times = []
     for _ in range(6):
         start = perf_counter()
         (left @ right)[0, 0].item()
         times.append(perf_counter() - start)
-    return 2 * 4096**3 / median(times[1:]) / 1e9
+    return 2 * side**3 / median(times[1:]) / 1e9
 
 
 def measured(n: int, c: int, d: int, dtype: torch.dtype, rounds: int, speed: float) -> dict[str, Any]:

@@ -71,11 +71,13 @@ def stages(started: float, written: Path, command: list[str]) -> None:
     import run_glue
     from transformers import DataCollatorWithPadding, Trainer
 
+    from hf_squareloss.recipes.text_arguments import DataArguments
+
     clock = Clock({"start and imports": time() - started})
     for stage, owner, names in (
-        ("reading the data", run_glue, ["load_data"]),
-        ("loading the model", run_glue, ["load_model"]),
-        ("tokenizing", run_glue, ["tokenize"]),
+        ("reading the data", DataArguments, ["load"]),
+        ("loading the model", run_glue, ["load_classifier"]),
+        ("tokenizing", DataArguments, ["tokenize"]),
         ("padding", DataCollatorWithPadding, ["__call__"]),
         ("training", Trainer, ["train"]),
         ("evaluation", Trainer, ["evaluate"]),

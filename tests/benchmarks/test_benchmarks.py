@@ -10,7 +10,8 @@ import torch
 from tiny_text_model import save_tiny_model
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-NO_BENCHMARKS = ("measuring", "pictures", "render_benchmarks", "render_models", "render_results", "run_all")
+RENDERERS = ("pictures", "render_benchmarks", "render_language", "render_models", "render_results")
+NO_BENCHMARKS = ("measuring", "run_all", "language_modeling", *RENDERERS)  # hours, on data of its own: run by itself
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def test_multiple_choice_that_no_table_has(tmp_path: Path) -> None:
     batch = {"input_ids": torch.randint(5, 50, (2, 4, 6)), "attention_mask": torch.ones(2, 4, 6, dtype=torch.long)}
     batch["labels"] = torch.tensor([3, 1])
     own = model(**batch).loss
-    assert Head.of(model) == Head(auto_class="VisualBertForMultipleChoice")
+    assert Head.of(model) == Head(task="multiple-choice", auto_class="VisualBertForMultipleChoice")
     torch.testing.assert_close(attach_loss(model, "cross_entropy")(**batch).loss, own)
 
 
