@@ -96,10 +96,6 @@ class DataArguments(DataSourceArguments):
         if self.streaming and (self.is_demo or self.train_val_split is not None):
             raise ValueError("streaming is for --dataset_name or --train_file, and cuts no validation split")
 
-    @property
-    def is_demo(self) -> bool:
-        return not (self.dataset_name or self.files)
-
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     classes, notice = (ModelArguments, DataArguments, LoraArguments, SquareLossTrainingArguments), ""

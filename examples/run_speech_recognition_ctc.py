@@ -84,10 +84,6 @@ class DataArguments(SpeechDataArguments):
         if self.stack_frames < 1:
             raise ValueError(f"stack_frames must be at least 1, got {self.stack_frames}")
 
-    @property
-    def is_demo(self) -> bool:
-        return not (self.dataset_name or self.files)
-
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     classes, notice = (ModelArguments, DataArguments, LoraArguments, SquareLossTrainingArguments), ""

@@ -80,6 +80,11 @@ class DataSourceArguments:
         return {split: file for split, file in named.items() if file is not None}
 
     @property
+    def is_demo(self) -> bool:
+        """Whether no data are named: a script that has a built-in demo runs it then."""
+        return not (self.dataset_name or self.files)
+
+    @property
     def title(self) -> str:
         """What tables and model cards call the data."""
         return self.dataset_name or "local files"

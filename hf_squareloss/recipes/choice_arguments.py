@@ -38,10 +38,6 @@ class DataArguments(DataSourceArguments):
         default=False, metadata={"help": "Pad to max_seq_length instead of to the longest choice of the batch."}
     )
 
-    @property
-    def is_demo(self) -> bool:
-        return not (self.dataset_name or self.files)
-
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""
         columns = ChoiceColumns(self.context_column, self.start_column, self.choices_columns, self.label_column)

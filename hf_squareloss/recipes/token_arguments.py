@@ -44,10 +44,6 @@ class DataArguments(DataSourceArguments):
         default=False, metadata={"help": "Pad to max_seq_length instead of to the longest sentence of the batch."}
     )
 
-    @property
-    def is_demo(self) -> bool:
-        return not (self.dataset_name or self.files)
-
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""
         columns = (self.text_column_name, self.label_column_name, self.task_name)
