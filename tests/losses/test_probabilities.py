@@ -23,7 +23,7 @@ EXTREME = torch.tensor(
 
 # ---- any finite scores -----------------------------------------------------------------------------------------------
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-thorough = settings(few, max_examples=50)
+thorough = settings(few, max_examples=30)
 
 
 @every_loss
