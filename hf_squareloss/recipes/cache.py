@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def cache_file(*content: Any, cache_dir: str | None = None) -> str:
@@ -21,3 +25,31 @@ def cache_file(*content: Any, cache_dir: str | None = None) -> str:
     folder = Path(cache_dir or config.HF_DATASETS_CACHE, "hf_squareloss")
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder / f"{Hasher.hash(content)}.arrow")
+
+
+def tokenized_splits(
+    splits: Mapping[str, Dataset],
+    encode: Callable[[dict[str, list[Any]]], dict[str, Any]],
+    key: object,
+    *,
+    overwrite: bool = False,
+    cache_dir: str | None = None,
+) -> dict[str, Dataset]:
+    """Each split as `encode` makes it of batches of rows, with none of its old columns; made once, and kept on disk.
+
+    Args:
+        key: all that `encode` depends on.
+        overwrite: make it again, not from the cache.
+        cache_dir: as for `cache_file`.
+    """
+    return {
+        name: split.map(
+            encode,
+            batched=True,
+            remove_columns=split.column_names,
+            load_from_cache_file=not overwrite,
+            cache_file_name=cache_file(split, key, cache_dir=cache_dir),
+            desc=f"Tokenizing {name}",
+        )
+        for name, split in splits.items()
+    }

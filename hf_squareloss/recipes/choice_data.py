@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.cache import tokenized_splits
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.tables import literal, read_table
 
@@ -148,17 +148,7 @@ def encode_choices(
         nested = {name: [ids[i : i + count] for i in range(0, len(ids), count)] for name, ids in flat.items()}
         return nested | ({"labels": rows["label"]} if "label" in rows else {})
 
-    return {
-        name: split.map(
-            encode,
-            batched=True,
-            remove_columns=split.column_names,
-            load_from_cache_file=not overwrite,
-            cache_file_name=cache_file(split, key, cache_dir=cache_dir),
-            desc=f"Tokenizing {name}",
-        )
-        for name, split in data.splits.items()
-    }
+    return tokenized_splits(data.splits, encode, key, overwrite=overwrite, cache_dir=cache_dir)
 
 
 class ChoiceCollator:

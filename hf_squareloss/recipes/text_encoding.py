@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.cache import tokenized_splits
 from hf_squareloss.recipes.classification import ClassificationData
 
 if TYPE_CHECKING:
@@ -36,17 +36,7 @@ def tokenize(
         )
         return encoded | ({"labels": rows["label"]} if "label" in rows else {})
 
-    return {
-        name: split.map(
-            encode,
-            batched=True,
-            remove_columns=split.column_names,
-            load_from_cache_file=not overwrite,
-            cache_file_name=cache_file(split, key, cache_dir=cache_dir),
-            desc=f"Tokenizing {name}",
-        )
-        for name, split in data.splits.items()
-    }
+    return tokenized_splits(data.splits, encode, key, overwrite=overwrite, cache_dir=cache_dir)
 
 
 def pad_with_end(tokenizer: Any, config: Any) -> None:

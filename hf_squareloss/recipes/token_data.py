@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.cache import tokenized_splits
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.tables import Columns, literal, read_table
 
@@ -244,17 +244,7 @@ def encode_sentences(
                 columns["labels"].append(labels)
         return columns
 
-    return {
-        name: split.map(
-            encode,
-            batched=True,
-            remove_columns=split.column_names,
-            load_from_cache_file=not overwrite,
-            cache_file_name=cache_file(split, key, cache_dir=cache_dir),
-            desc=f"Tokenizing {name}",
-        )
-        for name, split in data.splits.items()
-    }
+    return tokenized_splits(data.splits, encode, key, overwrite=overwrite, cache_dir=cache_dir)
 
 
 def cut_sentences(encoded: Mapping[str, Dataset]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset, config
 
-from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.cache import cache_file, tokenized_splits
 
 
 def rows(*texts: str) -> Dataset:
@@ -34,3 +34,22 @@ def test_another_process_finds_it(tmp_path: Path) -> None:
 
 def test_the_default_is_the_cache_of_datasets() -> None:
     assert Path(cache_file(1)).parent == Path(config.HF_DATASETS_CACHE, "hf_squareloss")
+
+
+def test_splits_are_made_once(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[int]]:
+        calls.append(len(batch["text"]))
+        return {"length": [len(text) for text in batch["text"]]}
+
+    def found(key: str, overwrite: bool = False) -> list[dict[str, int]]:
+        splits = {"train": rows("a", "bcd")}
+        made = tokenized_splits(splits, encode, key, overwrite=overwrite, cache_dir=str(tmp_path))
+        return made["train"].to_list()
+
+    expected = [{"length": 1}, {"length": 3}]  # without the old column
+    assert found("one") == expected and calls == [2]
+    assert found("one") == expected and calls == [2]
+    assert found("two") == expected and calls == [2, 2]
+    assert found("two", overwrite=True) == expected and calls == [2, 2, 2]
