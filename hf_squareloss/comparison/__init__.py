@@ -1,5 +1,15 @@
-"""The comparison of losses: what results.json holds, its statistics, and tables of it."""
+"""The comparison of losses: the files of a study, its statistics, and tables of it."""
 
+from hf_squareloss.comparison._records import (
+    SCHEMA,
+    Epoch,
+    ReliabilityBins,
+    Results,
+    RunRecord,
+    read_runs,
+    run_name,
+    write_run,
+)
 from hf_squareloss.comparison._statistics import (
     METRICS,
     Row,
@@ -13,11 +23,19 @@ from hf_squareloss.comparison._statistics import (
 
 __all__ = [
     "METRICS",
+    "SCHEMA",
+    "Epoch",
+    "ReliabilityBins",
+    "Results",
     "Row",
+    "RunRecord",
     "environment",
     "markdown_table",
     "metric_of",
     "read_results",
+    "read_runs",
+    "run_name",
     "spread",
     "summary",
+    "write_run",
 ]
