@@ -1,0 +1,136 @@
+"""Statistics of a comparison of losses: what results.json holds, in numbers and as a Markdown table."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+METRICS = ("accuracy", "f1", "matthews_correlation", "pearson", "ece", "nll", "cer", "wer")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One loss at the learning rate chosen for it.
+
+    Attributes:
+        values: metric -> one value per seed, in the order of `seeds`.
+        seconds: training time per seed, in seconds.
+        p_value: two-sided paired t-test of the first metric over the seeds against the first loss; None for that loss,
+            with fewer than two common seeds, or when all differences are the same.
+        interval: the 95 % confidence interval of the mean difference that it tests, this loss less the first; None
+            where the p-value is.
+    """
+
+    loss: str
+    learning_rate: float
+    seeds: tuple[int, ...]
+    values: Mapping[str, tuple[float, ...]]
+    seconds: tuple[float, ...]
+    p_value: float | None
+    interval: tuple[float, float] | None
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """The content of a results.json written by examples/compare_losses.py."""
+    return json.loads(Path(path).read_text(encoding="utf8"))
+
+
+def metric_of(results: Mapping[str, Any]) -> str:
+    """The metric that a comparison was made for, which chose its learning rates."""
+    return results.get("metric", METRICS[0])
+
+
+def environment() -> dict[str, Any]:
+    """What figures depend on besides the code: hardware class, threads, versions, and the commit where there is one."""
+    import torch
+    import transformers
+
+    import hf_squareloss
+
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "python": platform.python_version(),
+        "hf_squareloss": hf_squareloss.__version__,
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def summary(results: Mapping[str, Any], part: str | None = None) -> list[Row]:
+    """One `Row` per loss, from the runs at the chosen learning rate.
+
+    Args:
+        results: as read by `read_results`.
+        part: "validation" or "test"; None takes test where every chosen run has it.
+    """
+    chosen = {
+        loss: sorted(
+            (r for r in results["runs"] if r["loss"] == loss and r["learning_rate"] == rate), key=lambda r: r["seed"]
+        )
+        for loss, rate in results["chosen"].items()
+    }
+    runs = [run for group in chosen.values() for run in group]
+    part = part or ("test" if all("test" in run for run in runs) else "validation")
+    wanted = dict.fromkeys((metric_of(results), *METRICS))
+    names = [name for name in wanted if all(name in run[part] for run in runs)]
+    rows: list[Row] = []
+    for loss, group in chosen.items():
+        values = {name: tuple(run[part][name] for run in group) for name in names}
+        seeds = tuple(run["seed"] for run in group)
+        p_value, interval = None, None
+        if rows and names and seeds == rows[0].seeds:
+            p_value, interval = _paired_test(rows[0].values[names[0]], values[names[0]])
+        seconds = tuple(run["seconds"] for run in group)
+        rows.append(Row(loss, results["chosen"][loss], seeds, values, seconds, p_value, interval))
+    return rows
+
+
+def spread(values: tuple[float, ...] | list[float], digits: int = 4) -> str:
+    """Mean and standard deviation over the seeds: "0.8123 ± 0.0040"."""
+    deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{deviation}"
+
+
+def markdown_table(results: Mapping[str, Any], part: str | None = None) -> str:
+    """The comparison as a Markdown table: mean ± standard deviation over the seeds."""
+    rows = summary(results, part)
+    names = list(rows[0].values)
+    header = ["loss", "learning rate", "seeds", *names, f"p ({names[0]})", "seconds"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for row in rows:
+        p_value = "" if row.p_value is None else f"{row.p_value:.2f}"
+        cells = [row.loss, f"{row.learning_rate:g}", str(len(row.seeds)), *(spread(row.values[n]) for n in names)]
+        lines.append("| " + " | ".join([*cells, p_value, f"{mean(row.seconds):.0f}"]) + " |")
+    return "\n".join(lines)
+
+
+def _paired_test(
+    first: tuple[float, ...], second: tuple[float, ...]
+) -> tuple[float, tuple[float, float]] | tuple[None, None]:
+    """The p-value of the t-test of paired differences and their mean's 95 % interval."""
+    from scipy.stats import ttest_rel
+
+    differences = {round(a - b, 12) for a, b in zip(first, second, strict=True)}
+    if len(first) < 2 or len(differences) < 2:
+        return None, None
+    result: Any = ttest_rel(second, first)
+    interval = result.confidence_interval(0.95)
+    return float(result.pvalue), (float(interval.low), float(interval.high))
