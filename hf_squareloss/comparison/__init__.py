@@ -1,5 +1,25 @@
 """The comparison of losses: the files of a study, its statistics, and tables of it."""
 
+from hf_squareloss._markdown import markdown_table, markdown_text
+from hf_squareloss.comparison._analysis import (
+    Analysis,
+    Comparison,
+    Pooled,
+    ProblemAnalysis,
+    analyse,
+)
+from hf_squareloss.comparison._environment import (
+    environment,
+)
+from hf_squareloss.comparison._markdown import overview_markdown, study_markdown
+from hf_squareloss.comparison._problems import (
+    Contender,
+    Problem,
+    baseline_label,
+    best_epoch,
+    choose_learning_rate,
+    problems,
+)
 from hf_squareloss.comparison._records import (
     SCHEMA,
     Epoch,
@@ -9,6 +29,11 @@ from hf_squareloss.comparison._records import (
     read_runs,
     run_name,
     write_run,
+)
+from hf_squareloss.comparison._results import (
+    read_results,
+    results_of,
+    write_results,
 )
 from hf_squareloss.comparison._statistics import (
     PairedComparison,
@@ -20,40 +45,53 @@ from hf_squareloss.comparison._statistics import (
     pooled_ratio,
     spread_ratio,
 )
-from hf_squareloss.comparison._summary import (
-    METRICS,
-    Row,
-    environment,
-    markdown_table,
-    metric_of,
-    read_results,
-    spread,
-    summary,
+from hf_squareloss.comparison._summary import METRICS, Row, metric_of, spread, summary
+from hf_squareloss.comparison._words import (
+    verdict,
+    warnings,
 )
 
 __all__ = [
     "METRICS",
     "SCHEMA",
+    "Analysis",
+    "Comparison",
+    "Contender",
     "Epoch",
     "PairedComparison",
+    "Pooled",
     "PooledMean",
     "PooledRatio",
+    "Problem",
+    "ProblemAnalysis",
     "ReliabilityBins",
     "Results",
     "Row",
     "RunRecord",
     "SpreadRatio",
+    "analyse",
+    "baseline_label",
+    "best_epoch",
+    "choose_learning_rate",
     "environment",
     "markdown_table",
+    "markdown_text",
     "metric_of",
+    "overview_markdown",
     "paired_comparison",
     "pooled_mean",
     "pooled_ratio",
+    "problems",
     "read_results",
     "read_runs",
+    "results_of",
     "run_name",
     "spread",
     "spread_ratio",
+    "study_markdown",
     "summary",
+    "verdict",
+    "warnings",
+    "write_results",
     "write_run",
 ]

@@ -1,14 +1,9 @@
-"""Statistics of a comparison of losses: what results.json holds, in numbers and as a Markdown table."""
+"""The rows that examples/compare_losses.py shows."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -37,41 +32,9 @@ class Row:
     interval: tuple[float, float] | None
 
 
-def read_results(path: str | Path) -> dict[str, Any]:
-    """The content of a results.json written by examples/compare_losses.py."""
-    return json.loads(Path(path).read_text(encoding="utf8"))
-
-
 def metric_of(results: Mapping[str, Any]) -> str:
     """The metric that a comparison was made for, which chose its learning rates."""
     return results.get("metric", METRICS[0])
-
-
-def environment() -> dict[str, Any]:
-    """What figures depend on besides the code: hardware class, threads, versions, and the commit where there is one."""
-    import torch
-    import transformers
-
-    import hf_squareloss
-
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "python": platform.python_version(),
-        "hf_squareloss": hf_squareloss.__version__,
-        "commit": _commit(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def summary(results: Mapping[str, Any], part: str | None = None) -> list[Row]:
@@ -107,19 +70,6 @@ def spread(values: tuple[float, ...] | list[float], digits: int = 4) -> str:
     """Mean and standard deviation over the seeds: "0.8123 ± 0.0040"."""
     deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}{deviation}"
-
-
-def markdown_table(results: Mapping[str, Any], part: str | None = None) -> str:
-    """The comparison as a Markdown table: mean ± standard deviation over the seeds."""
-    rows = summary(results, part)
-    names = list(rows[0].values)
-    header = ["loss", "learning rate", "seeds", *names, f"p ({names[0]})", "seconds"]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    for row in rows:
-        p_value = "" if row.p_value is None else f"{row.p_value:.2f}"
-        cells = [row.loss, f"{row.learning_rate:g}", str(len(row.seeds)), *(spread(row.values[n]) for n in names)]
-        lines.append("| " + " | ".join([*cells, p_value, f"{mean(row.seconds):.0f}"]) + " |")
-    return "\n".join(lines)
 
 
 def _paired_test(

@@ -1,8 +1,6 @@
 """Statistics over seeds against their definitions."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +9,7 @@ import torch
 from hf_squareloss.comparison import (
     METRICS,
     environment,
-    markdown_table,
     metric_of,
-    read_results,
     spread,
     summary,
 )
@@ -87,14 +83,6 @@ def test_the_metric_of_a_comparison_and_its_better_side() -> None:
 def test_spread_is_mean_and_sample_deviation() -> None:
     assert spread([1.0, 2.0, 3.0], digits=2) == "2.00 ± 1.00"
     assert spread([0.5]) == "0.5000"
-
-
-def test_markdown_table(tmp_path: Path) -> None:
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps(RESULTS))
-    lines = markdown_table(read_results(path)).splitlines()
-    assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
-    assert "0.7200 ± 0.0200" in lines[2] and "| cross_entropy | 0.1 | 3 |" in lines[2]
 
 
 def test_environment_names_what_figures_depend_on() -> None:
