@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison import Results, analyse
-
-_FAR = 5.0  # a loss that is farther from better ones than this many times their width stands at the edge
+from hf_squareloss.comparison import Results, analyse, outlying
 
 
 def draw_comparisons(comparisons: Sequence[Results], path: Path, description: str) -> None:
@@ -55,20 +53,6 @@ def _draw_panel(
     axis.set_ylim(len(values) - 0.5, -0.5)
     axis.set_yticks(range(len(values)), [loss.replace("_", "-") for loss in values])
     axis.locator_params(axis="x", nbins=5)
-
-
-def outlying(values: Mapping[str, Sequence[float]], *, lower_is_better: bool) -> set[str]:
-    """The losses so much worse than two better ones that they would flatten a picture of all."""
-    means = {loss: sum(of_loss) / len(of_loss) for loss, of_loss in values.items()}
-    ordered = sorted(values, key=lambda loss: means[loss] if lower_is_better else -means[loss])
-    shown = [value for loss in ordered[:2] for value in values[loss]]
-    for place, loss in enumerate(ordered[2:], start=2):
-        low, high = min(shown), max(shown)
-        distance = max(means[loss] - high, low - means[loss])
-        if distance > _FAR * max(high - low, 0.01 * abs(high)):
-            return set(ordered[place:])
-        shown += values[loss]
-    return set()
 
 
 def draw_growth(results: dict[str, Any], path: Path, description: str) -> None:

@@ -12,6 +12,7 @@ from hf_squareloss.comparison._environment import (
     environment,
 )
 from hf_squareloss.comparison._markdown import overview_markdown, study_markdown
+from hf_squareloss.comparison._pictures import outlying, reliability_picture, reliability_points
 from hf_squareloss.comparison._problems import (
     Contender,
     Problem,
@@ -30,6 +31,7 @@ from hf_squareloss.comparison._records import (
     run_name,
     write_run,
 )
+from hf_squareloss.comparison._report import report
 from hf_squareloss.comparison._results import (
     read_results,
     results_of,
@@ -77,6 +79,7 @@ __all__ = [
     "markdown_table",
     "markdown_text",
     "metric_of",
+    "outlying",
     "overview_markdown",
     "paired_comparison",
     "pooled_mean",
@@ -84,6 +87,9 @@ __all__ = [
     "problems",
     "read_results",
     "read_runs",
+    "reliability_picture",
+    "reliability_points",
+    "report",
     "results_of",
     "run_name",
     "spread",

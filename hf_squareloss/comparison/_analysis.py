@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from hf_squareloss.comparison._problems import Contender, Problem, baseline_label, problems
+from hf_squareloss.comparison._problems import Contender, Problem, baseline_label, problems, rank_of
 from hf_squareloss.comparison._records import Results
 from hf_squareloss.comparison._statistics import (
     Outcome,
@@ -96,6 +96,7 @@ class Analysis:
         baseline: label of the loss that the others are compared to.
         main: label of the loss that the verdict is about: the square loss with the fewest parameters, else the first
             beside the baseline; None where there is no other loss.
+        labels: every loss, the baseline first and the main one next.
         problems: in the order of the runs.
         pooled: label -> figures over all tasks.
     """
@@ -103,14 +104,9 @@ class Analysis:
     title: str
     baseline: str
     main: str | None
+    labels: tuple[str, ...]
     problems: tuple[ProblemAnalysis, ...]
     pooled: Mapping[str, Pooled]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Every label, the baseline first and the main one next."""
-        found = dict.fromkeys((self.baseline, *([self.main] if self.main else [])))
-        return tuple(found | dict.fromkeys(c.label for p in self.problems for c in p.problem.contenders))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -133,9 +129,11 @@ def analyse(results: Results, baseline: str | None = None) -> Analysis:
     models = {problem.task: {p.model for p in found if p.task == problem.task} for problem in found}
     analysed = tuple(_analysed(problem, len(models[problem.task]) > 1) for problem in found)
     others = [run for run in results.runs if run.label != baseline]
-    main = min(others, key=lambda r: (r.loss != "square", len(r.parameters), r.label)).label if others else None
-    labels = dict.fromkeys(c.contender.label for p in analysed for c in p.comparisons)
-    return Analysis(results.title, baseline, main, analysed, {label: _pooled(label, analysed) for label in labels})
+    labels = dict.fromkeys(run.label for run in sorted(others, key=rank_of))
+    main = next(iter(labels), None)
+    compared = [label for label in labels if any(c.contender.label == label for p in analysed for c in p.comparisons)]
+    pooled = {label: _pooled(label, analysed) for label in compared}
+    return Analysis(results.title, baseline, main, (baseline, *labels), analysed, pooled)
 
 
 def _analysed(problem: Problem, several_models: bool) -> ProblemAnalysis:

@@ -39,15 +39,16 @@ def overview_markdown(studies: Sequence[Results]) -> str:
     return markdown_table(header, rows)
 
 
-def study_markdown(results: Results, *, brief: bool = False, heading: str = "##") -> str:
+def study_markdown(results: Results, *, brief: bool = False, heading: str = "##", baseline: str | None = None) -> str:
     """A study as a page without a title: verdict, warnings, tables, settings and every run.
 
     Args:
         results: as `read_results` gives them.
         brief: the verdict, the warnings and the comparison of losses alone.
         heading: the mark of a heading.
+        baseline: as of `analyse`.
     """
-    analysis = analyse(results)
+    analysis = analyse(results, baseline)
     parts = [f"**{markdown_text(verdict(analysis))}**"]
     if noted := warnings(analysis):
         parts.append("\n".join(f"- {markdown_text(sentence)}" for sentence in noted))
@@ -57,8 +58,10 @@ def study_markdown(results: Results, *, brief: bool = False, heading: str = "##"
     several = len(analysis.problems) > 1
     for found in analysis.problems:
         parts += [f"{heading} {markdown_text(found.name)}"] if several else []
-        parts += [_note(analysis, found)]
-        parts += _rendered([table(found) for table in _tables.OF_PROBLEM[: 1 if brief else None]])
+        parts += [problem_note(analysis, found, code="`")]
+        for title, table in _tables.OF_PROBLEM[: 1 if brief else None]:
+            rendered = _rendered([table(found)])
+            parts += rendered if brief or not rendered else [f"**{title}**", *rendered]
     if not brief:
         shared = {**results.settings, **results.environment}
         parts += [f"{heading} Settings", *_rendered([_tables.settings(shared)])] if shared else []
@@ -66,14 +69,14 @@ def study_markdown(results: Results, *, brief: bool = False, heading: str = "##"
     return "\n\n".join(parts) + "\n"
 
 
-def _note(analysis: Analysis, found: ProblemAnalysis) -> str:
+def problem_note(analysis: Analysis, found: ProblemAnalysis, *, code: str = "") -> str:
+    """What the figures of a problem are; `code` stands around the name of the baseline."""
+    base = f"{code}{markdown_text(analysis.baseline) if code else analysis.baseline}{code}"
     against = (
-        f"An advantage is a difference to `{markdown_text(analysis.baseline)}`, paired by seed; positive is better."
+        f" An advantage is a difference to {base}, paired by seed; positive is better." if found.comparisons else ""
     )
-    return (
-        f"{found.problem.part.capitalize()} part, mean ± standard deviation over the seeds, each run at the epoch that "
-        f"validation chose.{' ' + against if found.comparisons else ''}"
-    )
+    values = f"{found.problem.part.capitalize()} part, mean ± standard deviation over the seeds"
+    return f"{values}, each run at the epoch that validation chose.{against}"
 
 
 def _rendered(tables: Sequence[Table | None]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hf_squareloss.comparison._records import RunRecord
 
 Part = Literal["validation", "test"]
-BASELINE = "cross_entropy"
+BASELINE, SUBJECT = "cross_entropy", "square"
 
 
 def best_epoch(run: RunRecord) -> int | None:
@@ -148,6 +148,14 @@ class Problem:
         return (self.metric, *sorted(set.intersection(*found) - {self.metric, "loss"})) if found else (self.metric,)
 
 
+def rank_of(loss: RunRecord | Contender) -> tuple[Any, ...]:
+    """The order of losses: the square loss first, each with few parameters first, numbers in their order."""
+    values = [
+        (name, isinstance(v, str), v if isinstance(v, int | float) else str(v)) for name, v in loss.parameters.items()
+    ]
+    return loss.loss != SUBJECT, loss.loss, len(loss.parameters), sorted(values), loss.label
+
+
 def baseline_label(runs: Iterable[RunRecord]) -> str:
     """The label that others are compared to: cross-entropy, with the fewest parameters; else the first one."""
     return min(runs, key=lambda run: (run.loss != BASELINE, len(run.parameters), run.label)).label
@@ -182,7 +190,7 @@ def _problem(runs: Sequence[RunRecord], baseline: str) -> Problem:
     for run in runs:
         by_label[run.label].append(run)
     contenders = {label: _contender(label, of_label, where) for label, of_label in by_label.items()}
-    ordered = sorted(contenders.values(), key=lambda c: (c.label != baseline, c.loss, len(c.parameters), c.label))
+    ordered = sorted(contenders.values(), key=lambda c: (c.label != baseline, rank_of(c)))
     counted = [run for contender in ordered for run in contender.runs.values() if run.status == "finished"]
     tested = counted and all(epoch.test is not None for run in counted for epoch in run.epochs)
     part: Part = "test" if tested else "validation"

@@ -52,7 +52,7 @@ def overview(analysis: Analysis) -> Table:
             metric = arrow(problem.metric, problem.greater_is_better)
             row = (found.name, each.contender.label, metric, *values, *_compared(each.tuned))
             rows.append((*row, each.outcome or "no verdict"))
-    header = ("problem", "loss", "metric", analysis.baseline, "loss", "advantage", "95 % interval", "p", "outcome")
+    header = ("problem", "loss", "metric", analysis.baseline, "this loss", "advantage", "95 % interval", "p", "outcome")
     return Table(header, tuple(rows), names=3)
 
 
@@ -249,12 +249,12 @@ def _epochs(contender: Contender) -> str:
 
 
 # What is shown of each problem, in this order.
-OF_PROBLEM: tuple[Callable[[ProblemAnalysis], Table | None], ...] = (
-    losses,
-    equal_epochs,
-    metrics,
-    calibration,
-    spread,
-    cost,
-    tuning,
+OF_PROBLEM: tuple[tuple[str, Callable[[ProblemAnalysis], Table | None]], ...] = (
+    ("Losses, each at its own best epoch", losses),
+    ("After as many epochs as the baseline", equal_epochs),
+    ("Other metrics", metrics),
+    ("Calibration", calibration),
+    ("Spread over seeds", spread),
+    ("Time and memory of a run", cost),
+    ("Learning rates, on validation", tuning),
 )

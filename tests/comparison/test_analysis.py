@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from studies import RATES, a_run, grid_study, made_up_study, whole_study
+from studies import RATES, a_run, grid_study, made_up_study, runs_of, whole_study
 
 from hf_squareloss.comparison import Analysis, RunRecord, analyse, results_of, verdict, warnings
 from hf_squareloss.comparison._words import interval_text, number, probability
@@ -12,19 +12,6 @@ from hf_squareloss.comparison._words import interval_text, number, probability
 
 def analysed(runs: list[RunRecord], **options: Any) -> Analysis:
     return analyse(results_of(runs, title="a study"), **options)
-
-
-def of_values(loss: str, *values: float, **changed: Any) -> list[RunRecord]:
-    """One run per value, by seed."""
-    return [
-        a_run(
-            loss=loss,
-            seed=seed,
-            epochs=[{"epoch": 1, "validation": {"accuracy": v}, "test": {"accuracy": v}}],
-            **changed,
-        )
-        for seed, v in enumerate(values)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +88,7 @@ def test_ratios_of_time_and_memory_are_geometric_means_over_common_seeds() -> No
     ],
 )
 def test_the_verdict_on_one_task(square: tuple[float, ...], said: str) -> None:
-    runs = of_values("square", *square) + of_values("cross_entropy", 0.70, 0.70, 0.70)
+    runs = runs_of("square", *square) + runs_of("cross_entropy", 0.70, 0.70, 0.70)
     assert said in verdict(analysed(runs))
 
 
@@ -125,7 +112,7 @@ def test_without_a_comparison_there_is_no_verdict() -> None:
 
 
 def test_zero_variance_and_no_difference() -> None:
-    runs = of_values("square", 0.7, 0.7, 0.7) + of_values("cross_entropy", 0.7, 0.7, 0.7)
+    runs = runs_of("square", 0.7, 0.7, 0.7) + runs_of("cross_entropy", 0.7, 0.7, 0.7)
     analysis = analysed(runs)
     assert analysis.problems[0].comparisons[0].outcome == "tie" and analysis.pooled["square"].advantage is None
     assert "same for every seed" in verdict(analysis)

@@ -29,6 +29,13 @@ def a_run(**changed: Any) -> RunRecord:
     return RunRecord.model_validate(fields | changed)
 
 
+def runs_of(loss: str, *values: float | None, **changed: Any) -> list[RunRecord]:
+    """One run of one epoch per value, the same on both parts, with the seeds 0, 1, ..."""
+    measured = [{"accuracy": value} for value in values]
+    epochs = [[{"epoch": 1, "validation": each, "test": each}] for each in measured]
+    return [a_run(loss=loss, seed=seed, epochs=each, **changed) for seed, each in enumerate(epochs)]
+
+
 RATES = (1e-4, 3e-4, 1e-3)
 _EPOCHS = 4
 
