@@ -21,7 +21,14 @@ from render_benchmarks import tables
 from render_language import language_section
 from render_models import models_section, read_models
 
-from hf_squareloss.comparison import Results, overview_markdown, read_results, study_markdown
+from hf_squareloss.comparison import (
+    Results,
+    card_pictures,
+    overview_markdown,
+    read_results,
+    study_card,
+    study_markdown,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "model_cards"
@@ -45,7 +52,10 @@ def main(argv: list[str] | None = None) -> None:
         },
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
-    rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
+    rendered: dict[Path, str] = {}
+    for folder, results in all_results.items():
+        rendered[folder / "README.md"] = study_card(results, command=command(results))
+        rendered |= {folder / name: svg for name, svg in card_pictures(results).items()}
     for name, contents in places.items():
         text = (ROOT / name).read_text(encoding="utf8")
         for place, content in contents.items():
@@ -107,12 +117,6 @@ def section(results: Results, heading: str) -> str:
         "are wall clock beside other work on that machine, so they compare nothing."
     )
     return f"{study_markdown(results, brief=True, heading=heading).strip()}\n\n{note}"
-
-
-def card(results: Results) -> str:
-    """A card of one comparison: the tables, every run, and the command."""
-    parts = [f"# {results.title}", study_markdown(results).strip(), "## The command", f"```\n{command(results)}\n```"]
-    return "\n\n".join(parts) + "\n"
 
 
 def command(results: Results) -> str:

@@ -8,6 +8,7 @@ from hf_squareloss.comparison._analysis import (
     ProblemAnalysis,
     analyse,
 )
+from hf_squareloss.comparison._card import card_pictures, study_card, write_card
 from hf_squareloss.comparison._environment import (
     environment,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "analyse",
     "baseline_label",
     "best_epoch",
+    "card_pictures",
     "choose_learning_rate",
     "environment",
     "markdown_table",
@@ -94,10 +96,12 @@ __all__ = [
     "run_name",
     "spread",
     "spread_ratio",
+    "study_card",
     "study_markdown",
     "summary",
     "verdict",
     "warnings",
+    "write_card",
     "write_results",
     "write_run",
 ]

@@ -106,14 +106,14 @@ def curves(problem: Problem, order: Sequence[str]) -> str | None:
     )
 
 
-def reliability(problem: Problem, order: Sequence[str]) -> str | None:
+def reliability(problem: Problem, order: Sequence[str], *, legend: bool = False) -> str | None:
     """Accuracy against confidence, the bins of all seeds together; None where no run has them."""
     bins = {
         c.label: [b for run in c.runs.values() if (b := (run.reliability or {}).get(problem.part))]
         for c in problem.contenders
     }
     found = {label: reliability_points(of_label) for label, of_label in bins.items() if of_label}
-    return reliability_picture(dict(list(found.items())[:CURVES]), order) if found else None
+    return reliability_picture(dict(list(found.items())[:CURVES]), order, legend=legend) if found else None
 
 
 def reliability_points(bins: Sequence[ReliabilityBins]) -> list[tuple[float, float]]:
@@ -129,8 +129,16 @@ def reliability_points(bins: Sequence[ReliabilityBins]) -> list[tuple[float, flo
     return [(confidence / n, accuracy / n) for _, (confidence, accuracy, n) in sorted(summed.items())]
 
 
-def reliability_picture(points: Mapping[str, Sequence[tuple[float, float]]], order: Sequence[str]) -> str:
-    """Label -> (confidence, accuracy) as curves beside the diagonal, where confidence is right."""
+def reliability_picture(
+    points: Mapping[str, Sequence[tuple[float, float]]], order: Sequence[str], *, legend: bool = False
+) -> str:
+    """Label -> (confidence, accuracy) as curves beside the diagonal, where confidence is right.
+
+    Args:
+        points: as of `reliability_points`.
+        order: every label; the place gives its colour.
+        legend: whether the labels stand below the picture.
+    """
     size = WIDTH - _LEFT - MARGIN
     low = min((v for of_label in points.values() for point in of_label for v in point), default=0.0)
     low = max(0.0, (10 * low) // 1 / 10 - 0.05)
@@ -142,7 +150,12 @@ def reliability_picture(points: Mapping[str, Sequence[tuple[float, float]]], ord
         hints = [f"{label}: confidence {x:.3f}, accuracy {y:.3f}" for x, y in of_label]
         marks = [dot(x, y, hint, "small dot") for (x, y), hint in zip(places, hints, strict=True)]
         parts.append(group(order.index(label), [path(places, "curve"), *marks]))
-    return picture(size + 46, parts, "accuracy against confidence for each loss; on the diagonal confidence is right")
+    height = size + 46
+    for label in points if legend else ():
+        mark = path([(_LEFT, height), (_LEFT + 26, height)], "curve")
+        parts += [group(order.index(label), [mark]), text(_LEFT + 34, height + 4, _short(label))]
+        height += 18
+    return picture(height, parts, "accuracy against confidence for each loss; on the diagonal confidence is right")
 
 
 Estimate = tuple[str, float, Interval | None]  # name, value and 95 % interval

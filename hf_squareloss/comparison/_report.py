@@ -52,7 +52,7 @@ def report_page(results: Results, *, baseline: str | None = None) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(_resource("report.html.jinja")).render(
         title=results.title,
-        style=_resource("report.css"),
+        style=style_sheet(),
         baseline=analysis.baseline,
         main=analysis.main,
         verdict=verdict(analysis),
@@ -96,6 +96,11 @@ def _outcome(analysis: Analysis) -> str:
         return "tie" if interval is None else "win" if interval[0] > 0 else "loss" if interval[1] < 0 else "tie"
     found = next(c for p in analysis.problems for c in p.comparisons if c.contender.label == analysis.main)
     return found.outcome or "tie"
+
+
+def style_sheet() -> str:
+    """The colours and fonts of the page and of its pictures."""
+    return _resource("report.css")
 
 
 def _resource(name: str) -> str:

@@ -83,6 +83,13 @@ def picture(height: float, parts: Iterable[str], description: str) -> str:
     )
 
 
+def standalone(svg: str, style: str) -> str:
+    """A picture as a file of its own, with its style sheet and on its own ground."""
+    opening, rest = svg.split(">", 1)
+    ground = f'<style>{style}</style><rect width="100%" height="100%" fill="var(--paper)"/>'
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{ground}{rest}\n'
+
+
 def text(x: float, y: float, words: str, *, anchor: str = "start", kind: str = "") -> str:
     """Words at a place; `kind` is a class of the style sheet."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(words)}</text>'

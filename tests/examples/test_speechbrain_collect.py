@@ -9,7 +9,7 @@ import pytest
 import render_results
 from example_scripts import load_example
 
-from hf_squareloss.comparison import analyse, read_results
+from hf_squareloss.comparison import analyse, read_results, study_card
 
 
 def run(loss: str, seed: int, cer: float, **changes: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def test_a_comparison_of_runs(tmp_path: Path) -> None:
     assert base.measured("seconds") == {0: 20.0, 1: 20.0}
     assert results["runs"][0]["validation"]["cer"] == 0.5  # of epoch 1, whose model was tested
     assert results["arguments"] == ["--data_folder", "an4"]
-    card = render_results.card(study)
+    card = study_card(study, command=render_results.command(study))
     assert "speechbrain/train.py" in card and "/data" not in card and "/runs" not in card
 
 
