@@ -20,6 +20,7 @@ from pictures import draw_comparisons, draw_growth
 from render_benchmarks import tables
 from render_language import language_section
 from render_models import models_section, read_models
+from render_statistics import statistics
 
 from hf_squareloss.comparison import (
     Results,
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         "docs/large_vocabularies.md": {
             "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
         },
+        "docs/statistics.md": statistics(read(BENCHMARKS / "interval_coverage.json")),
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
     rendered: dict[Path, str] = {}

@@ -54,7 +54,8 @@ def study_card(
         task: the Hub's pipeline tag, such as "text-classification".
         dataset: the data set's Hub name, if it has one.
         command: what made the runs; that of the settings by default.
-        license, language: as the Hub writes them.
+        license: as the Hub writes it.
+        language: as the Hub writes it.
     """
     from huggingface_hub import ModelCardData
 

@@ -52,7 +52,8 @@ def test_what_is_published_is_up_to_date() -> None:
 
 def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = ("README.md", "docs/results.md", "docs/performance.md", "docs/large_vocabularies.md", "docs/models.md")
-    for name in (*pages, "benchmarks/results.json", "benchmarks/language_modeling.json", "benchmarks/models.tsv"):
+    figures = ("results.json", "language_modeling.json", "interval_coverage.json", "models.tsv")
+    for name in (*pages, "docs/statistics.md", *(f"benchmarks/{file}" for file in figures)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf8"), encoding="utf8")
     monkeypatch.setattr(render, "ROOT", tmp_path)
