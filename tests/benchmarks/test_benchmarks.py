@@ -11,7 +11,14 @@ from tiny_text_model import save_tiny_model
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RENDERERS = ("pictures", "render_benchmarks", "render_language", "render_models", "render_results")
-NO_BENCHMARKS = ("measuring", "run_all", "language_modeling", *RENDERERS)  # hours, on data of its own: run by itself
+NO_BENCHMARKS = (
+    "measuring",
+    "run_all",
+    "language_modeling",
+    "calibration",
+    "recorded_scores",
+    *RENDERERS,
+)  # or for hours
 
 
 @pytest.fixture
