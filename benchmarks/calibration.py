@@ -12,6 +12,7 @@ probabilities, k and M those of the square loss (M = 1 elsewhere):
     projection  that inverse, continued beyond [0, M] with its slopes there, projected onto the simplex, and mixed with
                 a fitted share of the uniform distribution
     T           softmax(T f), T of the least negative log-likelihood (Guo et al. 2017)
+    T, uniform  the same, mixed with a fitted share of the uniform distribution
     vector      softmax(a * f + b), a and b (C,) fitted alike
     isotonic    one isotonic regression per class on its scores, normalised (Zadrozny & Elkan 2002)
     fixed       softmax(c f / M)
@@ -171,9 +172,11 @@ def fitted(run: dict[str, Any]) -> dict[str, Any]:
     validation: Part = run["parts"]["validation"]
     T = fit_temperature(validation, size)
     a, b = fit_vector(validation, T)
+    share = fit_share(softmax(T * validation[0]), validation[1])
     found = {
         "link": link(loss, scores),
         "T": softmax(T * scores),
+        "T, uniform": mixed(softmax(T * scores), share),
         "vector": softmax(a * scores + b),
         "isotonic": isotonic(validation, scores),
     }

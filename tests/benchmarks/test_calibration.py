@@ -124,7 +124,7 @@ def test_constants_come_from_the_other_tasks(tmp_path: Path) -> None:
     assert fixed["task-a", "square"] == pytest.approx(own["task-b", "square"], rel=1e-3)
     assert fixed["task-b", "square"] == pytest.approx(own["task-a", "square"], rel=1e-3)
     assert own["task-a", "square"] == pytest.approx(4.0, rel=0.3)
-    assert {"link", "T", "vector", "isotonic"} == found["task-b", "cross_entropy"]["candidates"].keys()
+    assert {"link", "T", "T, uniform", "vector", "isotonic"} == found["task-b", "cross_entropy"]["candidates"].keys()
     rules = {"projection", "fixed", "power", "residuals", "training"}
     assert rules <= found["task-a", "square"]["candidates"].keys()
     for run in found.values():
