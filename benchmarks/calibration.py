@@ -15,11 +15,14 @@ probabilities, k and M those of the square loss (M = 1 elsewhere):
     T, uniform  the same, mixed with a fitted share of the uniform distribution
     vector      softmax(a * f + b), a and b (C,) fitted alike
     isotonic    one isotonic regression per class on its scores, normalised (Zadrozny & Elkan 2002)
+    slope       softmax(c f / M), c = C (1 + (k - 1) / C)^2 / k: nothing is fitted; it agrees with the link to first
+                order where all classes are equally probable
     fixed       softmax(c f / M)
     power       softmax(c C^a f / M)
     residuals   softmax(c M / s^2 f / M), s^2 the mean square of M e_y - f on training rows: the posterior where scores
                 are normal around their targets M e_y with variance s^2 and classes are equally frequent
     training    softmax(c T' f), T' fitted as T on training rows
+    both        softmax(c sqrt(T' T'') f), T'' that of slope
 
 Where RUN/checkpoint-N/scores are there as well, it also says how optimistic it is to choose the checkpoint and T on the
 same rows. Nothing here uses the package's own calibration: it is what that is judged by.
@@ -58,7 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     entries = [fitted(run) for run in tqdm(runs, desc="runs")]
     without_validation(runs, entries)
     chosen = [checkpoints(folder) for folder in sorted(args.folders) if any(folder.glob("checkpoint-*/scores"))]
-    results = {"environment": environment(), "runs": entries, "checkpoints": chosen}
+    where = {"environment": environment(), "threads": torch.get_num_threads()}
+    results = {**where, "runs": entries, "checkpoints": chosen}
     args.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf8")
 
 
@@ -186,6 +190,7 @@ def fitted(run: dict[str, Any]) -> dict[str, Any]:
         share = fit_share(projected(continued(validation[0], loss.k, size)), validation[1])
         entry["uniform_share"] = share
         found["projection"] = mixed(projected(continued(scores, loss.k, size)), share)
+        found["slope"] = softmax(slope(run) / size * scores)
     chosen = scores.argmax(-1)
     return entry | {
         "classes": scores.shape[-1],
@@ -204,11 +209,23 @@ def residual_scale(run: dict[str, Any]) -> float:
     return run["M"] ** 2 / float(np.square(run["M"] * np.eye(scores.shape[-1])[labels] - scores).mean())
 
 
+def slope(run: dict[str, Any]) -> float:
+    """T M = M d(log p) / df of the link, at p = 1 / C."""
+    classes, k = run["parts"]["test"][0].shape[-1], run["loss"].k
+    return float(classes * (1 + (k - 1) / classes) ** 2 / k)
+
+
+def on_training_rows(run: dict[str, Any]) -> float:
+    """T M fitted on training rows."""
+    return fit_temperature(run["parts"]["train"], run["M"]) * run["M"]
+
+
 RULES: dict[str, Callable[[dict[str, Any]], float]] = {
     "fixed": lambda run: 1.0,
     "power": lambda run: run["parts"]["test"][0].shape[-1],
     "residuals": residual_scale,
-    "training": lambda run: fit_temperature(run["parts"]["train"], run["M"]) * run["M"],
+    "training": on_training_rows,
+    "both": lambda run: np.sqrt(on_training_rows(run) * slope(run)),
 }  # what T M is proportional to
 
 

@@ -14,6 +14,7 @@ from hf_squareloss import Loss, SquareLoss, SquareLossTrainer, make_loss
 
 calibration: Any = importlib.import_module("calibration")
 recorded_scores: Any = importlib.import_module("recorded_scores")
+render: Any = importlib.import_module("render_calibration")
 Part = tuple[np.ndarray, np.ndarray]
 
 
@@ -91,6 +92,16 @@ def test_what_is_fitted() -> None:
     assert nll["vector"] < nll["isotonic"] < nll["T"]  # the shift is what T cannot make
 
 
+@pytest.mark.parametrize(("k", "classes"), [(1.0, 2), (1.0, 6), (6.25, 50)])
+def test_the_slope_is_that_of_the_link(k: float, classes: int) -> None:
+    loss, scores = SquareLoss(k=k, M=2.0), np.zeros((1, classes))
+    scores += k * 2.0 / (classes + k - 1)  # of equal probabilities
+    scores[0, 0] += 1e-4
+    run = {"loss": loss, "parts": {"test": (scores, None)}}
+    T = calibration.slope(run) / 2.0
+    assert calibration.softmax(T * scores) == pytest.approx(calibration.link(loss, scores), abs=1e-8)
+
+
 def test_the_share_of_the_uniform_distribution() -> None:
     labels = np.arange(1000) % 4
     sure = np.eye(4)[np.where(np.arange(1000) < 200, (labels + 1) % 4, labels)]  # a fifth wrong
@@ -125,10 +136,16 @@ def test_constants_come_from_the_other_tasks(tmp_path: Path) -> None:
     assert fixed["task-b", "square"] == pytest.approx(own["task-a", "square"], rel=1e-3)
     assert own["task-a", "square"] == pytest.approx(4.0, rel=0.3)
     assert {"link", "T", "T, uniform", "vector", "isotonic"} == found["task-b", "cross_entropy"]["candidates"].keys()
-    rules = {"projection", "fixed", "power", "residuals", "training"}
+    rules = {"projection", "slope", "fixed", "power", "residuals", "training", "both"}
     assert rules <= found["task-a", "square"]["candidates"].keys()
     for run in found.values():
         assert run["candidates"]["T"]["nll"] < 1.5 and run["other_class"]["T"] == 0
+    page = render.calibration_section(json.loads((tmp_path / "out.json").read_text()))
+    assert "mean over 2 tasks and 2 runs" in page
+    mean_nll = np.mean([found[task, "square"]["candidates"]["T"]["nll"] for task in ("task-a", "task-b")])
+    assert "| softmax(T f) | validation rows |" in page and f" {mean_nll:.3f} | 0.0% |" in page
+    values = [found["task-b", "cross_entropy"]["candidates"]["link"][name] for name in ("ece", "brier", "nll")]
+    assert " / ".join(f"{value:.3f}" for value in values) in page
 
 
 def test_the_checkpoint_and_T_of_the_same_rows(tmp_path: Path) -> None:
@@ -143,6 +160,8 @@ def test_the_checkpoint_and_T_of_the_same_rows(tmp_path: Path) -> None:
     least = calibration.measures(calibration.softmax(T * better[0]), better[1])["nll"]
     for name in ("same", "other"):
         assert least < found[name]["nll"] < least + 0.1
+    text = render.optimism([found])
+    assert f"{found['same']['nll']:.3f} on the test part" in text and "1 runs with 2 checkpoints" in text
 
 
 def test_a_folder_without_scores_is_named(tmp_path: Path) -> None:
