@@ -17,6 +17,7 @@ probabilities, k and M those of the square loss (M = 1 elsewhere):
     isotonic    one isotonic regression per class on its scores, normalised (Zadrozny & Elkan 2002)
     slope       softmax(c f / M), c = C (1 + (k - 1) / C)^2 / k: nothing is fitted; it agrees with the link to first
                 order where all classes are equally probable
+    sure        the same with c of at least 2 log C, so that exact scores M e_y mean p_y of about 1 - 1 / C at least
     fixed       softmax(c f / M)
     power       softmax(c C^a f / M)
     residuals   softmax(c M / s^2 f / M), s^2 the mean square of M e_y - f on training rows: the posterior where scores
@@ -191,6 +192,7 @@ def fitted(run: dict[str, Any]) -> dict[str, Any]:
         entry["uniform_share"] = share
         found["projection"] = mixed(projected(continued(scores, loss.k, size)), share)
         found["slope"] = softmax(slope(run) / size * scores)
+        found["sure"] = softmax(max(slope(run), 2 * np.log(scores.shape[-1])) / size * scores)
     chosen = scores.argmax(-1)
     return entry | {
         "classes": scores.shape[-1],

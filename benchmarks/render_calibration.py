@@ -11,7 +11,7 @@ from render_benchmarks import markdown, where
 Results = dict[str, Any]
 MEASURES = ("ece", "brier", "nll")
 OF_VALIDATION = ("T", "T, uniform", "vector", "isotonic", "projection")  # the others: of no row, or of training rows
-ALONE = ("link", "slope")
+ALONE = ("link", "slope", "sure")
 FORMULAS = {
     "link": "the loss's link",
     "projection": "link, continued and projected, with a uniform share",
@@ -19,12 +19,13 @@ FORMULAS = {
     "T, uniform": "softmax(T f) with a uniform share",
     "vector": "softmax(a f + b), a and b per class",
     "isotonic": "isotonic regressions, normalised",
-    "slope": "softmax(C (1 + (k − 1) / C)² / k · f / M)",
+    "slope": "softmax(t f / M), t = C (1 + (k − 1) / C)² / k",
+    "sure": "softmax(max(t, 2 log C) f / M)",
     "fixed": "softmax(c f / M)",
     "power": "softmax(c Cᵃ f / M)",
     "residuals": "softmax(c M f / s²)",
     "training": "softmax(c T′ f), T′ fitted on training rows",
-    "both": "softmax(c √(T′ T″) f), T″ of the slope",
+    "both": "softmax(c √(T′ t / M) f)",
 }
 
 
@@ -84,7 +85,7 @@ def tasks(runs: list[Results]) -> str:
     return markdown(["task", "C", "loss", "runs", "accuracy", "T M", *(FORMULAS[name] for name in SHOWN)], rows)
 
 
-SHOWN = ("link", "T", "slope", "training")
+SHOWN = ("link", "T", "sure", "training")
 
 
 def triple(values: list[Mapping[str, float]]) -> str:

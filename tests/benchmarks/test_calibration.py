@@ -136,7 +136,7 @@ def test_constants_come_from_the_other_tasks(tmp_path: Path) -> None:
     assert fixed["task-b", "square"] == pytest.approx(own["task-a", "square"], rel=1e-3)
     assert own["task-a", "square"] == pytest.approx(4.0, rel=0.3)
     assert {"link", "T", "T, uniform", "vector", "isotonic"} == found["task-b", "cross_entropy"]["candidates"].keys()
-    rules = {"projection", "slope", "fixed", "power", "residuals", "training", "both"}
+    rules = {"projection", "slope", "sure", "fixed", "power", "residuals", "training", "both"}
     assert rules <= found["task-a", "square"]["candidates"].keys()
     for run in found.values():
         assert run["candidates"]["T"]["nll"] < 1.5 and run["other_class"]["T"] == 0
