@@ -18,6 +18,7 @@ from typing import Any
 
 from pictures import draw_comparisons, draw_growth
 from render_benchmarks import held, markdown, tables
+from render_calibration import calibration_section
 from render_language import language_section
 from render_models import models_section, read_models
 
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         "docs/large_vocabularies.md": {
             "language modeling": language_section(read_results(BENCHMARKS / "language_modeling.json"))
         },
+        "docs/probabilities.md": {"calibration": calibration_section(read_results(BENCHMARKS / "calibration.json"))},
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
     rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
