@@ -83,7 +83,6 @@ class MediaDataArguments(DataSourceArguments):
     train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
     eval_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
     test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the files."})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -60,6 +60,7 @@ class DataArguments(DataSourceArguments):
             max_length=min(self.max_seq_length, tokenizer.model_max_length),
             pad=self.pad_to_max_length,
             label_all_tokens=self.label_all_tokens,
+            num_proc=self.preprocessing_num_workers,
             overwrite=self.overwrite_cache,
             cache_dir=model_args.cache_dir,
         )
