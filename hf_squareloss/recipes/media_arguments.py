@@ -11,6 +11,7 @@ from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.config_overrides import override_config
 from hf_squareloss.recipes.from_scratch import FromScratchArguments
 from hf_squareloss.recipes.media_files import load_class_folders, load_listed, load_named_media
+from hf_squareloss.recipes.pretrained import load_pretrained
 
 
 @dataclass
@@ -61,13 +62,8 @@ class ScratchModelArguments(FromScratchArguments, ModelSourceArguments):
         """The model, and what its files held; None from scratch."""
         if self.model_name_or_path is None:
             return auto_class.from_config(config), None
-        return auto_class.from_pretrained(
-            self.model_name_or_path,
-            config=config,
-            ignore_mismatched_sizes=self.ignore_mismatched_sizes,
-            output_loading_info=True,
-            **self.weights,
-        )
+        own = {"ignore_mismatched_sizes": self.ignore_mismatched_sizes, **self.weights}
+        return load_pretrained(auto_class, self.model_name_or_path, config, **own)
 
 
 @dataclass
