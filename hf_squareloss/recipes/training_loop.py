@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, SchedulerType, get_scheduler
 
-from hf_squareloss.config import has_adapter, load_loss
+from hf_squareloss.config import complete_adapter, has_adapter, load_loss, write_adapter
 from hf_squareloss.heads import Head
 from hf_squareloss.inference import calibrate, fold_calibration
 from hf_squareloss.losses import Loss
@@ -240,7 +240,9 @@ def save_loop(
 ) -> None:
     """The model, its processor, results and card on disk, on the screen, and on the Hub where that is wanted."""
     folder = Path(loop.output_dir)
+    write_adapter(model)  # the loss's name, where adapters are saved and no config
     model.save_pretrained(folder)
+    complete_adapter(model, folder)
     processor.save_pretrained(folder)
     (folder / "all_results.json").write_text(json.dumps(metrics, indent=4) + "\n")
     text = model_card(
