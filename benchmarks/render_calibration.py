@@ -6,7 +6,9 @@ from operator import getitem
 from statistics import mean
 from typing import Any
 
-from render_benchmarks import markdown, where
+from render_benchmarks import where
+
+from hf_squareloss.comparison import markdown_table
 
 Results = dict[str, Any]
 MEASURES = ("ece", "brier", "nll")
@@ -58,7 +60,7 @@ def candidates(runs: list[Results], names: list[str]) -> str:
             other = over_tasks(runs, ("other_class", name)) if name in runs[0]["other_class"] else 0.0
             fitted = "validation rows" if name in OF_VALIDATION else "nothing" if name in ALONE else "other tasks"
             rows.append([f"{FORMULAS[name]}", fitted, *values, f"{other:.1%}"])
-    return markdown(["probabilities", "fitted on", "ECE", "Brier", "NLL", "another class"], rows)
+    return markdown_table(["probabilities", "fitted on", "ECE", "Brier", "NLL", "another class"], rows)
 
 
 def over_tasks(runs: list[Results], keys: Iterable[str]) -> float:
@@ -82,7 +84,7 @@ def tasks(runs: list[Results]) -> str:
         spread = f"{factors[0]:.1f}" if len(factors) == 1 else f"{factors[0]:.1f}–{factors[-1]:.1f}"
         accuracy = mean(run["accuracy"]["test"] for run in of_task)
         rows.append([task, f"{first['classes']}", loss, f"{len(of_task)}", f"{accuracy:.3f}", spread, *cells])
-    return markdown(["task", "C", "loss", "runs", "accuracy", "T M", *(FORMULAS[name] for name in SHOWN)], rows)
+    return markdown_table(["task", "C", "loss", "runs", "accuracy", "T M", *(FORMULAS[name] for name in SHOWN)], rows)
 
 
 SHOWN = ("link", "T", "sure", "training")
