@@ -66,12 +66,15 @@ class DataSourceArguments:
         default=None, metadata={"help": "Use only the first so many test examples."}
     )
     overwrite_cache: bool = field(default=False, metadata={"help": "Prepare the data again, not from the cache."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that prepare the data."})
 
     def __post_init__(self) -> None:
         if self.dataset_name and self.files:
             raise ValueError("dataset_name and files exclude each other: give one")
         if self.train_val_split is not None and not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
+        if self.preprocessing_num_workers is not None and self.preprocessing_num_workers < 1:
+            raise ValueError(f"preprocessing_num_workers must be at least 1, got {self.preprocessing_num_workers}")
 
     @property
     def files(self) -> dict[str, str]:
