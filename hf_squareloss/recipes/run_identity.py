@@ -40,7 +40,7 @@ _EXCEPTIONS = {
     "it is in the loss": "loss loss_k loss_M loss_parameters ctc_tau class_weights label_smoothing_factor",
     "it chooses what is done after training": "do_train do_eval do_predict resume_from_checkpoint",
     "it chooses what is measured, and how fast": "per_device_eval_batch_size eval_accumulation_steps eval_metrics "
-    "return_entity_level_metrics metric_name "
+    "return_entity_level_metrics metric_name record_epochs "
     "prediction_loss_only eval_do_concat_batches eval_use_gather_object include_for_metrics batch_eval_metrics "
     "bf16_full_eval fp16_full_eval predict_with_generate generation_max_length generation_num_beams generation_config",
     "it is for the log": "logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level "

@@ -14,7 +14,9 @@ from accelerate.utils import broadcast_object_list
 from transformers import Trainer, set_seed
 
 from hf_squareloss.config import saved_loss
+from hf_squareloss.recipes.arguments import DataSourceArguments
 from hf_squareloss.recipes.cli import show_table
+from hf_squareloss.recipes.epoch_records import EpochRecords
 from hf_squareloss.recipes.folder_lock import folder_lock
 from hf_squareloss.recipes.interruption import Interruption
 from hf_squareloss.recipes.run_identity import read_run, refuse_other_run, run_identity, write_run
@@ -113,6 +115,9 @@ def run_stages(
     args: Any = trainer.args
     metrics: dict[str, float] = {}
     lock = folder_lock(args.output_dir) if trainer.is_world_process_zero() else nullcontext()
+    recorded = args.do_train and any(isinstance(o, DataSourceArguments) and o.record_epochs for o in options)
+    if recorded:
+        trainer.add_callback(EpochRecords(trainer, splits))
     with lock, Interruption(trainer) as interruption:
         if args.do_train:
             rows = sources or splits
@@ -122,6 +127,8 @@ def run_stages(
             metrics |= train_or_resume(trainer, identity, interruption)
             if extractor is not None and args.should_save:
                 extractor.save_pretrained(args.output_dir)
+        if recorded:
+            return metrics
         if args.do_eval:
             for split in ("validation", "validation_mm"):
                 if split in splits:

@@ -134,7 +134,7 @@ def test_data_and_model_count_by_content(identity: Any, tmp_path: Path, model_fo
 def test_every_exception_is_an_argument_and_every_reason_is_given() -> None:
     known = {f.name for f in (*fields(SquareLossTrainingArguments), *fields(Seq2SeqTrainingArguments))}
     scripts = {
-        *("return_entity_level_metrics", "metric_name", "remove_splits"),
+        *("return_entity_level_metrics", "metric_name", "remove_splits", "record_epochs"),
         *("cache_dir", "overwrite_cache", "token", "preprocessing_num_workers", "eval_metrics", "checkpointing_steps"),
         *(f"{split}_{place}" for split in ("train", "validation", "test") for place in ("file", "dir")),
         *(f"{split}_split_name" for split in ("train", "validation", "eval", "test")),
