@@ -21,7 +21,9 @@ ORDER = (
     {"heads", "blstm"},
     {"inference"},
     {"training"},
-    {"recipes", "comparison"},
+    {"recipes"},
+    {"comparison"},
+    {"__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
@@ -73,7 +75,7 @@ def test_imports_point_one_way(path: Path) -> None:
         ("heads/_head.py", "def f():\n    import hf_squareloss.training"),
         ("integrations/speechbrain.py", "from hf_squareloss.config import load_loss"),
         ("models/_convnet.py", "from hf_squareloss.config import load_loss"),
-        ("comparison/_statistics.py", "from hf_squareloss.recipes.cli import show_table"),
+        ("recipes/stages.py", "from hf_squareloss.comparison import environment"),
         ("training/_trainer.py", "from hf_squareloss.heads._head import Head"),
     ],
 )

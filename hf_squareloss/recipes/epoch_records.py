@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,12 @@ import torch
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_squareloss.losses import Loss
+from hf_squareloss.recipes.run_files import EPOCHS, read_object, write_object
 from hf_squareloss.training import LossSelectionMixin
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FILE = "epochs.json"
 BINS = 15
 _TIMINGS = ("runtime", "per_second", "model_preparation_time")
 
@@ -25,7 +24,7 @@ _TIMINGS = ("runtime", "per_second", "model_preparation_time")
 class EpochRecords(TrainerCallback):
     """Evaluates validation and, where its labels are known, test, and keeps what they measure in epochs.json.
 
-    The file holds a list with one entry per evaluation: `epoch`; `validation` and `test`, metric -> value;
+    Its `epochs` are a list with one entry per evaluation: `epoch`; `validation` and `test`, metric -> value;
     `reliability`, split -> `equal_mass_bins` of the loss's own probabilities where an item has one class; `seconds`
     that the evaluation took. A run that goes on keeps the entries up to its checkpoint.
 
@@ -51,12 +50,12 @@ class EpochRecords(TrainerCallback):
 
     @property
     def path(self) -> Path:
-        return Path(self.trainer.args.output_dir or ".", FILE)
+        return Path(self.trainer.args.output_dir or ".", EPOCHS)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        earlier = read_epochs(self.path) if state.global_step else []
+        earlier = read_object(self.path).get("epochs", []) if state.global_step else []
         self.entries = [entry for entry in earlier if entry["epoch"] <= (state.epoch or 0)]
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -72,22 +71,12 @@ class EpochRecords(TrainerCallback):
         entry[split] = {name: value for name, value in values.items() if not name.endswith(_TIMINGS)}
         entry["reliability"][split], self.curve = self.curve, None
         if state.is_world_process_zero:
-            unfinished = self.path.with_suffix(".part")
-            unfinished.write_text(json.dumps(self.entries) + "\n", encoding="utf8")
-            unfinished.replace(self.path)
+            write_object(self.path, {"epochs": self.entries})
 
     def _measure(self, prediction: EvalPrediction, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self.measure is not None and isinstance(self.trainer, LossSelectionMixin)
         self.curve = _curve(prediction, self.trainer.selected_loss)
         return self.measure(prediction, *args, **kwargs)
-
-
-def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """The entries of an epochs.json; none where it is missing or was cut off."""
-    try:
-        return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return []
 
 
 def equal_mass_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict[str, list[Any]]:

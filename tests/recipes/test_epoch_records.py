@@ -10,9 +10,16 @@ from example_scripts import QUIET, load_example
 from glue_runs import file_options
 from tiny_text_model import save_tiny_model, write_toy_files
 
-from hf_squareloss.recipes.epoch_records import equal_mass_bins, read_epochs
+from hf_squareloss.recipes.epoch_records import equal_mass_bins
+from hf_squareloss.recipes.run_files import EPOCHS, read_object
 
 run_glue = load_example("run_glue")
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    return read_object(folder / EPOCHS)["epochs"]
+
+
 RECORD = ["--do_train", "--record_epochs", "--eval_strategy", "epoch", "--learning_rate", "1e-2", *QUIET]
 
 
@@ -31,7 +38,7 @@ def recorded(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_every_epoch_has_what_its_checkpoint_measures(given: list[str], recorded: Path, tmp_path: Path) -> None:
-    entries = read_epochs(recorded / "epochs.json")
+    entries = read_epochs(recorded)
     assert [entry["epoch"] for entry in entries] == [1.0, 2.0]
     for entry, step in zip(entries, (8, 16), strict=True):
         files = given[:-1]
@@ -54,16 +61,16 @@ def test_nothing_is_evaluated_again(recorded: Path) -> None:
 
 
 def test_a_resumed_run_keeps_the_epochs_before(given: list[str], recorded: Path, tmp_path: Path) -> None:
-    whole = read_epochs(recorded / "epochs.json")
+    whole = read_epochs(recorded)
     options = [*given, *RECORD, "--loss", "square", "--num_train_epochs", "2", "--save_strategy", "epoch"]
     run_glue.main([*options, "--output_dir", str(tmp_path)])
     (again := tmp_path / "checkpoint-16").rename(tmp_path / "gone")
     assert not again.exists()
-    torn = read_epochs(tmp_path / "epochs.json")
+    torn = read_epochs(tmp_path)
     torn[0]["seconds"] = -1.0  # the mark of the first run
-    (tmp_path / "epochs.json").write_text(json.dumps(torn))
+    (tmp_path / EPOCHS).write_text(json.dumps({"epochs": torn}))
     run_glue.main([*options, "--output_dir", str(tmp_path)])
-    entries = read_epochs(tmp_path / "epochs.json")
+    entries = read_epochs(tmp_path)
     assert [entry["epoch"] for entry in entries] == [1.0, 2.0]
     assert entries[0]["seconds"] == -1.0 and entries[1]["seconds"] > 0
     for entry, before in zip(entries, whole, strict=True):
@@ -83,7 +90,7 @@ def test_a_test_part_without_labels_is_left_out(given: list[str], tmp_path: Path
     (hidden := tmp_path / "hidden.tsv").write_text("text\n" + "a fine film\n" * 4)
     options[place] = str(hidden)
     run_glue.main([*options, *RECORD, "--max_steps", "1", "--save_strategy", "no", "--output_dir", str(tmp_path)])
-    (entry,) = read_epochs(tmp_path / "epochs.json")
+    (entry,) = read_epochs(tmp_path)
     assert "validation" in entry and "test" not in entry
 
 
@@ -102,8 +109,3 @@ def test_the_bins_are_those_of_a_naive_loop(items: int) -> None:
         right = [list(probabilities[i]).index(max(probabilities[i])) == labels[i] for i in taken]
         expected["accuracy"].append(pytest.approx(sum(right) / size))
     assert equal_mass_bins(probabilities, labels) == expected
-
-
-def test_a_torn_file_is_no_record(tmp_path: Path) -> None:
-    (tmp_path / "epochs.json").write_text('[{"epoch": 1.')
-    assert read_epochs(tmp_path / "epochs.json") == read_epochs(tmp_path / "missing.json") == []

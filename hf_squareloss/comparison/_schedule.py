@@ -1,0 +1,65 @@
+"""Which run comes next: all tuning runs of a loss, then its other seeds at the learning rate that these chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf, isfinite
+from statistics import mean
+
+from hf_squareloss.comparison._records import RunRecord
+from hf_squareloss.comparison._study import LossChoice, Study
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run of a study."""
+
+    task: str
+    model: str
+    label_noise: float
+    choice: LossChoice
+    learning_rate: float
+    seed: int
+
+    @property
+    def group(self) -> tuple[str, str, float, str]:
+        """Problem and loss: one learning rate is chosen for it."""
+        return self.task, self.model, self.label_noise, self.choice.label
+
+
+def tuning_runs(study: Study) -> list[Planned]:
+    """All runs that choose learning rates, losses in turn, so that a study that is cut short compares all of them."""
+    return [
+        Planned(*problem, choice, rate, seed)
+        for problem in study.problems
+        for seed in study.tuning
+        for rate in study.learning_rates
+        for choice in study.choices
+    ]
+
+
+def other_runs(study: Study, tuned: Iterable[Planned], learning_rate: float) -> list[Planned]:
+    """The runs with the rest of the seeds, of the group that `tuned` are."""
+    first = next(iter(tuned))
+    seeds = [seed for seed in study.seeds if seed not in study.tuning]
+    return [Planned(first.task, first.model, first.label_noise, first.choice, learning_rate, seed) for seed in seeds]
+
+
+def choose_learning_rate(runs: Iterable[RunRecord]) -> float | None:
+    """The learning rate with the best mean over its runs of their best epoch on validation; None of no run.
+
+    A run that diverged counts as it is: what it never reached, or could not measure, is worse than any value. Of equal
+    rates the lowest is chosen.
+    """
+    values: dict[float, list[float]] = {}
+    for run in runs:
+        values.setdefault(run.learning_rate, []).append(best_value(run))
+    return min(sorted(values), key=lambda rate: -mean(values[rate]), default=None)
+
+
+def best_value(run: RunRecord) -> float:
+    """The best epoch's validation value, larger being better; -inf where nothing finite was measured."""
+    sign = 1 if run.greater_is_better else -1
+    measured = (epoch.validation.get(run.metric) for epoch in run.epochs)
+    return max((sign * value for value in measured if value is not None and isfinite(value)), default=-inf)
