@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +104,13 @@ def test_models_need_torch_and_transformers_alone() -> None:
 def test_every_recipe_has_a_test_of_its_name() -> None:
     names = {path.stem for path in files("hf_squareloss/recipes")} - {"__init__"}
     assert names == {path.stem.removeprefix("test_") for path in files("tests/recipes")}
+
+
+def test_every_package_is_installed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["tool"]["setuptools"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert set(settings["packages"]) == folders | {"hf_squareloss.examples"}
+    assert settings["package-dir"] == {"hf_squareloss.examples": "examples"}
 
 
 def test_losses_import_torch_alone() -> None:
