@@ -114,7 +114,8 @@ def test_every_package_is_installed() -> None:
 
 
 def test_losses_import_torch_alone() -> None:
-    code = "import sys, hf_squareloss; print([m for m in ('transformers', 'datasets', 'scipy') if m in sys.modules])"
+    others = "[m for m in ('transformers', 'datasets', 'scipy') if m in sys.modules]"
+    code = f"import sys, hf_squareloss.losses; print({others})"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 

@@ -99,16 +99,17 @@ def read_study(path: Path) -> Study:
 def announcement(study: Study, folder: Path) -> str:
     """How many runs a study is, and of what."""
     rates, tuning, seeds = len(study.learning_rates), len(study.tuning), len(study.seeds)
-    losses = ", ".join(choice.label for choice in study.choices)
-    each = (
-        f"{seeds} seeds" if rates == 1 else f"{rates} learning rates x {tuning} seeds, then {seeds - tuning} more seeds"
-    )
-    parts = [f"{len(study.choices)} losses ({losses})", each]
-    if len(study.problems) > 1:
-        parts.insert(
-            0, f"{len(study.tasks)} tasks x {len(study.models)} models x {len(study.label_noise)} shares of noise"
-        )
-    return f"{study.title}: {study.size} runs: {' x '.join(parts)}. They are kept in {folder}."
+    counts = {"task": len(study.tasks), "model": len(study.models), "share of label noise": len(study.label_noise)}
+    parts = [_count(number, name) for name, number in counts.items() if number > 1]
+    parts.append(f"{_count(len(study.choices), 'loss')} ({', '.join(choice.label for choice in study.choices)})")
+    rest = f", then {_count(seeds - tuning, 'more seed')}" if seeds > tuning else ""
+    parts.append(f"{rates} learning rates x {_count(tuning, 'seed')}{rest}" if rates > 1 else _count(seeds, "seed"))
+    return f"{study.title}: {_count(study.size, 'run')}: {' x '.join(parts)}. They are kept in {folder}."
+
+
+def _count(number: int, name: str) -> str:
+    plural = {"loss": "losses", "share of label noise": "shares of label noise"}.get(name, f"{name}s")
+    return f"{number} {name if number == 1 else plural}"
 
 
 def compare(args: argparse.Namespace, words: list[str]) -> int:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from hf_squareloss.comparison._display import Display, shown_run
-from hf_squareloss.comparison._execution import Order, Outcome
+from hf_squareloss.comparison._execution import Order, Outcome, error_in
 from hf_squareloss.comparison._orders import LOGS, WORK, Options, Orders, require_metric
 from hf_squareloss.comparison._pool import Pool
 from hf_squareloss.comparison._records import RunRecord, read_runs, write_run
@@ -116,10 +116,11 @@ class _Carrying:
             Path(order.log).unlink(missing_ok=True)
             outcome = self._alone(order)
             shutil.rmtree(order.folder, ignore_errors=True)
-            if outcome.code != 0:
-                said = (outcome.last_lines.splitlines() or ["it died"])[-1]
-                raise ValueError(f"{run.task} with {run.model}: {said}")
-            require_metric(outcome, self.study.metric_of(run.task), f"{run.task} with {run.model}")
+            where = f"{run.task} with {run.model}"
+            if outcome.code != 0 and not outcome.diverged:
+                raise ValueError(f"{where}: {error_in(outcome.last_lines)}")
+            if not outcome.diverged:
+                require_metric(outcome, self.study.metric_of(run.task), where)
             Path(order.log).unlink(missing_ok=True)
 
     def _alone(self, order: Order) -> Outcome:

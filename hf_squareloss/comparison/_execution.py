@@ -19,6 +19,7 @@ from typing import Any
 from hf_squareloss.recipes.run_files import EPOCHS, RUN, read_object
 
 _LAST_LINES = 12
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|\S+: error: ")
 _NO_METRICS = re.compile(r"(.*_)?(runtime|samples|\w+_per_second|model_preparation_time|mem_\w+)")
 
 
@@ -115,6 +116,13 @@ def last_lines(log: str | Path, count: int = _LAST_LINES) -> str:
     except OSError:
         return ""
     return "\n".join([line for line in lines if line.strip()][-count:])
+
+
+def error_in(lines: str) -> str:
+    """The error at the end of an output, on one line: what stands before it is where it came from."""
+    found = lines.splitlines()
+    begins = [place for place, line in enumerate(found) if _ERROR.match(line)]
+    return " ".join(found[begins[-1] if begins else -1 :]) or "it ended without a word"
 
 
 # ---- running --------------------------------------------------------------------------------------------------------

@@ -39,9 +39,9 @@ class EpochRecords(TrainerCallback):
     def __init__(self, trainer: Trainer, splits: Mapping[str, Dataset]) -> None:
         if trainer.args.eval_strategy == "no" or "validation" not in splits:
             raise ValueError("record_epochs needs a validation split and an --eval_strategy, such as epoch")
-        labelled = set(splits["validation"].column_names)
+        labelled = set(splits["validation"][0])  # rows need not be a Dataset
         names = [name for name in ("validation", "test") if name in splits]
-        known = {name: splits[name] for name in names if labelled <= set(splits[name].column_names)}
+        known = {name: splits[name] for name in names if labelled <= set(splits[name][0])}
         trainer.eval_dataset = known  # type: ignore[assignment]
         self.trainer, self.measure = trainer, trainer.compute_metrics
         self.curve: dict[str, list[Any]] | None = None
@@ -61,7 +61,7 @@ class EpochRecords(TrainerCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         found: Mapping[str, float] = kwargs["metrics"]
         split = next((n for n in ("validation", "test") if any(m.startswith(f"eval_{n}_") for m in found)), None)
-        if split is None or state.epoch is None:
+        if split is None or state.epoch is None or self._ends_early(state):
             return
         if not self.entries or self.entries[-1]["epoch"] != state.epoch:
             self.entries.append({"epoch": state.epoch, "reliability": {}, "seconds": 0.0})
@@ -72,6 +72,11 @@ class EpochRecords(TrainerCallback):
         entry["reliability"][split], self.curve = self.curve, None
         if state.is_world_process_zero:
             write_object(self.path, {"epochs": self.entries})
+
+    def _ends_early(self, state: TrainerState) -> bool:
+        """A run that a signal ends in the middle of an epoch is evaluated there too (transformers 5.24)."""
+        by_epoch = self.trainer.args.eval_strategy == "epoch" and state.global_step < state.max_steps
+        return by_epoch and abs((state.epoch or 0) - round(state.epoch or 0)) > 1e-6
 
     def _measure(self, prediction: EvalPrediction, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self.measure is not None and isinstance(self.trainer, LossSelectionMixin)

@@ -11,7 +11,7 @@ import pytest
 from foreign_script import execute_here, write_script
 
 from hf_squareloss.comparison import Order, Outcome
-from hf_squareloss.comparison._execution import last_lines, read_outputs
+from hf_squareloss.comparison._execution import error_in, last_lines, read_outputs
 
 
 def run(folder: Path, script: str, *arguments: str, **environment: str) -> Outcome:
@@ -104,6 +104,14 @@ def test_torn_files_are_no_metrics(tmp_path: Path) -> None:
     for name in ("all_results.json", "trainer_state.json", "epochs.json"):
         (tmp_path / name).write_text('{"eval_accuracy": 0.')
     assert read_outputs(tmp_path) == ([], None)
+
+
+def test_the_error_is_found_behind_where_it_came_from() -> None:
+    assert error_in("Traceback:\n  File\n    raise\nOSError: no model\nCheck your connection") == (
+        "OSError: no model Check your connection"
+    )
+    assert error_in("10 %\nrun_glue.py: error: no column") == "run_glue.py: error: no column"
+    assert error_in("one\ntwo") == "two" and error_in("") == "it ended without a word"
 
 
 def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
