@@ -5,6 +5,7 @@ from hf_squareloss.comparison._engine import Stopped, carry_out
 from hf_squareloss.comparison._execution import Order, Outcome, execute
 from hf_squareloss.comparison._orders import Options
 from hf_squareloss.comparison._pool import LocalPool, Pool
+from hf_squareloss.comparison._ray_pool import RayPool
 from hf_squareloss.comparison._records import (
     SCHEMA,
     Epoch,
@@ -36,6 +37,7 @@ __all__ = [
     "Order",
     "Outcome",
     "Pool",
+    "RayPool",
     "Stopped",
     "Study",
     "Task",
