@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from statistics import mean
 from typing import Any
 
-from render_benchmarks import markdown, where
+from render_benchmarks import where
+
+from hf_squareloss.comparison import markdown_table
 
 Results = dict[str, Any]
 
@@ -20,7 +22,7 @@ def language_section(results: Results) -> str:
         methods = dict.fromkeys(run["key"]["method"] for run in runs)
         rows = [row([run for run in runs if run["key"]["method"] == method]) for method in methods]
         header = ["method", "learning rate", "of", "seeds", "steps", "seconds", "next-word accuracy", "perplexity"]
-        parts += [title, markdown(header, rows)]
+        parts += [title, markdown_table(header, rows)]
     note = (
         f"{settings['data']}, {settings['training_tokens']:,} training words, vocabulary {settings['vocabulary']:,}, "
         f"{settings['layers']} layers of width {settings['hidden_size']}, {settings['batch_size']} blocks of "

@@ -1,10 +1,32 @@
 """The comparison of losses: the files of a study, its statistics, and tables of it."""
 
+from hf_squareloss._markdown import markdown_table, markdown_text
+from hf_squareloss.comparison._analysis import (
+    Analysis,
+    Comparison,
+    Pooled,
+    ProblemAnalysis,
+    analyse,
+)
+from hf_squareloss.comparison._card import card_pictures, study_card, write_card
 from hf_squareloss.comparison._command import COMPARE, add_compare_options, compare, read_study
 from hf_squareloss.comparison._engine import Stopped, carry_out
+from hf_squareloss.comparison._environment import (
+    environment,
+)
 from hf_squareloss.comparison._execution import Order, Outcome, execute
+from hf_squareloss.comparison._markdown import overview_markdown, study_markdown
 from hf_squareloss.comparison._orders import Options
+from hf_squareloss.comparison._pictures import outlying, reliability_picture, reliability_points
 from hf_squareloss.comparison._pool import LocalPool, Pool
+from hf_squareloss.comparison._problems import (
+    Contender,
+    Problem,
+    baseline_label,
+    best_epoch,
+    choose_learning_rate,
+    problems,
+)
 from hf_squareloss.comparison._ray_pool import RayPool
 from hf_squareloss.comparison._records import (
     SCHEMA,
@@ -16,18 +38,29 @@ from hf_squareloss.comparison._records import (
     run_name,
     write_run,
 )
+from hf_squareloss.comparison._report import report
+from hf_squareloss.comparison._results import (
+    read_results,
+    results_of,
+    write_results,
+)
 from hf_squareloss.comparison._scripts import find_script, recipes
 from hf_squareloss.comparison._statistics import (
-    METRICS,
-    Row,
-    environment,
-    markdown_table,
-    metric_of,
-    read_results,
-    spread,
-    summary,
+    PairedComparison,
+    PooledMean,
+    PooledRatio,
+    SpreadRatio,
+    paired_comparison,
+    pooled_mean,
+    pooled_ratio,
+    spread_ratio,
 )
 from hf_squareloss.comparison._study import LossChoice, Study, Task, make_study
+from hf_squareloss.comparison._summary import METRICS, Row, metric_of, spread, summary
+from hf_squareloss.comparison._words import (
+    verdict,
+    warnings,
+)
 
 __all__ = [
     "COMPARE",
@@ -51,18 +84,51 @@ __all__ = [
     "recipes",
     "METRICS",
     "SCHEMA",
+    "Analysis",
+    "Comparison",
+    "Contender",
     "Epoch",
+    "PairedComparison",
+    "Pooled",
+    "PooledMean",
+    "PooledRatio",
+    "Problem",
+    "ProblemAnalysis",
     "ReliabilityBins",
     "Results",
     "Row",
     "RunRecord",
+    "SpreadRatio",
+    "analyse",
+    "baseline_label",
+    "best_epoch",
+    "card_pictures",
+    "choose_learning_rate",
     "environment",
     "markdown_table",
+    "markdown_text",
     "metric_of",
+    "outlying",
+    "overview_markdown",
+    "paired_comparison",
+    "pooled_mean",
+    "pooled_ratio",
+    "problems",
     "read_results",
     "read_runs",
+    "reliability_picture",
+    "reliability_points",
+    "report",
+    "results_of",
     "run_name",
     "spread",
+    "spread_ratio",
+    "study_card",
+    "study_markdown",
     "summary",
+    "verdict",
+    "warnings",
+    "write_card",
+    "write_results",
     "write_run",
 ]

@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from hf_squareloss.comparison._analysis import analyse
 from hf_squareloss.comparison._records import RunRecord
-from hf_squareloss.comparison._schedule import best_value, choose_learning_rate
-from hf_squareloss.comparison._statistics import spread
+from hf_squareloss.comparison._results import results_of
+from hf_squareloss.comparison._schedule import best_value
+from hf_squareloss.comparison._tables import losses
+from hf_squareloss.comparison._words import verdict, warnings
+
+_IN_THE_REPORT = ("seeds", "best epoch", "p", "95 % BCa")  # alone: a screen has 80 columns
 
 
 class Display:
@@ -113,32 +119,16 @@ def _workers(count: int) -> str:
 
 
 def show_results(records: list[RunRecord]) -> None:
-    """A table for each problem: of each loss, at the learning rate chosen for it, mean and deviation over its seeds.
-
-    Validation is that of the best epoch, test that of the same epoch.
-    """
-    problems: dict[tuple[str, str, float], dict[str, list[RunRecord]]] = {}
-    for record in records:
-        problems.setdefault(record.problem, {}).setdefault(record.label, []).append(record)
-    for (task, model, noise), losses in problems.items():
-        title = f"{task}, {model}" + (f", label noise {noise:g}" if noise else "")
-        table = Table("loss", "learning rate", "seeds", "validation", "test", title=title, title_justify="left")
-        for label, runs in losses.items():
-            rate = choose_learning_rate(runs)
-            chosen = [run for run in runs if run.learning_rate == rate]
-            validation, test = (_spread(part) for part in zip(*map(_at_best_epoch, chosen), strict=True))
-            table.add_row(label, f"{rate:g}", str(len(chosen)), validation, test)
-        Console().print(table)
-
-
-def _at_best_epoch(run: RunRecord) -> tuple[float | None, float | None]:
-    sign = 1 if run.greater_is_better else -1
-    best = next(
-        (epoch for epoch in run.epochs if sign * (epoch.validation.get(run.metric) or 0) == best_value(run)), None
-    )
-    return (None, None) if best is None else (best.validation[run.metric], (best.test or {}).get(run.metric))
-
-
-def _spread(values: tuple[float | None, ...]) -> str:
-    known = [value for value in values if value is not None]
-    return spread(known) if len(known) == len(values) else "-"
+    """The verdict, what to bear in mind, and the losses of each problem, as the report of the study has them."""
+    console, analysis = Console(), analyse(results_of(records, title=records[0].study))
+    for found in analysis.problems:
+        whole = losses(found)
+        table = Table(title=found.name, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        shown = [place for place, name in enumerate(whole.header) if name not in _IN_THE_REPORT]
+        for place in shown:
+            table.add_column(whole.header[place].replace("learning ", "learning\n"), no_wrap=place > 0)
+        for row in whole.rows:
+            table.add_row(*(row[place] for place in shown))
+        console.print(table)
+    for sentence in (verdict(analysis), *warnings(analysis)):
+        console.print(sentence, highlight=False, markup=False)

@@ -17,14 +17,9 @@ from hf_squareloss.comparison._display import Display, shown_run
 from hf_squareloss.comparison._execution import Order, Outcome, error_in
 from hf_squareloss.comparison._orders import LOGS, WORK, Options, Orders, require_metric
 from hf_squareloss.comparison._pool import Pool
+from hf_squareloss.comparison._problems import choose_learning_rate
 from hf_squareloss.comparison._records import RunRecord, read_runs, write_run
-from hf_squareloss.comparison._schedule import (
-    Planned,
-    best_value,
-    choose_learning_rate,
-    other_runs,
-    tuning_runs,
-)
+from hf_squareloss.comparison._schedule import Planned, best_value, other_runs, tuning_runs
 from hf_squareloss.comparison._scripts import find_script, is_recipe
 from hf_squareloss.comparison._settings import refuse_changed_settings
 from hf_squareloss.comparison._study import Study

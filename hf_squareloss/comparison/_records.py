@@ -175,10 +175,15 @@ def write_run(folder: str | Path, record: RunRecord) -> Path:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write JSON so that another process sees the old file or the whole new one."""
+    """Write JSON, whole or not at all."""
+    return write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file so that another process sees the old one or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf8")
+    unfinished.write_text(text, encoding="utf8")
     unfinished.replace(path)
     return path
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf, isfinite
-from statistics import mean
+from math import inf
 
+from hf_squareloss.comparison._problems import best_epoch, value_at
 from hf_squareloss.comparison._records import RunRecord
 from hf_squareloss.comparison._study import LossChoice, Study
 
@@ -46,20 +46,7 @@ def other_runs(study: Study, tuned: Iterable[Planned], learning_rate: float) -> 
     return [Planned(first.task, first.model, first.label_noise, first.choice, learning_rate, seed) for seed in seeds]
 
 
-def choose_learning_rate(runs: Iterable[RunRecord]) -> float | None:
-    """The learning rate with the best mean over its runs of their best epoch on validation; None of no run.
-
-    A run that diverged counts as it is: what it never reached, or could not measure, is worse than any value. Of equal
-    rates the lowest is chosen.
-    """
-    values: dict[float, list[float]] = {}
-    for run in runs:
-        values.setdefault(run.learning_rate, []).append(best_value(run))
-    return min(sorted(values), key=lambda rate: -mean(values[rate]), default=None)
-
-
 def best_value(run: RunRecord) -> float:
     """The best epoch's validation value, larger being better; -inf where nothing finite was measured."""
-    sign = 1 if run.greater_is_better else -1
-    measured = (epoch.validation.get(run.metric) for epoch in run.epochs)
-    return max((sign * value for value in measured if value is not None and isfinite(value)), default=-inf)
+    value = value_at(run, best_epoch(run), "validation")
+    return -inf if value is None else value if run.greater_is_better else -value

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from hf_squareloss._markdown import markdown_table, markdown_text
 from hf_squareloss.losses import Loss
 
 _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation", "precision", "recall")
@@ -87,11 +86,11 @@ def model_card(
         eval_results=results or None,
     )
     parameters = {key: value for key, value in loss.to_dict().items() if key != "loss"}
-    described = f"`{loss.name}`" + "".join(f", {key} = {_text(value)}" for key, value in parameters.items())
+    described = f"`{loss.name}`" + "".join(f", {key} = {markdown_text(value)}" for key, value in parameters.items())
     sections = [
         f"---\n{data.to_yaml()}\n---",
-        f"# {_text(repo_id.split('/')[-1])}",
-        f"Trained on {_text(dataset_name)} with the loss {described}, by the package hf_squareloss.",
+        f"# {markdown_text(repo_id.split('/')[-1])}",
+        f"Trained on {markdown_text(dataset_name)} with the loss {described}, by the package hf_squareloss.",
     ]
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
@@ -158,18 +157,7 @@ probabilities = load_loss(model).probabilities(model(**inputs).{scores})
 
 
 def _table(header: tuple[str, str], rows: list[tuple[Any, Any]]) -> str:
-    lines = [
-        f"| {header[0]} | {header[1]} |",
-        "|---|---|",
-        *(f"| {_text(name)} | {_text(value)} |" for name, value in rows),
-    ]
-    return "\n".join(lines)
-
-
-def _text(value: Any) -> str:
-    """A value as Markdown on one line: no table cell, code, link or HTML begins or ends in it."""
-    text = html.escape(" ".join(str(value).split()), quote=False)
-    return re.sub(r"[\\|`]|\](?=[(\[:])", r"\\\g<0>", text)
+    return markdown_table(header, [[markdown_text(cell) for cell in row] for row in rows])
 
 
 def _is_hub_name(name: str) -> bool:

@@ -1,12 +1,12 @@
 """Which runs are made, and which learning rate is chosen."""
 
+import math
 from typing import Any
 
-import pytest
 from studies import a_run
 
 from hf_squareloss.comparison import RunRecord, Study, make_study
-from hf_squareloss.comparison._schedule import best_value, choose_learning_rate, other_runs, tuning_runs
+from hf_squareloss.comparison._schedule import best_value, other_runs, tuning_runs
 
 
 def a_study(**changed: Any) -> Study:
@@ -36,24 +36,9 @@ def test_a_part_of_the_runs_has_all_losses() -> None:
     assert {run.choice.label for run in tuning_runs(a_study())[:2]} == {"square", "cross_entropy"}
 
 
-def test_the_best_mean_of_best_epochs_is_chosen() -> None:
-    runs = [with_values(1, [0.1, 0.9, 0.2]), with_values(1, [0.5]), with_values(2, [0.75, 0.1]), with_values(2, [0.7])]
-    assert choose_learning_rate(runs) == 2  # 0.725 against 0.7
-    assert choose_learning_rate(runs[::-1]) == 2
-    assert choose_learning_rate(runs[:1] + runs[2:]) == 1
-    errors = {"metric": "nll", "greater_is_better": False}
-    low, high = ([{"epoch": 1.0, "validation": {"nll": value}}] for value in (0.1, 0.2))
-    assert choose_learning_rate([a_run(learning_rate=1, epochs=low, **errors),
-                                 a_run(learning_rate=2, epochs=high, **errors)]) == 1  # fmt: skip
-
-
-def test_a_run_that_diverged_counts_as_it_is() -> None:
-    lost = with_values(1, [None], status="diverged")
-    early = with_values(1, [0.9, None], status="diverged")
-    assert best_value(lost) == -float("inf") and best_value(early) == pytest.approx(0.9)
-    assert choose_learning_rate([with_values(1, [0.9]), lost, with_values(2, [0.1]), with_values(2, [0.1])]) == 2
-    assert choose_learning_rate([lost]) == 1 and choose_learning_rate([]) is None
-
-
-def test_of_equal_rates_the_lowest_is_chosen() -> None:
-    assert choose_learning_rate([with_values(2, [0.5]), with_values(1, [0.5])]) == 1
+def test_the_best_epoch_is_the_value_of_a_run() -> None:
+    assert best_value(with_values(1, [0.1, 0.9, 0.2])) == 0.9
+    assert best_value(with_values(1, [0.9, None], status="diverged")) == 0.9
+    assert best_value(with_values(1, [None], status="diverged")) == -math.inf
+    errors = [{"epoch": 1.0, "validation": {"nll": 0.2}}, {"epoch": 2.0, "validation": {"nll": 0.1}}]
+    assert best_value(a_run(epochs=errors, metric="nll", greater_is_better=False)) == -0.1
