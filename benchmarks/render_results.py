@@ -18,6 +18,7 @@ from typing import Any
 
 from pictures import draw_comparisons, draw_growth
 from render_benchmarks import tables
+from render_calibration import calibration_section
 from render_language import language_section
 from render_models import models_section, read_models
 
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         "docs/large_vocabularies.md": {
             "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
         },
+        "docs/probabilities.md": {"calibration": calibration_section(read(BENCHMARKS / "calibration.json"))},
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
     rendered: dict[Path, str] = {}

@@ -31,6 +31,7 @@ from hf_squareloss.recipes.classification import ClassificationData, class_colum
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.epoch_rows import EpochCallback
+from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.media_arguments import MediaDataArguments, ScratchModelArguments
 from hf_squareloss.recipes.model_classes import fit_classes, fit_loss_to_data
 from hf_squareloss.recipes.sound_rows import (
@@ -78,11 +79,11 @@ class DataArguments(MediaDataArguments):
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    classes, notice = (ModelArguments, DataArguments, SquareLossTrainingArguments), ""
-    model_args, data_args, args = parse_arguments(classes, argv)
+    classes, notice = (ModelArguments, DataArguments, LoraArguments, SquareLossTrainingArguments), ""
+    model_args, data_args, lora_args, args = parse_arguments(classes, argv)
     if data_args.is_demo:
         defaults = {**DEMO_TRAINING, **demo_defaults("audio", args.loss)}
-        model_args, data_args, args = parse_arguments(classes, argv, defaults)
+        model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No data set and no folder given: running the built-in demo, the keys of a telephone."
     start(args, notice)
 
@@ -107,8 +108,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         )
     data = fit_classes(data, config, train=args.do_train, verbose=args.should_log)
     fit_loss_to_data(args, data, train=args.do_train, verbose=args.should_log)
-    model = load_model(model_args, config)
+    model, loading_info = load_model(model_args, config)
     require_long_enough(model, sounds, data.splits)
+    model = lora_args.wrap(model, loading_info, train=args.do_train)
     most = round(data_args.max_length_seconds * extractor.sampling_rate)
     rows: Any = {
         name: SoundRows(
@@ -128,8 +130,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     trainer.compute_metrics = partial(compute_metrics, data=data, trainer=trainer)
 
-    answers = partial(class_columns, data=data, trainer=trainer)
-    metrics = run_stages(trainer, rows, (model_args, data_args), answers, sources=data.splits, extractor=extractor)
+    answers, options = partial(class_columns, data=data, trainer=trainer), (model_args, data_args, lora_args)
+    metrics = run_stages(trainer, rows, options, answers, sources=data.splits, extractor=extractor)
     title = "keys of a telephone" if data_args.is_demo else data_args.title
     if trainer.is_world_process_zero():
         if data_args.is_demo and args.do_predict:
@@ -152,13 +154,14 @@ def load_data(model_args: ModelArguments, data_args: DataArguments) -> Classific
     return data_args.load("audio", data_args.audio_column_name, data_args.audio_root, model_args)
 
 
-def load_model(model_args: ModelArguments, config: Any) -> Any:
-    model, _ = model_args.load_model(AutoModelForAudioClassification, config)
+def load_model(model_args: ModelArguments, config: Any) -> tuple[Any, Any]:
+    """The model, and what its files held."""
+    model, loading_info = model_args.load_model(AutoModelForAudioClassification, config)
     if model_args.freeze_feature_encoder:
         if "freeze_feature_encoder" not in dir(model):
             raise ValueError(f"freeze_feature_encoder would be ignored: a {type(model).__name__} has no such part")
         model.freeze_feature_encoder()
-    return model
+    return model, loading_info
 
 
 def demo_rows(metrics: dict[str, float], data: ClassificationData) -> dict[str, float]:

@@ -15,7 +15,6 @@ from dataclasses import replace
 from transformers import DataCollatorWithPadding
 
 from hf_squareloss import attach_loss
-from hf_squareloss.config import write_adapter
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.model_classes import fit_loss_to_data
@@ -47,7 +46,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     fit_loss_to_data(loop, data, train=True, verbose=first)
     attach_loss(model, loop.make_loss())
     model = lora_args.wrap(model, loading_info, train=True, task_type="SEQ_CLS")
-    write_adapter(model)  # the loss's name, where adapters are saved and no config
     return run_loop(
         accelerator,
         loop,

@@ -31,16 +31,17 @@ from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.epoch_rows import EpochCallback
 from hf_squareloss.recipes.image_arguments import DataArguments, ModelArguments, load_image_classifier
 from hf_squareloss.recipes.image_demo import DEMO_TRAINING, handwritten_digits, pixel_baseline
+from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.model_classes import fit_loss_to_data
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    classes, notice = (ModelArguments, DataArguments, SquareLossTrainingArguments), ""
-    model_args, data_args, args = parse_arguments(classes, argv)
+    classes, notice = (ModelArguments, DataArguments, LoraArguments, SquareLossTrainingArguments), ""
+    model_args, data_args, lora_args, args = parse_arguments(classes, argv)
     if data_args.is_demo:
         own = {"model_type": None} if model_args.is_named else {}
-        model_args, data_args, args = parse_arguments(
+        model_args, data_args, lora_args, args = parse_arguments(
             classes, argv, {**DEMO_TRAINING, **demo_defaults("image", args.loss), **own}
         )
         notice = "No data set and no folder given: running the built-in demo, handwritten digits."
@@ -51,9 +52,10 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     choose_stages(args, data.splits, predict_by_default=data_args.has_own_test)
     with args.main_process_first(desc="reading the images"):
         sizes = data_args.read_sizes(data, model_args)
-    model, processor, data = load_image_classifier(
+    model, loading_info, processor, data = load_image_classifier(
         model_args, data, sizes, train=args.do_train, verbose=args.should_log
     )
+    model = lora_args.wrap(model, loading_info, train=args.do_train)
     fit_loss_to_data(args, data, train=args.do_train, verbose=args.should_log)
     rows = data_args.rows(data, processor, args.seed)
     trainer = SquareLossTrainer(
@@ -64,8 +66,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     trainer.compute_metrics = partial(compute_metrics, data=data, trainer=trainer)
 
-    answers = partial(class_columns, data=data, trainer=trainer)
-    metrics = run_stages(trainer, rows, (model_args, data_args), answers, sources=data.splits, extractor=processor)
+    answers, options = partial(class_columns, data=data, trainer=trainer), (model_args, data_args, lora_args)
+    metrics = run_stages(trainer, rows, options, answers, sources=data.splits, extractor=processor)
     title = "handwritten digits" if data_args.is_demo else data_args.title
     if trainer.is_world_process_zero():
         if data_args.is_demo and args.do_predict:

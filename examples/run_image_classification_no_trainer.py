@@ -14,20 +14,22 @@ from transformers import default_data_collator
 from hf_squareloss import attach_loss
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.image_arguments import DataArguments, ModelArguments, load_image_classifier
+from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.model_classes import fit_loss_to_data
 from hf_squareloss.recipes.stages import get_split
 from hf_squareloss.recipes.training_loop import LoopArguments, run_loop, start_loop
 
 
-def parse(argv: list[str] | None) -> tuple[LoopArguments, DataArguments, ModelArguments]:
-    loop, data_args, model_args = parse_arguments((LoopArguments, DataArguments, ModelArguments), argv)
+def parse(argv: list[str] | None) -> tuple[LoopArguments, DataArguments, ModelArguments, LoraArguments]:
+    classes = (LoopArguments, DataArguments, ModelArguments, LoraArguments)
+    loop, data_args, model_args, lora_args = parse_arguments(classes, argv)
     if data_args.is_demo:
         raise ValueError("give the data: --dataset_name, --train_dir and --validation_dir, or --train_file and so on")
-    return loop, data_args, model_args
+    return loop, data_args, model_args, lora_args
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    loop, data_args, model_args = parse(argv)
+    loop, data_args, model_args, lora_args = parse(argv)
     accelerator = start_loop(loop)
     first = accelerator.is_main_process
     with accelerator.main_process_first():
@@ -36,9 +38,10 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         for split in ("train", "validation"):
             get_split(data.splits, split)
         sizes = data_args.read_sizes(data, model_args)
-    model, processor, data = load_image_classifier(model_args, data, sizes, train=True, verbose=first)
+    model, loading_info, processor, data = load_image_classifier(model_args, data, sizes, train=True, verbose=first)
     fit_loss_to_data(loop, data, train=True, verbose=first)
     attach_loss(model, loop.make_loss())
+    model = lora_args.wrap(model, loading_info, train=True)
     return run_loop(
         accelerator,
         loop,
@@ -47,7 +50,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         data_args.rows(data, processor, loop.seed),
         default_data_collator,
         processor=processor,
-        options=(data_args, model_args),
+        options=(data_args, model_args, lora_args),
         predicted=data_args.has_own_test,
         sources=data.splits,
         card={

@@ -81,7 +81,6 @@ class DataArguments(DataSourceArguments):
         default=None, metadata={"help": "As --train_val_split, in per cent of the training texts."}
     )
     keep_linebreaks: bool = field(default=True, metadata={"help": "Lines of a .txt file keep their ends."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
 
     def __post_init__(self) -> None:
         if self.validation_split_percentage is not None:

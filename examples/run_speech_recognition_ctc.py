@@ -46,6 +46,7 @@ from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.language_adapters import LanguageAdapterArguments
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
+from hf_squareloss.recipes.pretrained import load_pretrained
 from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
 from hf_squareloss.recipes.speech_demo import DEMO_TRAINING, demo_model, dial_tones
 from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor, stores_features
@@ -212,7 +213,7 @@ def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, 
     name = model_args.model_name_or_path
     source = name or model_args.config_name
     config: Any = demo_model() if source is None else load_config(source, **model_args.hub)
-    if name is None or tokenizer.name_or_path != name:  # not the vocabulary that the model has
+    if name is None or tokenizer.name_or_path != config.name_or_path:  # nor is an adapter's that of its base model
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
         if "blank_token_id" in config.to_dict():
             config.blank_token_id = tokenizer.pad_token_id
@@ -220,13 +221,8 @@ def load_model(model_args: ModelArguments, tokenizer: Any, splits: Mapping[str, 
     if name is None:
         model, loading_info = AutoModelForCTC.from_config(config), None
     else:
-        model, loading_info = AutoModelForCTC.from_pretrained(
-            name,
-            config=config,
-            ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-            output_loading_info=True,
-            **model_args.weights,
-        )
+        own = {"ignore_mismatched_sizes": model_args.ignore_mismatched_sizes, **model_args.weights}
+        model, loading_info = load_pretrained(AutoModelForCTC, name, config, **own)
     if model_args.freeze_feature_encoder:
         if "freeze_feature_encoder" not in dir(model):
             raise ValueError(f"freeze_feature_encoder would be ignored: a {type(model).__name__} has no such part")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -123,7 +122,7 @@ def show_results(records: list[RunRecord]) -> None:
     console, analysis = Console(), analyse(results_of(records, title=records[0].study))
     for found in analysis.problems:
         whole = losses(found)
-        table = Table(title=found.name, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=found.name, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
         shown = [place for place, name in enumerate(whole.header) if name not in _IN_THE_REPORT]
         for place in shown:
             table.add_column(whole.header[place].replace("learning ", "learning\n"), no_wrap=place > 0)

@@ -20,11 +20,13 @@ from hf_squareloss.models._lstm_classifiers import (
     LSTMCNNForSequenceClassification,
 )
 from hf_squareloss.models._lstm_language_model import LSTMConfig, LSTMForCausalLM
+from hf_squareloss.models._tcnn import TCNNConfig, TCNNForImageClassification
 from hf_squareloss.models._vgg_blstmp import VGGBLSTMPConfig, VGGBLSTMPEncoder, VGGBLSTMPForCTC
 
 # One line for each model: the Auto class of its task, its config, its class.
 _MODELS = (
     (AutoModelForImageClassification, ConvNetConfig, ConvNetForImageClassification),
+    (AutoModelForImageClassification, TCNNConfig, TCNNForImageClassification),
     (AutoModelForSequenceClassification, LSTMAttentionConfig, LSTMAttentionForSequenceClassification),
     (AutoModelForSequenceClassification, LSTMCNNConfig, LSTMCNNForSequenceClassification),
     (AutoModelForCausalLM, LSTMConfig, LSTMForCausalLM),
@@ -50,6 +52,8 @@ __all__ = [
     "LSTMCNNForSequenceClassification",
     "LSTMConfig",
     "LSTMForCausalLM",
+    "TCNNConfig",
+    "TCNNForImageClassification",
     "VGGBLSTMPConfig",
     "VGGBLSTMPEncoder",
     "VGGBLSTMPForCTC",

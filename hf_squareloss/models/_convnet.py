@@ -1,4 +1,4 @@
-"""A small convolutional net for small images, in the place of the seed paper's TCNN on MNIST."""
+"""A small convolutional net for small images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from hf_squareloss.models._initial_values import TorchInitialized
 class ConvNetConfig(PreTrainedConfig):
     """Sizes of a `ConvNetForImageClassification`.
 
-    The seed paper (arXiv 2006.07322) trains a temporal convolutional net (Bai et al., arXiv 1803.01271) on the pixels
-    of MNIST, one after the other. This net reads them as an image. Its parts are published: pairs of 3 x 3 convolutions
-    and maximum pooling (VGG, arXiv 1409.1556), batch norm (arXiv 1502.03167), the mean over positions before the
-    classes (Network in Network, arXiv 1312.4400), dropout (arXiv 1207.0580). Their widths are of no publication: they
-    were chosen here, for training in a minute on one core.
+    Its parts are published: pairs of 3 x 3 convolutions and maximum pooling (VGG, arXiv 1409.1556), batch norm (arXiv
+    1502.03167), the mean over positions before the classes (Network in Network, arXiv 1312.4400), dropout (arXiv
+    1207.0580). Their widths are of no publication: they were chosen here, for training in a minute on one core.
 
     Attributes:
         num_channels: of the images.

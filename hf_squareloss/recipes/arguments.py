@@ -79,6 +79,7 @@ class DataSourceArguments:
         metadata={"help": "Write into epochs.json what validation and test measure at every evaluation, and evaluate "
                           "no more after training: what a comparison of losses reads."},
     )  # fmt: skip
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that prepare the data."})
 
     def __post_init__(self) -> None:
         if self.dataset_name and self.files:
@@ -87,6 +88,8 @@ class DataSourceArguments:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise must be between 0 and 1, got {self.label_noise}")
+        if self.preprocessing_num_workers is not None and self.preprocessing_num_workers < 1:
+            raise ValueError(f"preprocessing_num_workers must be at least 1, got {self.preprocessing_num_workers}")
 
     @property
     def files(self) -> dict[str, str]:

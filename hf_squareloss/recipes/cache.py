@@ -32,6 +32,7 @@ def tokenized_splits(
     encode: Callable[[dict[str, list[Any]]], dict[str, Any]],
     key: object,
     *,
+    num_proc: int | None = None,
     overwrite: bool = False,
     cache_dir: str | None = None,
 ) -> dict[str, Dataset]:
@@ -39,6 +40,7 @@ def tokenized_splits(
 
     Args:
         key: all that `encode` depends on.
+        num_proc: so many processes share a split's batches.
         overwrite: make it again, not from the cache.
         cache_dir: as for `cache_file`.
     """
@@ -47,6 +49,7 @@ def tokenized_splits(
             encode,
             batched=True,
             remove_columns=split.column_names,
+            num_proc=num_proc,
             load_from_cache_file=not overwrite,
             cache_file_name=cache_file(split, key, cache_dir=cache_dir),
             desc=f"Tokenizing {name}",

@@ -12,6 +12,7 @@ from hf_squareloss.recipes.arguments import DataSourceArguments
 from hf_squareloss.recipes.choice_data import ChoiceColumns, choice_data, encode_choices, load_choices
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
+from hf_squareloss.recipes.pretrained import load_pretrained
 from hf_squareloss.recipes.text_arguments import ModelArguments
 from hf_squareloss.recipes.text_encoding import pad_with_end
 
@@ -53,6 +54,7 @@ class DataArguments(DataSourceArguments):
             tokenizer,
             max_length=min(self.max_seq_length, tokenizer.model_max_length),
             pad=self.pad_to_max_length,
+            num_proc=self.preprocessing_num_workers,
             overwrite=self.overwrite_cache,
             cache_dir=model_args.cache_dir,
         )
@@ -64,11 +66,6 @@ def load_chooser(model_args: ModelArguments) -> tuple[Any, Any, Any]:
     config = load_config(model_args.config_name or name, **model_args.hub)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **model_args.hub)
     pad_with_end(tokenizer, config)
-    model, loading_info = AutoModelForMultipleChoice.from_pretrained(
-        name,
-        config=config,
-        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-        output_loading_info=True,
-        **model_args.weights,
-    )
+    own = {"ignore_mismatched_sizes": model_args.ignore_mismatched_sizes, **model_args.weights}
+    model, loading_info = load_pretrained(AutoModelForMultipleChoice, name, config, **own)
     return model, loading_info, tokenizer

@@ -131,6 +131,7 @@ def encode_choices(
     *,
     max_length: int,
     pad: bool = False,
+    num_proc: int | None = None,
     overwrite: bool = False,
     cache_dir: str | None = None,
 ) -> dict[str, Dataset]:
@@ -148,7 +149,7 @@ def encode_choices(
         nested = {name: [ids[i : i + count] for i in range(0, len(ids), count)] for name, ids in flat.items()}
         return nested | ({"labels": rows["label"]} if "label" in rows else {})
 
-    return tokenized_splits(data.splits, encode, key, overwrite=overwrite, cache_dir=cache_dir)
+    return tokenized_splits(data.splits, encode, key, num_proc=num_proc, overwrite=overwrite, cache_dir=cache_dir)
 
 
 class ChoiceCollator:

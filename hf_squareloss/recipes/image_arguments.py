@@ -78,8 +78,8 @@ def load_image_classifier(
     *,
     train: bool,
     verbose: bool,
-) -> tuple[PreTrainedModel, Any, ClassificationData]:
-    """The model with a head for these classes, its image processor, and the data with class indices.
+) -> tuple[PreTrainedModel, Any, Any, ClassificationData]:
+    """The model with a head for these classes, what its files held, its processor, and the data with class indices.
 
     Args:
         sizes: (width, height) of the images, for a new processor.
@@ -94,5 +94,5 @@ def load_image_classifier(
         require_rgb(config)
         data = fit_classes(data, config, train=train, verbose=verbose)
         processor = load_processor(model_args, model_args.image_processor_name, config, sizes, model_args.image_size)
-        model, _ = model_args.load_model(AutoModelForImageClassification, config)
-    return model, processor, data
+        model, loading_info = model_args.load_model(AutoModelForImageClassification, config)
+    return model, loading_info, processor, data

@@ -55,7 +55,7 @@ class LoraArguments:
 
         Raises:
             ValueError: a model from scratch, whose weights would stay random; one that is an adapter already, without
-                `use_lora` or with options that its own adapter has decided.
+                `use_lora` or with options that its own adapter has decided; one without linear layers.
             ModuleNotFoundError: PEFT is not installed.
         """
         if train and has_adapter(model):
@@ -73,13 +73,21 @@ class LoraArguments:
             raise ValueError("use_lora needs a trained model, since all else stays as it is: give --model_name_or_path")
         from peft import LoraConfig, get_peft_model
 
-        whole = {*(self.lora_modules_to_save or ()), *_heads(model), *_new_modules(model, loading_info)}
+        named = {*(self.lora_modules_to_save or ()), *_heads(model), *_new_modules(model, loading_info)}
+        named |= _batch_norms(model)
+        whole = {name for name in named if not name.startswith(_inside(named))}
+        targets = self.lora_target_modules or _linear_modules(model, whole)
+        if not targets:
+            raise ValueError(
+                f"a {type(model).__name__} has no linear layer for an adapter: name other parts, such as "
+                "--lora_target_modules convolution"
+            )
         config = LoraConfig(
             task_type=task_type,
             r=self.lora_r,
             lora_alpha=self.lora_alpha,
             lora_dropout=self.lora_dropout,
-            target_modules=self.lora_target_modules or _linear_modules(model, whole),
+            target_modules=targets,
             modules_to_save=sorted(whole) or None,
         )
         return get_peft_model(model, config)
@@ -119,8 +127,21 @@ def _linear_modules(model: PreTrainedModel, whole: set[str]) -> list[str]:
     """The linear layers that are neither trained whole nor the output layer of a vocabulary."""
     linear = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear | Conv1D)}
     output: Any = model.get_output_embeddings()
-    inside = tuple(f"{name}." for name in whole)
-    return [n for n, part in linear.items() if part is not output and n not in whole and not n.startswith(inside)]
+    return [
+        name
+        for name, part in linear.items()
+        if part is not output and name not in whole and not name.startswith(_inside(whole))
+    ]
+
+
+def _batch_norms(model: nn.Module) -> set[str]:
+    """The batch norms: frozen, their running statistics would still move in training, and be in no file."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return {name for name, part in model.named_modules() if isinstance(part, kinds) and part.track_running_stats}
+
+
+def _inside(whole: set[str]) -> tuple[str, ...]:
+    return tuple(f"{name}." for name in whole)
 
 
 def _new_modules(model: nn.Module, loading_info: Mapping[str, Any]) -> set[str]:

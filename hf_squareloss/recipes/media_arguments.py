@@ -11,6 +11,7 @@ from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.config_overrides import override_config
 from hf_squareloss.recipes.from_scratch import FromScratchArguments
 from hf_squareloss.recipes.media_files import load_class_folders, load_listed, load_named_media
+from hf_squareloss.recipes.pretrained import load_pretrained
 
 
 @dataclass
@@ -61,13 +62,8 @@ class ScratchModelArguments(FromScratchArguments, ModelSourceArguments):
         """The model, and what its files held; None from scratch."""
         if self.model_name_or_path is None:
             return auto_class.from_config(config), None
-        return auto_class.from_pretrained(
-            self.model_name_or_path,
-            config=config,
-            ignore_mismatched_sizes=self.ignore_mismatched_sizes,
-            output_loading_info=True,
-            **self.weights,
-        )
+        own = {"ignore_mismatched_sizes": self.ignore_mismatched_sizes, **self.weights}
+        return load_pretrained(auto_class, self.model_name_or_path, config, **own)
 
 
 @dataclass
@@ -83,7 +79,6 @@ class MediaDataArguments(DataSourceArguments):
     train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
     eval_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
     test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the files."})
 
     def __post_init__(self) -> None:
         super().__post_init__()

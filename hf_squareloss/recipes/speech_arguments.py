@@ -88,7 +88,6 @@ class SpeechDataArguments(DataSourceArguments):
         default=False,
         metadata={"help": "Leave training and validation utterances that cannot be used out, instead of ending."},
     )
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that read the audio."})
 
     def load(self, cache_dir: str | None, token: str | None) -> dict[str, Dataset]:
         """The splits with the columns audio and text."""

@@ -15,6 +15,7 @@ from hf_squareloss.recipes.from_scratch import TextFromScratchArguments, classif
 from hf_squareloss.recipes.labels import LABEL_TYPES
 from hf_squareloss.recipes.metrics import require_metrics
 from hf_squareloss.recipes.model_classes import fit_classes
+from hf_squareloss.recipes.pretrained import load_pretrained
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, load_named
 from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
 
@@ -173,6 +174,7 @@ class DataArguments(DataSourceArguments):
             tokenizer,
             max_length=min(self.max_seq_length, tokenizer.model_max_length),
             pad=self.pad_to_max_length,
+            num_proc=self.preprocessing_num_workers,
             overwrite=self.overwrite_cache,
             cache_dir=model_args.cache_dir,
         )
@@ -197,11 +199,6 @@ def load_classifier(
     data = fit_classes(data, config, train=train, verbose=verbose)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
     pad_with_end(tokenizer, config)
-    model, loading_info = AutoModelForSequenceClassification.from_pretrained(
-        name,
-        config=config,
-        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-        output_loading_info=True,
-        **model_args.weights,
-    )
+    own = {"ignore_mismatched_sizes": model_args.ignore_mismatched_sizes, **model_args.weights}
+    model, loading_info = load_pretrained(AutoModelForSequenceClassification, name, config, **own)
     return model, loading_info, tokenizer, data

@@ -18,6 +18,7 @@ def tokenize(
     *,
     max_length: int,
     pad: bool = False,
+    num_proc: int | None = None,
     overwrite: bool = False,
     cache_dir: str | None = None,
 ) -> dict[str, Dataset]:
@@ -36,7 +37,7 @@ def tokenize(
         )
         return encoded | ({"labels": rows["label"]} if "label" in rows else {})
 
-    return tokenized_splits(data.splits, encode, key, overwrite=overwrite, cache_dir=cache_dir)
+    return tokenized_splits(data.splits, encode, key, num_proc=num_proc, overwrite=overwrite, cache_dir=cache_dir)
 
 
 def pad_with_end(tokenizer: Any, config: Any) -> None:

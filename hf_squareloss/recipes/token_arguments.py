@@ -12,6 +12,7 @@ from hf_squareloss.recipes.arguments import DataSourceArguments
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.model_classes import fit_classes
+from hf_squareloss.recipes.pretrained import load_pretrained
 from hf_squareloss.recipes.text_arguments import ModelArguments
 from hf_squareloss.recipes.token_data import encode_sentences, load_sentences, token_data
 
@@ -60,6 +61,7 @@ class DataArguments(DataSourceArguments):
             max_length=min(self.max_seq_length, tokenizer.model_max_length),
             pad=self.pad_to_max_length,
             label_all_tokens=self.label_all_tokens,
+            num_proc=self.preprocessing_num_workers,
             overwrite=self.overwrite_cache,
             cache_dir=model_args.cache_dir,
         )
@@ -79,11 +81,6 @@ def load_tagger(
     data = fit_classes(data, config, train=train, verbose=verbose)
     options = {"add_prefix_space": True} if config.model_type in _PREFIX_SPACE else {}
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options, **model_args.hub)
-    model, loading_info = AutoModelForTokenClassification.from_pretrained(
-        name,
-        config=config,
-        ignore_mismatched_sizes=model_args.ignore_mismatched_sizes,
-        output_loading_info=True,
-        **model_args.weights,
-    )
+    own = {"ignore_mismatched_sizes": model_args.ignore_mismatched_sizes, **model_args.weights}
+    model, loading_info = load_pretrained(AutoModelForTokenClassification, name, config, **own)
     return model, loading_info, tokenizer, data

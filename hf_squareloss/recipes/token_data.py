@@ -195,6 +195,7 @@ def encode_sentences(
     max_length: int,
     pad: bool = False,
     label_all_tokens: bool = False,
+    num_proc: int | None = None,
     overwrite: bool = False,
     cache_dir: str | None = None,
 ) -> dict[str, Dataset]:
@@ -244,7 +245,7 @@ def encode_sentences(
                 columns["labels"].append(labels)
         return columns
 
-    return tokenized_splits(data.splits, encode, key, overwrite=overwrite, cache_dir=cache_dir)
+    return tokenized_splits(data.splits, encode, key, num_proc=num_proc, overwrite=overwrite, cache_dir=cache_dir)
 
 
 def cut_sentences(encoded: Mapping[str, Dataset]) -> str:

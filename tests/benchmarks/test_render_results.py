@@ -13,6 +13,8 @@ from hf_squareloss.comparison import Results, read_results, results_of, study_ca
 from hf_squareloss.comparison._results import converted
 
 ROOT = Path(__file__).parents[2]
+PAGES = ("results", "performance", "large_vocabularies", "models", "probabilities")
+SOURCES = ("results.json", "language_modeling.json", "calibration.json", "models.tsv")
 render: Any = importlib.import_module("render_results")
 benchmarks: Any = importlib.import_module("render_benchmarks")
 pictures: Any = importlib.import_module("pictures")
@@ -51,8 +53,8 @@ def test_what_is_published_is_up_to_date() -> None:
 
 
 def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = ("README.md", "docs/results.md", "docs/performance.md", "docs/large_vocabularies.md", "docs/models.md")
-    for name in (*pages, "benchmarks/results.json", "benchmarks/language_modeling.json", "benchmarks/models.tsv"):
+    pages = ("README.md", *(f"docs/{name}.md" for name in PAGES))
+    for name in (*pages, *(f"benchmarks/{name}" for name in SOURCES)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf8"), encoding="utf8")
     monkeypatch.setattr(render, "ROOT", tmp_path)

@@ -2,8 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import ctc_runs
+import note_files
+import picture_files
 import pytest
 import torch
 import transformers as tf
@@ -17,6 +20,7 @@ from hf_squareloss import load_config, load_loss
 
 glue, ctc = load_example("run_glue"), load_example("run_speech_recognition_ctc")
 seq2seq = load_example("run_speech_recognition_seq2seq")
+image, audio = load_example("run_image_classification"), load_example("run_audio_classification")
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21, 5.24
 
 
@@ -87,6 +91,8 @@ def test_ctc(tmp_path: Path) -> None:
     weights = load_file(tmp_path / "out/adapter_model.safetensors")
     assert is_small_adapter(tmp_path / "out") and "base_model.model.lm_head.weight" in weights
     assert load_loss(tmp_path / "out").ctc_tau == "posterior" and found["eval_loss"] > 0
+    again = ["--model_name_or_path", str(tmp_path / "out"), *files, *QUIET, "--do_eval"]
+    assert ctc.main([*again, "--output_dir", str(tmp_path / "again")])["eval_loss"] == pytest.approx(found["eval_loss"])
     with pytest.raises(ValueError, match="use_lora needs a trained model"):
         ctc.main(["--config_name", base, *options, "--output_dir", str(tmp_path / "scratch")])
 
@@ -98,3 +104,69 @@ def test_encoder_decoders(tmp_path: Path) -> None:
     found = seq2seq.main(["--model_name_or_path", base, *options, *few, "--save_strategy", "no"])
     assert is_small_adapter(tmp_path / "out") and load_loss(tmp_path / "out").name == "square"
     assert found["eval_wer"] > 0
+
+
+VIT = {"image_size": 8, "patch_size": 4, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+RESNET = {"embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1], "layer_type": "basic"}
+
+
+def image_model(folder: Path, config: Any) -> list[str]:
+    """A classifier of other classes, and its processor; as options."""
+    torch.manual_seed(0)
+    tf.AutoModelForImageClassification.from_config(config).save_pretrained(folder)
+    tf.ViTImageProcessorPil(size={"height": 8, "width": 8}).save_pretrained(folder)
+    return ["--model_name_or_path", str(folder), "--ignore_mismatched_sizes"]
+
+
+@pytest.mark.parametrize(
+    ("config", "more"),
+    [
+        (tf.ViTConfig(**VIT, intermediate_size=32, num_labels=5), []),  # type: ignore[call-arg]
+        (tf.ResNetConfig(**RESNET, num_labels=5), ["--lora_target_modules", "convolution"]),  # type: ignore[call-arg]
+    ],
+    ids=["vit", "resnet"],
+)
+def test_images(config: Any, more: list[str], tmp_path: Path) -> None:
+    """Evaluated from the adapter's folder it is the same model, statistics of batch norms too; and it is trained on."""
+    folders = picture_files.write_pictures(tmp_path / "pictures", {"train": 32, "validation": 16, "test": 16})
+    model = image_model(tmp_path / "model", config)
+    learn = ["--use_lora", "--learning_rate", "1e-2", "--max_steps", "8", "--save_strategy", "no", *QUIET]
+    found = image.main([*model, *folders, *learn, *more, "--output_dir", str(tmp_path / "out")])
+    assert is_small_adapter(tmp_path / "out")
+    assert load_config(tmp_path / "out").id2label == {0: "across", 1: "upright"}
+    again = ["--model_name_or_path", str(tmp_path / "out"), *folders, *QUIET]
+    found_again = image.main([*again, "--do_eval", "--output_dir", str(tmp_path / "again")])
+    for name in ("accuracy", "loss", "brier"):
+        assert found_again[f"eval_{name}"] == pytest.approx(found[f"eval_{name}"], rel=1e-5)
+    on = ["--use_lora", "--max_steps", "1", "--save_strategy", "no", "--learning_rate", "1e-30"]
+    image.main([*again, *on, "--output_dir", str(tmp_path / "on")])
+    before, after = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("out", "on"))
+    moving = ("running_mean", "running_var", "num_batches_tracked")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.endswith(moving))
+
+
+def test_images_without_a_trainer(tmp_path: Path) -> None:
+    folders = picture_files.write_pictures(tmp_path / "pictures", {"train": 16, "validation": 8})
+    model = image_model(tmp_path / "model", tf.ViTConfig(**VIT, intermediate_size=32))  # type: ignore[call-arg]
+    loop = load_example("run_image_classification_no_trainer")
+    given = [*model, *folders, "--use_lora", "--num_train_epochs", "1", "--loss_k", "2"]
+    loop.main([*given, "--output_dir", str(tmp_path / "out")])
+    assert is_small_adapter(tmp_path / "out") and load_config(tmp_path / "out").id2label == {0: "across", 1: "upright"}
+    assert load_loss(tmp_path / "out").to_dict()["k"] == 2.0
+
+
+def test_sounds(tmp_path: Path) -> None:
+    folders = note_files.write_notes(tmp_path / "notes", {"train": 12, "validation": 6})
+    base = ctc_runs.write_model(tmp_path / "model", ctc_runs.WAVEFORM_MODEL | {"classifier_proj_size": 16})
+    scratch = ["--config_name", base, *folders, *QUIET, "--use_lora", *note_files.SHORT]
+    with pytest.raises(ValueError, match="use_lora needs a trained model"):
+        audio.main([*scratch, "--output_dir", str(tmp_path / "scratch")])
+    config = tf.AutoConfig.from_pretrained(base)
+    tf.AutoModelForAudioClassification.from_config(config).save_pretrained(base)
+    given = ["--model_name_or_path", base, "--ignore_mismatched_sizes", "--freeze_feature_encoder", *scratch[2:]]
+    found = audio.main([*given, "--output_dir", str(tmp_path / "out")])
+    assert is_small_adapter(tmp_path / "out")
+    again = ["--model_name_or_path", str(tmp_path / "out"), *folders, *QUIET]
+    found_again = audio.main([*again, "--do_eval", "--output_dir", str(tmp_path / "again")])
+    assert found_again["eval_loss"] == pytest.approx(found["eval_loss"], rel=1e-5)

@@ -75,3 +75,9 @@ def test_a_validation_split_cut_from_the_training_split() -> None:
     for share in ("0", "1", "-0.5"):
         with pytest.raises(ValueError, match="between 0 and 1"):
             data("--train_val_split", share)
+
+
+def test_at_least_one_process() -> None:
+    assert data().preprocessing_num_workers is None and data("--preprocessing_num_workers", "1")
+    with pytest.raises(ValueError, match="preprocessing_num_workers must be at least 1, got 0"):
+        data("--preprocessing_num_workers", "0")

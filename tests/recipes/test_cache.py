@@ -1,5 +1,6 @@
 """What is made of the same content lies in one file, whoever made it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,18 @@ def test_splits_are_made_once(tmp_path: Path) -> None:
     assert found("one") == expected and calls == [2]
     assert found("two") == expected and calls == [2, 2]
     assert found("two", overwrite=True) == expected and calls == [2, 2, 2]
+
+
+def test_processes_share_the_rows(tmp_path: Path) -> None:
+    def encode(batch: dict[str, list[str]]) -> dict[str, list[object]]:
+        return {"length": [len(text) for text in batch["text"]], "process": [os.getpid()] * len(batch["text"])}
+
+    def found(count: int | None) -> list[dict[str, int]]:
+        splits = {"train": rows("a", "bcd", "ef", "")}
+        folder = str(tmp_path / str(count))
+        return tokenized_splits(splits, encode, "key", num_proc=count, cache_dir=folder)["train"].to_list()
+
+    one, two = found(None), found(2)
+    assert [row["length"] for row in one] == [row["length"] for row in two] == [1, 3, 2, 0]
+    assert {row["process"] for row in one} == {os.getpid()}
+    assert len({row["process"] for row in two}) == 2 and os.getpid() not in {row["process"] for row in two}

@@ -25,3 +25,6 @@ def test_a_data_set_by_name_and_its_model(tmp_path: Path) -> None:
     chooser, _, tokenizer = load_chooser(model)
     encoded = named.encode(data, tokenizer, model)["train"]
     assert len(encoded["input_ids"][0]) == 2 and type(chooser).__name__ == "BertForMultipleChoice"
+    named.preprocessing_num_workers = 2
+    named.encode(data, tokenizer, ModelArguments(cache_dir=str(tmp_path / "shared")))
+    assert len(list((tmp_path / "shared").rglob("*_of_00002.arrow"))) == 2  # both splits are alike

@@ -36,8 +36,8 @@ def test_from_folders_to_a_classifier(tmp_path: Path) -> None:
     data = data_args.load_images(model_args)
     sizes = data_args.read_sizes(data, model_args)
     assert sizes == {(8, 8)}
-    model, processor, data = load_image_classifier(model_args, data, sizes, train=True, verbose=False)
-    assert model.config.id2label == {0: "across", 1: "upright"}
+    model, loading_info, processor, data = load_image_classifier(model_args, data, sizes, train=True, verbose=False)
+    assert model.config.id2label == {0: "across", 1: "upright"} and loading_info is None
     rows = data_args.rows(data, processor, seed=1)
     other = data_args.rows(data, processor, seed=2)
     assert not np.array_equal(rows["train"][0]["pixel_values"], other["train"][0]["pixel_values"])

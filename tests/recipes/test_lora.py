@@ -59,6 +59,26 @@ def test_without_it_the_model_is_as_it_was(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in model.parameters())
 
 
+def test_batch_norms_are_saved_with_their_statistics(tmp_path: Path) -> None:
+    """Frozen they would still move in training; and what has no linear layer is refused."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"embedding_size": 8, "hidden_sizes": [8], "depths": [1], "layer_type": "basic"}
+    tf.ResNetForImageClassification(tf.ResNetConfig(**sizes)).save_pretrained(tmp_path / "base")
+    load: Any = tf.AutoModelForImageClassification.from_pretrained
+    model, info = load(tmp_path / "base", output_loading_info=True)
+    with pytest.raises(ValueError, match="a ResNetForImageClassification has no linear layer .*lora_target_modules"):
+        LoraArguments(use_lora=True).wrap(model, info, train=True)
+    lora = LoraArguments(use_lora=True, lora_target_modules=["convolution"])
+    wrapped = lora.wrap(model, info, train=True).train()
+    images = 3 * torch.randn(8, 3, 16, 16) + 1
+    before = wrapped.eval()(pixel_values=images).logits
+    wrapped.train()(pixel_values=images)  # nothing is trained: the statistics alone move
+    after = wrapped.eval()(pixel_values=images).logits
+    wrapped.save_pretrained(tmp_path / "adapter")
+    again = load(tmp_path / "adapter").eval()
+    assert not torch.allclose(before, after) and torch.allclose(again(pixel_values=images).logits, after)
+
+
 def test_an_adapter_is_trained_on(tmp_path: Path) -> None:
     model, info = loaded(tmp_path / "base")
     first = LoraArguments(use_lora=True, lora_r=2).wrap(model, info, train=True, task_type="SEQ_CLS").eval()

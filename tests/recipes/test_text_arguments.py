@@ -129,4 +129,7 @@ def test_files_and_a_model_for_their_classes(tmp_path: Path, capsys: Any) -> Non
     assert model.config.id2label == {0: "bad", 1: "good"} and not loading_info["missing_keys"]
     rows = arguments.tokenize(data, tokenizer, model_args)["train"]
     assert max(map(len, rows["input_ids"])) == 4 and set(rows["labels"]) == {0, 1}
+    arguments.preprocessing_num_workers = 2
+    arguments.tokenize(data, tokenizer, ModelArguments(cache_dir=str(tmp_path / "shared")))
+    assert len(list((tmp_path / "shared").rglob("*_of_00002.arrow"))) == 2
     assert "told" not in capsys.readouterr().out  # LABEL_0 and LABEL_1 are no names

@@ -24,6 +24,9 @@ def test_a_data_set_by_name_and_its_model(tmp_path: Path) -> None:
     tagger, _, tokenizer, data = load_tagger(model, data, train=True, verbose=False)
     assert tagger.config.id2label == {0: "X", 1: "Y"}
     assert arguments.encode(data, tokenizer, model)["train"]["starts"][0] == [1, -1]  # Dr is two pieces, and cut
+    arguments.preprocessing_num_workers = 2
+    arguments.encode(data, tokenizer, ModelArguments(cache_dir=str(tmp_path / "shared")))
+    assert len(list((tmp_path / "shared").rglob("*_of_00002.arrow"))) == 2  # both splits are alike
 
 
 def test_other_tags_than_the_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

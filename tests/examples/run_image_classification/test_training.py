@@ -112,17 +112,17 @@ def test_training_goes_on_from_a_saved_model_and_evaluates_without_training(
             *("--model_type", "vit", "--config_overrides", "image_size=8", "patch_size=4", "hidden_size=16"),
             *("num_hidden_layers=1", "num_attention_heads=2", "intermediate_size=16"),
         ],
+        ["--model_type", "tcnn", "--config_overrides", "hidden_size=8,num_hidden_layers=3"],
     ],
-    ids=["resnet", "vit"],
+    ids=["resnet", "vit", "tcnn"],
 )
-def test_models_of_transformers_from_scratch(
-    model: list[str], run: Callable[..., dict[str, float]], tmp_path: Path
-) -> None:
+def test_other_models_from_scratch(model: list[str], run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     assert run(*SHORT, model=model)["test_samples"] == 24
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["model_type"] == model[1] and config["hf_squareloss"]["loss"] == "square"
     assert json.loads((tmp_path / "out" / "preprocessor_config.json").read_text())["size"]["height"] == 8
-    assert "import hf_squareloss.models" not in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("import hf_squareloss.models" in card) == (model[1] == "tcnn")
 
 
 def test_two_workers_see_the_epoch(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
