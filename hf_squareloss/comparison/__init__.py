@@ -9,7 +9,7 @@ from hf_squareloss.comparison._analysis import (
     analyse,
 )
 from hf_squareloss.comparison._card import card_pictures, study_card, write_card
-from hf_squareloss.comparison._command import COMPARE, add_compare_options, compare, read_study
+from hf_squareloss.comparison._command import COMPARE, add_compare_options, compare, read_study, shown_command
 from hf_squareloss.comparison._engine import Stopped, carry_out
 from hf_squareloss.comparison._environment import (
     environment,
@@ -56,7 +56,6 @@ from hf_squareloss.comparison._statistics import (
     spread_ratio,
 )
 from hf_squareloss.comparison._study import LossChoice, Study, Task, make_study
-from hf_squareloss.comparison._summary import METRICS, Row, metric_of, spread, summary
 from hf_squareloss.comparison._words import (
     verdict,
     warnings,
@@ -82,7 +81,6 @@ __all__ = [
     "make_study",
     "read_study",
     "recipes",
-    "METRICS",
     "SCHEMA",
     "Analysis",
     "Comparison",
@@ -96,7 +94,6 @@ __all__ = [
     "ProblemAnalysis",
     "ReliabilityBins",
     "Results",
-    "Row",
     "RunRecord",
     "SpreadRatio",
     "analyse",
@@ -107,7 +104,6 @@ __all__ = [
     "environment",
     "markdown_table",
     "markdown_text",
-    "metric_of",
     "outlying",
     "overview_markdown",
     "paired_comparison",
@@ -121,11 +117,10 @@ __all__ = [
     "report",
     "results_of",
     "run_name",
-    "spread",
+    "shown_command",
     "spread_ratio",
     "study_card",
     "study_markdown",
-    "summary",
     "verdict",
     "warnings",
     "write_card",
