@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_squareloss.comparison._analysis import CALIBRATION, Analysis, ProblemAnalysis
+from hf_squareloss.comparison._analysis import CALIBRATION, Analysis, Pooled, ProblemAnalysis
 from hf_squareloss.comparison._problems import Contender, best_epoch, value_at
 from hf_squareloss.comparison._records import Results, RunRecord
 from hf_squareloss.comparison._results import shared
@@ -175,9 +175,9 @@ def over_tasks(analysis: Analysis) -> Table | None:
     if len(analysis.tasks) < 2:
         return None
     rows = []
-    for pooled in analysis.pooled.values():
+    for name, pooled in _pooled_rows(analysis):
         counts = (pooled.wins, pooled.ties, pooled.losses, pooled.undecided)
-        row: Row = (pooled.label, *map(str, counts))
+        row: Row = (name, *map(str, counts))
         if mean := pooled.advantage:
             bounds = (interval_text(each, signed=True, digits=2) for each in (mean.interval, mean.bootstrap))
             size = number(mean.mean, signed=True, digits=2)
@@ -193,17 +193,27 @@ def ratios_over_tasks(analysis: Analysis) -> Table | None:
     if len(analysis.tasks) < 2:
         return None
     rows = []
-    for pooled in analysis.pooled.values():
-        row: Row = (pooled.label,)
+    for name, pooled in _pooled_rows(analysis):
+        row: Row = (name,)
         for ratio in (pooled.spread, pooled.seconds):
             figures = (number(ratio.ratio, digits=2), interval_text(ratio.interval, digits=2)) if ratio else None
             row += figures or (NOTHING, NOTHING)
-        for name in CALIBRATION:
-            each = pooled.calibration.get(name)
+        for measure in CALIBRATION:
+            each = pooled.calibration.get(measure)
             row += (interval_text(each.interval, signed=True, digits=2) if each else NOTHING,)
         rows.append(row)
     header = ("loss", "spread over seeds, ratio", "95 % interval", "seconds, ratio", "95 % interval")
     return Table((*header, *(f"advantage in {name}, SD, 95 %" for name in CALIBRATION)), tuple(rows))
+
+
+def _pooled_rows(analysis: Analysis) -> list[tuple[str, Pooled]]:
+    """Name and figures of every loss, and of every share of label noise that several tasks have."""
+    rows = list(analysis.pooled.items())
+    for noise, of_label in analysis.noisy.items():
+        tasks = {p.problem.task for p in analysis.problems if p.problem.label_noise == noise}
+        shown = of_label.items() if len(tasks) > 1 else ()
+        rows += [(f"{label}, {100 * noise:g} % label noise", pooled) for label, pooled in shown]
+    return rows
 
 
 def every_run(runs: Sequence[RunRecord]) -> Table:
