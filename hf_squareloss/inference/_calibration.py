@@ -89,6 +89,8 @@ def _fit(loss: Loss, scores: Tensor, labels: Tensor) -> Calibration:
     if labels.shape != (scores.shape if soft else scores.shape[:-1]):
         raise ValueError(f"labels {tuple(labels.shape)} do not fit scores {tuple(scores.shape)}")
     scores, labels = scores.reshape(-1, num_classes), labels.reshape(-1, *labels.shape[scores.dim() - 1 :])
+    if not soft and loss.wrong_labels(labels, num_classes).any():
+        raise ValueError(f"labels must be in [0, {num_classes}) or {loss.ignore_index}, which is ignored")
     kept = (labels != loss.ignore_index).any(-1) if soft else labels != loss.ignore_index
     scores, labels = _exact(scores[kept]), labels[kept]
     _require(scores)

@@ -137,8 +137,9 @@ def run_loop(
             for split, part in rows.items()
             if split != "train" and (predicted or not split.startswith("test"))
         }  # fmt: skip
-        if loop.calibrate and data.label_names is not None:
-            loss = calibrate(loss, *evaluated["validation"], source="validation")
+        held_out, known = evaluated["validation"]
+        if loop.calibrate and data.label_names is not None and known is not None:
+            loss = calibrate(loss, held_out, known, source="validation")
         for split, (logits, labels) in evaluated.items():
             scores = logits.numpy()
             found = {} if labels is None else classification_metrics(scores, labels, data, loss)

@@ -176,6 +176,7 @@ def test_the_rule_has_the_slope_of_the_link_where_all_classes_are_equal(k: float
         (torch.ones(2, 3), torch.tensor([-100, -100]), "no item"),
         (torch.tensor([[1.0, math.inf]]), torch.tensor([0]), "finite"),
         (torch.ones(2, 3), torch.tensor([0]), "do not fit"),
+        (torch.ones(2, 3), torch.tensor([0, -1]), "labels must be in"),
         (torch.ones(2, 1), torch.tensor([0, 0]), "regression"),
     ],
 )

@@ -108,7 +108,8 @@ def test_without_a_bias_class_weights_stay_beside(tmp_path: Path) -> None:
     trainer.save_model()
     saved = again(trainer.model, tmp_path)
     torch.testing.assert_close(scores_of(saved, "gpt2"), raw, rtol=0, atol=0)
-    assert saved.config.problem_type == "regression" and load_loss(saved).calibration.folded_into is None
+    calibration = load_loss(saved).calibration
+    assert calibration is not None and calibration.folded_into is None and saved.config.problem_type == "regression"
 
 
 def test_several_classes_at_once_have_a_sigmoid(tmp_path: Path) -> None:
@@ -140,9 +141,10 @@ def test_it_is_the_likeliest_on_the_evaluation_set(tmp_path: Path) -> None:
         log_p = (T * scores).log_softmax(-1)
         return -(sum(row[y] for row, y in zip(log_p, labels, strict=True)) + log_p.mean()).item()  # type: ignore[union-attr]
 
-    T = trainer.selected_loss.calibration.T
+    calibration = trainer.loss.calibration
+    assert calibration is not None and calibration.items == 24
+    T = calibration.T
     assert surprise(T) < min(surprise(0.98 * T), surprise(1.02 * T))
-    assert trainer.selected_loss.calibration.items == 24
 
 
 def test_two_batch_sizes_give_the_same_number(tmp_path: Path) -> None:
@@ -175,6 +177,16 @@ def test_without_an_evaluation_set_the_square_loss_has_a_rule(loss: Any, T: floa
     torch.testing.assert_close(scores_of(saved, "bert"), (T or 1.0) * raw, rtol=1e-5, atol=1e-4)
     calibration = load_loss(saved).calibration
     assert calibration == (None if T is None else Calibration(T=T, source="rule", folded_into="classifier"))
+
+
+def test_hidden_labels_calibrate_nothing_and_lose_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hidden = [{**e, "labels": torch.tensor(-100)} for e in make_examples("bert")]
+    args = arguments(tmp_path, max_steps=1)
+    trainer = SquareLossTrainer(make_model("bert"), args, train_dataset=make_examples("bert"), eval_dataset=hidden)
+    trainer.train()
+    assert trainer.loss.calibration is None and "not calibrated: there is no item" in caplog.text
+    trainer.save_model()
+    assert load_loss(tmp_path).calibration is None
 
 
 def test_it_can_be_left_out(tmp_path: Path) -> None:
@@ -244,7 +256,8 @@ def test_checkpoints_are_raw_and_a_resumed_run_ends_as_the_whole_one(tmp_path: P
     )
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     torch.testing.assert_close(flat_weights(resumed.model), flat_weights(whole.model))
-    assert resumed.selected_loss.calibration.T == pytest.approx(whole.selected_loss.calibration.T, rel=1e-5)
+    calibration = resumed.loss.calibration
+    assert calibration is not None and calibration.T == pytest.approx(whole.loss.calibration.T, rel=1e-5)
 
 
 def test_attached_losses_are_of_raw_scores(tmp_path: Path) -> None:
