@@ -28,7 +28,7 @@ from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_c
 from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
-from hf_squareloss.recipes.from_scratch import TextFromScratchArguments
+from hf_squareloss.recipes.from_scratch import VocabularyArguments
 from hf_squareloss.recipes.language_blocks import LanguageCollator, choose_block_size, encode_texts, mask_once
 from hf_squareloss.recipes.language_demo import DEMO_TRAINING, DEMOS, commonest_next, python_sources
 from hf_squareloss.recipes.language_metrics import compute_language_metrics, token_columns, token_values
@@ -49,7 +49,7 @@ OBJECTIVES: dict[str, Any] = {"causal": AutoModelForCausalLM, "masked": AutoMode
 
 
 @dataclass
-class ModelArguments(TextFromScratchArguments, ModelSourceArguments):
+class ModelArguments(VocabularyArguments, ModelSourceArguments):
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     objective: str | None = field(
         default=None,

@@ -73,8 +73,8 @@ class DataSourceArguments:
             raise ValueError("dataset_name and files exclude each other: give one")
         if self.train_val_split is not None and not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
-        if self.preprocessing_num_workers is not None and self.preprocessing_num_workers < 1:
-            raise ValueError(f"preprocessing_num_workers must be at least 1, got {self.preprocessing_num_workers}")
+        require_positive(self, "max_train_samples", "max_eval_samples", "max_predict_samples")
+        require_positive(self, "preprocessing_num_workers")
 
     @property
     def files(self) -> dict[str, str]:
@@ -129,6 +129,14 @@ class DataSourceArguments:
                 count = len(rows) if self.max_predict_samples is None else self.max_predict_samples
                 chosen[name] = rows if count >= len(rows) else rows.select(range(count))
         return chosen
+
+
+def require_positive(arguments: object, *names: str) -> None:
+    """ValueError for an option that is given and below 1."""
+    for name in names:
+        value = vars(arguments)[name]
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def sample(rows: Dataset, count: int | None, seed: int = 0) -> Dataset:

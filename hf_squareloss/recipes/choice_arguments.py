@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments
+from hf_squareloss.recipes.arguments import DataSourceArguments, require_positive
 from hf_squareloss.recipes.choice_data import ChoiceColumns, choice_data, encode_choices, load_choices
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.pretrained import load_pretrained
-from hf_squareloss.recipes.text_arguments import ModelArguments
+from hf_squareloss.recipes.text_arguments import TrainedModelArguments
 from hf_squareloss.recipes.text_encoding import pad_with_end
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+@dataclass
+class ModelArguments(TrainedModelArguments):
+    """A trained model to choose, for `HfArgumentParser`."""
 
 
 @dataclass
@@ -38,6 +43,10 @@ class DataArguments(DataSourceArguments):
     pad_to_max_length: bool = field(
         default=False, metadata={"help": "Pad to max_seq_length instead of to the longest choice of the batch."}
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "max_seq_length")
 
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""

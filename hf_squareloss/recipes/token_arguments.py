@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments
+from hf_squareloss.recipes.arguments import DataSourceArguments, require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.model_classes import fit_classes
 from hf_squareloss.recipes.pretrained import load_pretrained
-from hf_squareloss.recipes.text_arguments import ModelArguments
+from hf_squareloss.recipes.text_arguments import TrainedModelArguments
 from hf_squareloss.recipes.token_data import encode_sentences, load_sentences, token_data
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 # Their tokenizers need to be told that tokens are words of their own, as in the official script.
 _PREFIX_SPACE = {"bloom", "deberta", "gpt2", "roberta"}
+
+
+@dataclass
+class ModelArguments(TrainedModelArguments):
+    """A trained model to be a token classifier, for `HfArgumentParser`."""
 
 
 @dataclass
@@ -44,6 +49,10 @@ class DataArguments(DataSourceArguments):
     pad_to_max_length: bool = field(
         default=False, metadata={"help": "Pad to max_seq_length instead of to the longest sentence of the batch."}
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "max_seq_length")
 
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""

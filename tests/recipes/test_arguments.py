@@ -77,7 +77,11 @@ def test_a_validation_split_cut_from_the_training_split() -> None:
             data("--train_val_split", share)
 
 
-def test_at_least_one_process() -> None:
-    assert data().preprocessing_num_workers is None and data("--preprocessing_num_workers", "1")
-    with pytest.raises(ValueError, match="preprocessing_num_workers must be at least 1, got 0"):
-        data("--preprocessing_num_workers", "0")
+@pytest.mark.parametrize(
+    "name", ["preprocessing_num_workers", *(f"max_{n}_samples" for n in ("train", "eval", "predict"))]
+)
+def test_counts_are_at_least_one(name: str) -> None:
+    assert vars(data())[name] is None and vars(data(f"--{name}", "1"))[name] == 1
+    for count in ("0", "-1"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got {count}"):
+            data(f"--{name}", count)

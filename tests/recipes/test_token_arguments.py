@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from tag_files import TAGS, save_tiny_tagger, write_files
 
-from hf_squareloss.recipes.text_arguments import ModelArguments
-from hf_squareloss.recipes.token_arguments import DataArguments, load_tagger
+from hf_squareloss.recipes.token_arguments import DataArguments, ModelArguments, load_tagger
 
 
 def test_a_data_set_by_name_and_its_model(tmp_path: Path) -> None:
