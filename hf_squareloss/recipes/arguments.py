@@ -131,6 +131,27 @@ class DataSourceArguments:
         return chosen
 
 
+@dataclass
+class SplitNameArguments(DataSourceArguments):
+    """The same, with what the splits of `dataset_name` are called there."""
+
+    train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
+    eval_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
+    test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for split, name in self.split_names.items():
+            if name is not None and self.dataset_name is None:
+                option = f"{'eval' if split == 'validation' else split}_split_name"
+                raise ValueError(f"{option} would be ignored: it is for dataset_name")
+
+    @property
+    def split_names(self) -> dict[str, str | None]:
+        """Our split name -> its name there, such as "dev" or "train[90%:]"; None: ours, where there is one."""
+        return {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
+
+
 def require_positive(arguments: object, *names: str) -> None:
     """ValueError for an option that is given and below 1."""
     for name in names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments, require_positive
+from hf_squareloss.recipes.arguments import SplitNameArguments, require_positive
 from hf_squareloss.recipes.choice_data import ChoiceColumns, choice_data, encode_choices, load_choices
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
@@ -26,7 +26,7 @@ class ModelArguments(TrainedModelArguments):
 
 
 @dataclass
-class DataArguments(DataSourceArguments):
+class DataArguments(SplitNameArguments):
     """A data set of the Hub or files with a question a row, for `HfArgumentParser`."""
 
     context_column: str = field(default="sent1", metadata={"help": "Column of what comes before every choice."})
@@ -54,7 +54,8 @@ class DataArguments(DataSourceArguments):
         if self.files:
             return choice_data(load_choices(self.files), columns)
         options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        return choice_data(load_splits(self.dataset_name or "", self.dataset_config_name, {}, **options), columns)
+        splits = load_splits(self.dataset_name or "", self.dataset_config_name, self.split_names, **options)
+        return choice_data(splits, columns)
 
     def encode(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
         """The splits as token ids, as `encode_choices` makes them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments, require_positive
+from hf_squareloss.recipes.arguments import SplitNameArguments, require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.model_classes import fit_classes
@@ -29,9 +29,12 @@ class ModelArguments(TrainedModelArguments):
 
 
 @dataclass
-class DataArguments(DataSourceArguments):
+class DataArguments(SplitNameArguments):
     """A data set of the Hub or files with a sentence a row, for `HfArgumentParser`."""
 
+    train_file: str | None = field(
+        default=None, metadata={"help": "Training data: .conll, .iob or .txt, csv, tsv, json or parquet."}
+    )
     task_name: str = field(default="ner", metadata={"help": "Tags are in the column <task_name>_tags: ner, pos, ..."})
     text_column_name: str | None = field(
         default=None, metadata={"help": "Column of the tokens; default: tokens, or else the first one."}
@@ -60,7 +63,8 @@ class DataArguments(DataSourceArguments):
         if self.files:
             return token_data(load_sentences(self.files), *columns)
         options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        return token_data(load_splits(self.dataset_name or "", self.dataset_config_name, {}, **options), *columns)
+        splits = load_splits(self.dataset_name or "", self.dataset_config_name, self.split_names, **options)
+        return token_data(splits, *columns)
 
     def encode(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
         """The splits as ids of word pieces, as `encode_sentences` makes them."""
