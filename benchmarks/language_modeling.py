@@ -2,11 +2,14 @@
 
     python benchmarks/language_modeling.py --train_file train.jsonl --validation_file test.jsonl \
         --methods cross_entropy square:k=200,M=10 --learning_rates 1e-3 2e-3 4e-3 --steps 600
-    python benchmarks/language_modeling.py ... --seconds 240
+    python benchmarks/language_modeling.py ... --steps 600 --equal_time
 
-A small decoder over words is trained from the same initial weights on the same blocks in the same order, for equal
-steps or for equal seconds of process time, with a linear warm-up and a cosine decay over that budget. Even blocks of
-the validation file choose the learning rate of each method, odd blocks are reported. A METHOD is a loss with its
+A small decoder over words is trained from the same initial weights on the same blocks in the same order, with a linear
+warm-up and a cosine decay over the budget: equal steps, or with --equal_time the time of so many steps with
+cross-entropy. Seconds of single runs on a shared machine are noise, so that time is counted and not measured: the steps
+of the losses are timed once, in turns in one process, and their ratios are kept in --output; then a step with the
+square loss costs, say, .25 of the budget's unit, and every run has a fixed number of steps. Even blocks of the
+validation file choose the learning rate of each method, odd blocks are reported. A METHOD is a loss with its
 parameters, or several one after the other with the share of the budget at which each begins:
 
     square:k=200,M=10                            the square loss without scores
@@ -24,11 +27,13 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import torch
+from measuring import seconds
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
@@ -43,6 +48,8 @@ from hf_squareloss.training import parse_loss_parameters
 
 RESULTS = Path(__file__).with_name("language_modeling.json")
 WARM_UP = 0.05  # share of the budget
+ROUNDS = 15  # of the times of a step
+REFERENCE = "cross_entropy"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -59,7 +66,9 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(f"{args.output} holds runs of {found['settings']}, not {settings}: give another --output")
     results = found or {"settings": settings, "environment": environment(), "threads": args.threads, "runs": []}
     done = {json.dumps(run["key"]) for run in results["runs"]}
-    budget = {"steps": args.steps} if args.steps else {"seconds": args.seconds}
+    if args.equal_time and measure_missing(results.setdefault("step_ratios", {}), blocks["train"], size, args):
+        write(args.output, results)
+    budget = {"equal_time" if args.equal_time else "steps": args.steps}
     keys = [
         {"method": method, "learning_rate": rate, "seed": seed, **budget}
         for seed in args.seeds
@@ -68,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     for key in keys:
         if json.dumps(key) not in done:
-            results["runs"].append({"key": key, **train(key, blocks, size, args)})
+            results["runs"].append({"key": key, **train(key, blocks, size, args, results.get("step_ratios"))})
             write(args.output, results)
 
 
@@ -80,8 +89,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=["cross_entropy", "square"])
     parser.add_argument("--learning_rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--steps", type=int, help="optimizer steps of a run")
-    parser.add_argument("--seconds", type=float, help="or seconds of process time")
+    parser.add_argument("--steps", type=int, required=True, help="optimizer steps of a run")
+    parser.add_argument(
+        "--equal_time", action="store_true", help="or as many as take the time of these with cross-entropy"
+    )
     parser.add_argument("--vocabulary_size", type=int, default=20_000)
     parser.add_argument("--block_size", type=int, default=64)
     parser.add_argument("--batch_size", type=int, default=16)
@@ -91,8 +102,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
-    if bool(args.steps) == bool(args.seconds):
-        parser.error("give --steps or --seconds")
     for method in args.methods:
         phases(method, args.vocabulary_size)  # a wrong one is refused before anything is trained
     return args
@@ -135,35 +144,80 @@ def loss_at(text: str, progress: float, num_classes: int) -> Loss:
     return make_loss(name, **parse_loss_parameters(words)).resolve(num_classes)
 
 
-def train(key: dict[str, Any], blocks: dict[str, Tensor], size: int, args: argparse.Namespace) -> dict[str, Any]:
+class Learner:
+    """A fresh decoder with its optimizer, and a bias on its head where it begins at the prior."""
+
+    def __init__(self, tokens: Tensor, size: int, args: argparse.Namespace, prior: Loss | None) -> None:
+        self.model = small_decoder(size, args)
+        self.bias = None if prior is None else nn.Parameter(prior_scores(prior, tokens, size))
+        self.parameters = [*self.model.parameters(), *([] if self.bias is None else [self.bias])]
+        self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.95), weight_decay=0.01)
+
+    def step(self, batch: Tensor, loss: Loss, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        hidden = self.model.model(input_ids=batch[:, :-1]).last_hidden_state
+        loss.of_linear(hidden, self.model.lm_head.weight, self.bias, batch[:, 1:]).mean().backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def train(
+    key: dict[str, Any],
+    blocks: dict[str, Tensor],
+    size: int,
+    args: argparse.Namespace,
+    ratios: dict[str, float] | None,
+) -> dict[str, Any]:
+    """One run: its steps, seconds of process time, last loss, and what it reached."""
     set_seed(key["seed"])
-    model = small_decoder(size, args)
     with_prior, parts = phases(key["method"], size)
-    bias = nn.Parameter(prior_scores(loss_at(parts[0][1], 0.0, size), blocks["train"], size)) if with_prior else None
-    parameters = [*model.parameters(), *([] if bias is None else [bias])]
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.01)
-    start, step, progress = process_time(), 0, 0.0
+    learner = Learner(blocks["train"], size, args, loss_at(parts[0][1], 0.0, size) if with_prior else None)
     batches = batches_of(blocks["train"], args.batch_size, key["seed"])
-    with tqdm(total=1.0, desc=f"{key['method']} {key['learning_rate']:g}", disable=None) as bar:
-        while progress < 1.0:
-            loss = loss_at(next(text for begin, text in reversed(parts) if begin <= progress), progress, size)
-            for group in optimizer.param_groups:
-                group["lr"] = key["learning_rate"] * shape(progress)
-            batch = next(batches)
-            hidden = model.model(input_ids=batch[:, :-1]).last_hidden_state
-            value = loss.of_linear(hidden, model.lm_head.weight, bias, batch[:, 1:]).mean()
-            value.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            step += 1
-            before, used = progress, process_time() - start
-            progress = step / key["steps"] if "steps" in key else used / key["seconds"]
-            bar.update(progress - before)
+    start, step, used = process_time(), 0, 0.0
+    budget = key["equal_time"] if "equal_time" in key else key["steps"]
+    with tqdm(total=budget, desc=f"{key['method']} {key['learning_rate']:g}", disable=None) as bar:
+        while used < budget - 1e-6:
+            progress = used / budget
+            text = next(text for begin, text in reversed(parts) if begin <= progress)
+            learner.step(next(batches), loss_at(text, progress, size), key["learning_rate"] * shape(progress))
+            cost = ratios[costs_as(text, with_prior)] if ratios and "equal_time" in key else 1.0
+            step, used = step + 1, used + cost
+            bar.update(cost)
+    taken = process_time() - start
     last = loss_at(parts[-1][1], 1.0, size)
-    seconds = process_time() - start
-    scores = {part: evaluate(model, bias, last, blocks[part]) for part in ("validation", "test")}
-    return {"steps": step, "seconds": round(seconds, 1), "last_loss": last.to_dict(), **scores}
+    scores = {part: evaluate(learner.model, learner.bias, last, blocks[part]) for part in ("validation", "test")}
+    return {"steps": step, "seconds": round(taken, 1), "last_loss": last.to_dict(), **scores}
+
+
+def costs_as(text: str, with_prior: bool) -> str:
+    """What the time of a step depends on: the loss, whatever its parameters, and a bias."""
+    return ("prior+" if with_prior else "") + text.partition(":")[0]
+
+
+def measure_missing(ratios: dict[str, float], tokens: Tensor, size: int, args: argparse.Namespace) -> bool:
+    """Adds the ratios of step times to REFERENCE's that are not there yet; whether there were any.
+
+    Medians of process time, in turns, so that other work on the machine meets all alike.
+    """
+    wanted = {
+        costs_as(text, prior)
+        for prior, parts in map(partial(phases, num_classes=size), args.methods)
+        for _, text in parts
+    }
+    missing = sorted(wanted - ratios.keys())
+    if not missing:
+        return False
+    batch = tokens[: args.batch_size]
+    contenders = {}
+    for name in [REFERENCE, *missing]:
+        loss = loss_at(name.removeprefix("prior+"), 0.0, size)
+        learner = Learner(tokens, size, args, loss if name.startswith("prior+") else None)
+        contenders[name] = partial(learner.step, batch, loss, 1e-4)
+    medians = seconds(contenders, ROUNDS, "steps in turns", clock=process_time)
+    ratios |= {name: round(medians[name] / medians[REFERENCE], 4) for name in missing}
+    return True
 
 
 def small_decoder(size: int, args: argparse.Namespace) -> Any:

@@ -42,17 +42,20 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def seconds(contenders: Mapping[str, Callable[[], Any]], rounds: int, title: str) -> dict[str, float]:
+def seconds(
+    contenders: Mapping[str, Callable[[], Any]], rounds: int, title: str, clock: Callable[[], float] | None = None
+) -> dict[str, float]:
     """Median seconds of each contender, run in turns so that what else the machine does meets them all alike.
 
-    A first round warms up and is not counted.
+    A first round warms up and is not counted. The clock is on the wall unless another one is given.
     """
+    now = clock or _now
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in tqdm(range(rounds + 1), desc=title, leave=False):
         for name, compute in contenders.items():
-            start = _now()
+            start = now()
             compute()
-            times[name].append(_now() - start)
+            times[name].append(now() - start)
     return {name: median(values[1:]) for name, values in times.items()}
 
 

@@ -4,30 +4,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison import metric_of, summary
-from hf_squareloss.metric_order import greater_is_better
-
-Results = dict[str, Any]
-_FAR = 5.0  # a loss that is farther from better ones than this many times their width stands at the edge
+from hf_squareloss.comparison import Results, analyse, outlying
 
 
 def draw_comparisons(comparisons: Sequence[Results], path: Path, description: str) -> None:
-    """One panel per comparison: a row per loss, a dot per seed and a bar for the mean."""
+    """One panel per problem: a row per loss, a dot per seed and a bar for the mean."""
     plt = _pyplot()
-    columns = min(2, len(comparisons))
-    rows_of_panels = -(-len(comparisons) // columns)
-    height = 0.9 + 0.32 * max(len(results["chosen"]) for results in comparisons)
+    panels = [(results, found) for results in comparisons for found in analyse(results).problems]
+    columns = min(2, len(panels))
+    rows_of_panels = -(-len(panels) // columns)
+    height = 0.9 + 0.32 * max(len(found.problem.contenders) for _, found in panels)
     figure, axes = plt.subplots(rows_of_panels, columns, figsize=(5 * columns, height * rows_of_panels), squeeze=False)
-    for axis in axes.flat[len(comparisons) :]:
+    for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
-    losses = dict.fromkeys(loss for results in comparisons for loss in results["chosen"])
+    losses = dict.fromkeys(contender.label for _, found in panels for contender in found.problem.contenders)
     colors = {loss: f"C{place}" for place, loss in enumerate(losses)}
-    for axis, results in zip(axes.flat, comparisons, strict=False):
-        metric = metric_of(results)
-        values = {row.loss: row.values[metric] for row in summary(results)}
-        _draw_panel(axis, values, colors, lower_is_better=not greater_is_better(metric))
-        axis.set_xlabel(f"{metric} ({'higher' if greater_is_better(metric) else 'lower'} is better)", fontsize=9)
-        axis.set_title(results["title"], fontsize=10)
+    for axis, (results, found) in zip(axes.flat, panels, strict=False):
+        problem = found.problem
+        values = {c.label: list(c.values(problem.part).values()) for c in problem.contenders}
+        shown = {label: of_label for label, of_label in values.items() if of_label}
+        _draw_panel(axis, shown, colors, lower_is_better=not problem.greater_is_better)
+        direction = "higher" if problem.greater_is_better else "lower"
+        axis.set_xlabel(f"{problem.metric} ({direction} is better)", fontsize=9)
+        name = found.name if found.name == results.title else f"{results.title}: {found.name}"
+        axis.set_title(name, fontsize=10)
     _save(figure, path, description)
 
 
@@ -55,21 +55,7 @@ def _draw_panel(
     axis.locator_params(axis="x", nbins=5)
 
 
-def outlying(values: Mapping[str, Sequence[float]], *, lower_is_better: bool) -> set[str]:
-    """The losses so much worse than two better ones that they would flatten a picture of all."""
-    means = {loss: sum(of_loss) / len(of_loss) for loss, of_loss in values.items()}
-    ordered = sorted(values, key=lambda loss: means[loss] if lower_is_better else -means[loss])
-    shown = [value for loss in ordered[:2] for value in values[loss]]
-    for place, loss in enumerate(ordered[2:], start=2):
-        low, high = min(shown), max(shown)
-        distance = max(means[loss] - high, low - means[loss])
-        if distance > _FAR * max(high - low, 0.01 * abs(high)):
-            return set(ordered[place:])
-        shown += values[loss]
-    return set()
-
-
-def draw_growth(results: Results, path: Path, description: str) -> None:
+def draw_growth(results: dict[str, Any], path: Path, description: str) -> None:
     """Seconds against classes and against tokens, both logarithmic, with the fitted slopes."""
     plt = _pyplot()
     from matplotlib.ticker import NullFormatter, NullLocator
@@ -91,7 +77,7 @@ def draw_growth(results: Results, path: Path, description: str) -> None:
     _save(figure, path, description)
 
 
-def grown_along(growth: Results) -> list[str]:
+def grown_along(growth: dict[str, Any]) -> list[str]:
     """The names of what was made larger, in the order of the results."""
     return [name for name, part in growth.items() if isinstance(part, dict) and "slopes" in part]
 

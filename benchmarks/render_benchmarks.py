@@ -9,6 +9,8 @@ from typing import Any
 
 from pictures import grown_along
 
+from hf_squareloss.comparison import markdown_table
+
 Results = dict[str, Any]
 SQUARE_HEAD, ON_SCORES = "linear_square_loss", "square on scores"
 STOCK = "Trainer, cross-entropy"
@@ -66,7 +68,7 @@ def heads(results: Results) -> str:
     )
     if "commit_of_largest" in results:
         note += f"; the largest head{at_commit(results['commit_of_largest'])}"
-    return f"{markdown(header, rows)}\n\n{note}."
+    return f"{markdown_table(header, rows)}\n\n{note}."
 
 
 def growth_sentences(results: Results) -> str:
@@ -97,7 +99,7 @@ def given_scores(results: Results) -> str:
             f"{seconds[n] / seconds[base]:.2f}, {memory[n] / memory[base]:.2f}" if n in seconds else "" for n in names
         ]
         rows.append([f"{row['items']:,}, {row['classes']:,}", f"{seconds[base] * 1e6:,.0f}", *ratios])
-    return f"{markdown(['N, C', f'{base}, µs', *names], rows)}\n\n{where(results)}."
+    return f"{markdown_table(['N, C', f'{base}, µs', *names], rows)}\n\n{where(results)}."
 
 
 def steps(results: Results) -> str:
@@ -114,7 +116,7 @@ def steps(results: Results) -> str:
                     f"{row['tokens_per_second'][label]:,.0f}",
                 ]
             )
-    return f"{markdown(['model', 'trainer', 'ms a step', 'relative', 'tokens/s'], rows)}\n\n{where(results)}."
+    return f"{markdown_table(['model', 'trainer', 'ms a step', 'relative', 'tokens/s'], rows)}\n\n{where(results)}."
 
 
 def text_classification(results: Results) -> str:
@@ -129,7 +131,7 @@ def text_classification(results: Results) -> str:
         f"`import` of SquareLossTrainer takes {imports['SquareLossTrainer'] / imports['Trainer']:.2f} times that of "
         f"transformers' Trainer. {where(results)}."
     )
-    return f"{markdown(['training', 'samples/s', 'relative', 'padding'], rows)}\n\n{note}"
+    return f"{markdown_table(['training', 'samples/s', 'relative', 'padding'], rows)}\n\n{note}"
 
 
 def stages(results: Results) -> str:
@@ -140,7 +142,7 @@ def stages(results: Results) -> str:
         for stage, _ in largest_first(runs["first run"])
     ]
     note = f"{results['data']}, one epoch of {results['samples']:,} samples. {where(results)}."
-    return f"{markdown(['stage', *(f'{name}, seconds' for name in runs)], rows)}\n\n{note}"
+    return f"{markdown_table(['stage', *(f'{name}, seconds' for name in runs)], rows)}\n\n{note}"
 
 
 def ctc(results: Results) -> str:
@@ -153,7 +155,7 @@ def ctc(results: Results) -> str:
         f"Forward and backward, float32, {results['batch']} utterances of {results['frames']} frames and "
         f"{results['labels']} labels; {where(results)}."
     )
-    return f"{markdown(['classes', *names], rows)}\n\n{note}"
+    return f"{markdown_table(['classes', *names], rows)}\n\n{note}"
 
 
 def held(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -163,11 +165,6 @@ def held(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def largest_first(seconds: dict[str, float]) -> list[tuple[str, float]]:
     return sorted(seconds.items(), key=lambda item: -item[1])
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def where(results: Results) -> str:

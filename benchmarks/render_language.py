@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from statistics import mean
 from typing import Any
 
-from render_benchmarks import markdown, where
+from render_benchmarks import where
+
+from hf_squareloss.comparison import markdown_table
 
 Results = dict[str, Any]
 
@@ -16,27 +18,37 @@ def language_section(results: Results) -> str:
     for budget in budgets(results["runs"]):
         runs = [run for run in results["runs"] if budget_of(run) == budget]
         kind, amount = budget
-        title = f"**Equal steps: {amount:,}**" if kind == "steps" else f"**Equal time: {amount:g} s of one process**"
+        counted = (
+            f"Equal steps: {amount:,}" if kind == "steps" else f"Equal time: that of {amount:,} steps of cross-entropy"
+        )
+        title = f"**{counted}**"
         methods = dict.fromkeys(run["key"]["method"] for run in runs)
         rows = [row([run for run in runs if run["key"]["method"] == method]) for method in methods]
         header = ["method", "learning rate", "of", "seeds", "steps", "seconds", "next-word accuracy", "perplexity"]
-        parts += [title, markdown(header, rows)]
+        parts += [title, markdown_table(header, rows)]
     note = (
         f"{settings['data']}, {settings['training_tokens']:,} training words, vocabulary {settings['vocabulary']:,}, "
         f"{settings['layers']} layers of width {settings['hidden_size']}, {settings['batch_size']} blocks of "
         f"{settings['block_size']} words a step; mean over the seeds, on words that chose nothing. `of` is the number "
-        f"of learning rates that were tried. {where(results)}."
+        f"of learning rates that were tried. {step_times(results)}{where(results)}."
     )
     return "\n\n".join([*parts, note])
 
 
-def budgets(runs: Iterable[Results]) -> list[tuple[str, float]]:
+def step_times(results: Results) -> str:
+    """The times of a step that equal time was counted with, in words."""
+    ratios = [f"{ratio:.3f} (`{name}`)" for name, ratio in results.get("step_ratios", {}).items() if ratio != 1.0]
+    counted = f"A step takes {', '.join(ratios)} of the time of one with cross-entropy: equal time counts so. "
+    return counted if ratios else ""
+
+
+def budgets(runs: Iterable[Results]) -> list[tuple[str, int]]:
     """Every budget that a run had: steps first."""
     return sorted({budget_of(run) for run in runs}, key=lambda budget: (budget[0] != "steps", budget[1]))
 
 
-def budget_of(run: Results) -> tuple[str, float]:
-    kind = "steps" if "steps" in run["key"] else "seconds"
+def budget_of(run: Results) -> tuple[str, int]:
+    kind = "steps" if "steps" in run["key"] else "equal_time"
     return kind, run["key"][kind]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from render_benchmarks import markdown
+from hf_squareloss.comparison import markdown_table
 
 KINDS = {
     "sequence": "texts",
@@ -54,10 +54,10 @@ def models_section(installed: str, models: Sequence[Model]) -> str:
     counts = Counter((model.kind, model.result) for model in models)
     rows = [[KINDS[kind], *(str(counts[kind, result]) for result in shown)] for kind in KINDS]
     totals = ["all", *(str(sum(model.result == result for model in models)) for result in shown)]
-    parts = [f"{len(models)} classes, {installed}.", markdown(["heads", *shown], [*rows, totals])]
+    parts = [f"{len(models)} classes, {installed}.", markdown_table(["heads", *shown], [*rows, totals])]
     for result in shown[1:]:
         found = [[f"`{model.name}`", model.note] for model in models if model.result == result]
-        parts += [f"## {result.capitalize()}", markdown(["class", "why"], found)]
+        parts += [f"## {result.capitalize()}", markdown_table(["class", "why"], found)]
     parts.append("## Works")
     for kind, title in KINDS.items():
         names = [f"`{model.name}`" for model in models if (model.kind, model.result) == (kind, "works")]

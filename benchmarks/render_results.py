@@ -17,25 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from pictures import draw_comparisons, draw_growth
-from render_benchmarks import held, markdown, tables
+from render_benchmarks import tables
+from render_calibration import calibration_section
 from render_language import language_section
 from render_models import models_section, read_models
 
 from hf_squareloss.comparison import (
-    METRICS,
-    Row,
-    markdown_table,
-    metric_of,
+    Results,
+    card_pictures,
+    overview_markdown,
     read_results,
-    spread,
-    summary,
+    study_card,
+    study_markdown,
 )
-from hf_squareloss.metric_order import greater_is_better
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "model_cards"
 BENCHMARKS = ROOT / "benchmarks"
-Results = dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,17 +43,21 @@ def main(argv: list[str] | None = None) -> None:
     all_results = {path.parent: read_results(path) for path in sorted(CARDS.glob("*/results.json"))}
     comparisons = [results for results in all_results.values() if is_comparison(results)]
     alone = [results for results in all_results.values() if not is_comparison(results)]
-    benchmarks = read_results(BENCHMARKS / "results.json")
+    benchmarks = read(BENCHMARKS / "results.json")
     places: dict[str, dict[str, str]] = {
         "README.md": {"overview": overview(comparisons)},
         "docs/results.md": {"comparisons": sections(comparisons, alone)},
         "docs/performance.md": tables(benchmarks),
         "docs/large_vocabularies.md": {
-            "language modeling": language_section(read_results(BENCHMARKS / "language_modeling.json"))
+            "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
         },
+        "docs/probabilities.md": {"calibration": calibration_section(read(BENCHMARKS / "calibration.json"))},
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
-    rendered = {folder / "README.md": card(results) for folder, results in all_results.items()}
+    rendered: dict[Path, str] = {}
+    for folder, results in all_results.items():
+        rendered[folder / "README.md"] = study_card(results, command=command(results))
+        rendered |= {folder / name: svg for name, svg in card_pictures(results).items()}
     for name, contents in places.items():
         text = (ROOT / name).read_text(encoding="utf8")
         for place, content in contents.items():
@@ -77,111 +79,67 @@ def main(argv: list[str] | None = None) -> None:
         draw_picture(drawn, path, digest(drawn))
 
 
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf8"))
+
+
 def is_comparison(results: Results) -> bool:
     """Whether there is more than one loss to compare."""
-    return len(results["chosen"]) > 1
+    return len({run.label for run in results.runs}) > 1
 
 
-def digest(results: Any) -> str:
-    return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()
+def digest(drawn: Any) -> str:
+    """Of the numbers that a picture shows."""
+    text = json.dumps(drawn, sort_keys=True, default=lambda results: results.model_dump(mode="json"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def overview(comparisons: Sequence[Results]) -> str:
     """One row per comparison, one column per loss that any of them holds."""
     if not comparisons:
         return "No comparison has been published yet."
-    losses = held(results["chosen"] for results in comparisons)
-    rows = []
-    for results in comparisons:
-        metric = metric_of(results)
-        of_loss = {row.loss: row for row in summary(results)}
-        cells = [cell(of_loss[loss], metric) if loss in of_loss else "" for loss in losses]
-        seeds = {len(row.seeds) for row in of_loss.values()}
-        rows.append([results["title"], arrow(metric), *cells, "–".join(str(count) for count in sorted(seeds))])
-    table = markdown(["task", "metric", *(f"`{loss}`" for loss in losses), "seeds"], rows)
-    first = {next(iter(results["chosen"])) for results in comparisons}
-    against = f"against `{first.pop()}`" if len(first) == 1 else "against the first loss of the comparison"
-    return f"{table}\n\nMean ± standard deviation over the seeds; p of a paired t-test {against}."
-
-
-def cell(row: Row, metric: str) -> str:
-    p_value = row.p_value
-    shown = "" if p_value is None else " (p < 0.01)" if p_value < 0.005 else f" (p = {p_value:.2f})"
-    return spread(row.values[metric], digits=3) + shown
-
-
-def arrow(metric: str) -> str:
-    return f"{metric} {'↑' if greater_is_better(metric) else '↓'}"
+    note = "Mean ± standard deviation over the seeds; advantages are over cross-entropy, positive is better."
+    return f"{overview_markdown(comparisons)}\n\n{note}"
 
 
 def sections(comparisons: Sequence[Results], alone: Sequence[Results]) -> str:
     """Every comparison under a heading of its own; runs of one loss apart, under a heading that says so."""
-    parts = [f"## {results['title']}\n\n{section(results)}" for results in comparisons]
+    parts = [f"## {results.title}\n\n{section(results, '###')}" for results in comparisons]
     if alone:
         parts.append("## Runs of one loss alone\n\nThese are no comparison: there is nothing to hold them against.")
-        parts += [f"### {results['title']}\n\n{section(results)}" for results in alone]
+        parts += [f"### {results.title}\n\n{section(results, '####')}" for results in alone]
     return "\n\n".join(parts) or "No comparison has been published yet."
 
 
-def section(results: Results) -> str:
-    where = results["environment"]
-    part = "Test" if all("test" in r for r in chosen_runs(results)) else "Validation"
-    rates = ", ".join(f"{rate:g}" for rate in results["learning_rates"])
-    chosen = f"chosen on the validation part from {rates}" if len(results["learning_rates"]) > 1 else rates
+def section(results: Results, heading: str) -> str:
+    where = results.environment
     toolkit = " ".join(next((name, where[name]) for name in ("transformers", "speechbrain") if name in where))
     note = (
-        f"{part} part, mean ± standard deviation over the seeds; learning rate of each loss {chosen}; "
         f"{where['machine']}, {where['threads']} thread, torch {where['torch']}, {toolkit}. Seconds "
         "are wall clock beside other work on that machine, so they compare nothing."
     )
-    return f"{note}\n\n{markdown_table(results)}"
-
-
-def card(results: Results) -> str:
-    """A card of one comparison: the table, every run, and the command."""
-    lines = [
-        f"# {results['title']}",
-        *([] if is_comparison(results) else ["One loss alone, so this is no comparison."]),
-        section(results),
-        "Every run, on the validation part:",
-        every_run(results),
-        "The command:",
-        "```\n" + command(results) + "\n```",
-    ]
-    return "\n\n".join(lines) + "\n"
-
-
-def every_run(results: Results) -> str:
-    metric = metric_of(results)
-    names = [name for name in METRICS if all(name in run["validation"] for run in results["runs"])]
-    rows = []
-    for run in results["runs"]:
-        test = f"{run['test'][metric]:.4f}" if "test" in run else "not looked at"
-        cells = [run["loss"], f"{run['learning_rate']:g}", str(run["seed"])]
-        cells += [f"{run['validation'][name]:.4f}" for name in names]
-        rows.append([*cells, test, f"{run['seconds']:.0f}"])
-    return markdown(["loss", "learning rate", "seed", *names, f"test {metric}", "seconds"], rows)
+    return f"{study_markdown(results, brief=True, heading=heading).strip()}\n\n{note}"
 
 
 def command(results: Results) -> str:
-    losses = " ".join(results["chosen"])
-    rates = " ".join(f"{rate:g}" for rate in results["learning_rates"])
-    seeds = " ".join(str(seed) for seed in sorted({run["seed"] for run in results["runs"]}))
-    shared = " ".join(results["arguments"])
-    if results.get("script") == "speechbrain/train.py":
+    """The command that made the runs; for results of before studies had one, put together from their arguments."""
+    settings = results.settings
+    if "command" in settings:
+        return settings["command"]
+    losses = " ".join(dict.fromkeys(run.loss for run in results.runs))
+    rates = " ".join(f"{rate:g}" for rate in settings["learning_rates"])
+    seeds = " ".join(str(seed) for seed in sorted({run.seed for run in results.runs}))
+    shared = " ".join(settings["arguments"])
+    if settings.get("script") == "speechbrain/train.py":
         return (
             "python examples/speechbrain/train.py examples/speechbrain/hparams/train.yaml "
             f"--loss LOSS --lr {rates} --seed SEED {shared}  # LOSS of {losses}; SEED of {seeds}"
         )
-    script = f"--script {results['script']} --metric {results['metric']} " if "script" in results else ""
+    script = f"--script {settings['script']} --metric {results.metric} " if "script" in settings else ""
     return (
         f"python examples/compare_losses.py {script}--losses {losses} --learning_rates {rates} --seeds {seeds} "
         f"--output_dir outputs/comparison -- {shared}"
     )
-
-
-def chosen_runs(results: Results) -> list[dict[str, Any]]:
-    return [run for run in results["runs"] if run["learning_rate"] == results["chosen"][run["loss"]]]
 
 
 def between_marks(text: str, name: str, content: str, file: str) -> str:

@@ -29,6 +29,7 @@ def base_model(model: nn.Module) -> nn.Module:
 def write_loss(config: PreTrainedConfig, loss: Loss, *, num_classes: int | None) -> None:
     """Write `loss` into a model's config, with what keeps plain pipelines from a softmax of raw scores.
 
+    Where scores are logits, or the loss's calibration has been folded into the weights, plain pipelines are right.
     `problem_type = "regression"` is the one switch that makes transformers' text, image, audio and video pipelines
     (and vLLM) return raw scores: config.function_to_apply is dead code in transformers 5.24.
 
@@ -38,7 +39,8 @@ def write_loss(config: PreTrainedConfig, loss: Loss, *, num_classes: int | None)
     setattr(config, KEY, loss.to_dict() | {"version": version("hf_squareloss")})
     if num_classes is None:
         return
-    if num_classes > 1 and loss.scores_are_logits:
+    folded = loss.calibration is not None and loss.calibration.folded_into is not None
+    if folded or (num_classes > 1 and loss.scores_are_logits):
         config.problem_type = "multi_label_classification" if loss.multi_label else "single_label_classification"
     else:
         config.problem_type = "regression"

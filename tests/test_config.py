@@ -28,7 +28,7 @@ from hf_squareloss.losses import LOSSES, _registry, register_loss
 WEIGHTS = (1.0, 0.5, 2.0, 4.0)
 
 
-def train(model: Any, folder: Path, loss: Any, family: str = "bert") -> SquareLossTrainer:
+def train(model: Any, folder: Path, loss: Any, family: str = "bert", *, fold: bool = False) -> SquareLossTrainer:
     """One step, with labels for the model's head."""
     examples: Any = make_examples(family)
     for example in examples:
@@ -36,13 +36,14 @@ def train(model: Any, folder: Path, loss: Any, family: str = "bert") -> SquareLo
             example["labels"] = torch.eye(CLASSES)[example["labels"]]
         elif model.config.num_labels == 1:
             example["labels"] = example["labels"].float()
-    trainer = SquareLossTrainer(model, arguments(folder, max_steps=1), train_dataset=examples, loss=loss)
+    args = arguments(folder, max_steps=1, fold_calibration=fold)
+    trainer = SquareLossTrainer(model, args, train_dataset=examples, loss=loss)
     trainer.train()
     return trainer
 
 
-def save(folder: Path, loss: Any, family: str = "bert", **config: Any) -> Path:
-    train(make_model(family, **config), folder, loss, family).save_model(str(folder))
+def save(folder: Path, loss: Any, family: str = "bert", *, fold: bool = False, **config: Any) -> Path:
+    train(make_model(family, **config), folder, loss, family, fold=fold).save_model(str(folder))
     return folder
 
 
@@ -94,6 +95,9 @@ def test_multi_label_comes_back(loss: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "config", "loss", "expected"),
     [
+        ("bert", {"fold": True}, "square", "single_label_classification"),
+        ("bert", {"fold": True, "problem_type": "multi_label_classification"}, "square", "multi_label_classification"),
+        ("bert", {"fold": True, "num_labels": 1}, "square", "regression"),
         ("bert", {}, "square", "regression"),
         ("bert", {}, "cross_entropy", "single_label_classification"),
         ("bert", {}, "squentropy", "single_label_classification"),
@@ -132,14 +136,15 @@ def test_plain_forward_with_integer_labels_fails_loudly(tmp_path: Path) -> None:
 def test_plain_pipeline(tmp_path: Path) -> None:
     """Raw scores where a softmax would be nonsense; a softmax where it is right."""
     tokenizer = make_tokenizer()
-    for loss in ("square", "cross_entropy", "squentropy"):
-        model = AutoModelForSequenceClassification.from_pretrained(save(tmp_path / loss, loss)).eval()
+    for loss, fold in (("square", False), ("cross_entropy", False), ("squentropy", False), ("square", True)):
+        folder = save(tmp_path / f"{loss}{fold}", loss, fold=fold)
+        model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         with torch.no_grad():
             scores = model(**tokenizer("one two three", return_tensors="pt")).logits[0]
         classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
         [shown] = classify("one two three")
         values = {row["label"]: row["score"] for row in shown}
-        expected = scores if loss == "square" else scores.softmax(-1)
+        expected = scores if loss == "square" and not fold else scores.softmax(-1)
         assert [values[f"LABEL_{c}"] for c in range(CLASSES)] == pytest.approx(expected.tolist(), rel=1e-5)
 
 

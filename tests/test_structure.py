@@ -15,7 +15,7 @@ PACKAGE = ROOT / "hf_squareloss"
 LONGEST = 330  # lines of a file
 # A room may import those before it; the rooms of one line do not know each other.
 ORDER = (
-    {"_lazy", "metric_order"},
+    {"_lazy", "_markdown", "metric_order"},
     {"losses"},
     {"config", "integrations", "models"},
     {"heads", "blstm"},

@@ -26,15 +26,8 @@ def utterance_loss(model: PreTrainedModel, loss: Loss, *, checked: bool = False)
     Args:
         checked: the labels are right: nothing need be read from an accelerator to see that.
     """
-    before = model.__dict__.get("_loss_function")
-    model.loss_function = _UtteranceLoss(loss, checked)
-    try:
+    with _loss_function(model, _UtteranceLoss(loss, checked)):
         yield
-    finally:
-        if before is None:
-            del model._loss_function
-        else:
-            model.loss_function = before
 
 
 @dataclass(frozen=True)
@@ -53,3 +46,32 @@ class _UtteranceLoss:
         if not self.checked:
             check_ctc(logits, labels, logit_lengths, **options)
         return ctc_values(logits, labels, logit_lengths, unaligned=UNALIGNED, **options)
+
+
+@contextmanager
+def captured_frames(model: PreTrainedModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Within, a CTC model's forward with labels adds its scores (B, T, C) and each utterance's frames (B,) to a list.
+
+    Its own loss is zero then.
+    """
+    captured: list[tuple[Tensor, Tensor]] = []
+
+    def loss_function(logits: Tensor, labels: Tensor, logit_lengths: Tensor, **_: Any) -> Tensor:
+        captured.append((logits, logit_lengths))
+        return logits.new_zeros(len(logits))
+
+    with _loss_function(model, loss_function):
+        yield captured
+
+
+@contextmanager
+def _loss_function(model: PreTrainedModel, function: Any) -> Iterator[None]:
+    before = model.__dict__.get("_loss_function")
+    model.loss_function = function
+    try:
+        yield
+    finally:
+        if before is None:
+            del model._loss_function
+        else:
+            model.loss_function = before

@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING
 from hf_squareloss._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from hf_squareloss.inference._calibration import (
+    from hf_squareloss.inference._calibration import calibrate
+    from hf_squareloss.inference._ctc_decoding import Transcript, ctc_beam_search, ctc_greedy
+    from hf_squareloss.inference._fold import (
+        LastLayer,
+        fold_again,
+        fold_calibration,
+        folded_loss,
+        shifts,
+        unfold_calibration,
+        unfoldable,
+    )
+    from hf_squareloss.inference._generation import log_probabilities, probability_generation
+    from hf_squareloss.inference._measures import (
         ReliabilityCurve,
         brier_score,
         calibration_metrics,
@@ -13,39 +25,53 @@ if TYPE_CHECKING:
         multi_label_calibration_metrics,
         negative_log_likelihood,
         reliability_curve,
+        reliability_diagram,
     )
-    from hf_squareloss.inference._ctc_decoding import Transcript, ctc_beam_search, ctc_greedy
-    from hf_squareloss.inference._generation import log_probabilities, probability_generation
     from hf_squareloss.inference._pipelines import probability_pipeline
     from hf_squareloss.inference._transcription import WordDecoder, class_tokens, transcribe
 
 __all__ = [
+    "LastLayer",
     "ReliabilityCurve",
     "Transcript",
     "WordDecoder",
     "brier_score",
+    "calibrate",
     "calibration_metrics",
     "class_tokens",
     "ctc_beam_search",
     "ctc_greedy",
     "expected_calibration_error",
+    "fold_again",
+    "fold_calibration",
+    "folded_loss",
     "log_probabilities",
     "multi_label_calibration_metrics",
     "negative_log_likelihood",
     "probability_generation",
     "probability_pipeline",
     "reliability_curve",
+    "reliability_diagram",
+    "shifts",
     "transcribe",
+    "unfold_calibration",
+    "unfoldable",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "_calibration": (
+        "_measures": (
             *("ReliabilityCurve", "brier_score", "calibration_metrics", "expected_calibration_error"),
             *("multi_label_calibration_metrics", "negative_log_likelihood", "reliability_curve"),
+            *("reliability_diagram",),
         ),
+        "_calibration": ("calibrate",),
         "_ctc_decoding": ("Transcript", "ctc_beam_search", "ctc_greedy"),
+        "_fold": (
+            *("LastLayer", "fold_again", "fold_calibration", "folded_loss"),
+            *("shifts", "unfold_calibration", "unfoldable"),
+        ),
         "_generation": ("log_probabilities", "probability_generation"),
         "_pipelines": ("probability_pipeline",),
         "_transcription": ("WordDecoder", "class_tokens", "transcribe"),

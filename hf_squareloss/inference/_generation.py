@@ -72,6 +72,7 @@ def probability_generation(model: nn.Module, loss: Loss | None = None) -> Iterat
         raise ValueError(f"{type(model).__name__} cannot generate: give a language model or an encoder-decoder")
     loss = load_loss(model) if loss is None else loss
     exact = loss.scores_are_logits and not loss.label_smoothing and loss.class_weights is None
+    exact = exact and loss.calibration is None
     if exact or model in _GENERATING:
         yield
         return

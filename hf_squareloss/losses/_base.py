@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -19,7 +19,8 @@ from hf_squareloss.losses._parameters import (
     require_weights,
     spell,
 )
-from hf_squareloss.losses._targets import all_count, check_targets, may_read, outside
+from hf_squareloss.losses._probabilities import Calibration, probabilities_of
+from hf_squareloss.losses._targets import all_count, check_targets, outside
 
 Form = Literal["auto", "gram", "scores"]
 FORMS = ("auto", "gram", "scores")
@@ -51,6 +52,8 @@ class Loss(ABC):
         multi_label: every class is a yes-no question of its own; targets are 0 or 1 with the shape of the scores.
         ignore_index: items with this label count nowhere (real-valued targets have no such value).
         ctc_tau: for `ctc_loss` alone, its `tau`: a positive number, "posterior", or "auto" for what `for_ctc` says.
+        calibration: what `probabilities` takes in place of the link for the scores of one trained model. It is no part
+            of the loss: losses that differ in it alone are equal.
     """
 
     name: ClassVar[str]
@@ -64,6 +67,7 @@ class Loss(ABC):
     multi_label: bool = False
     ignore_index: int = -100
     ctc_tau: float | Literal["auto", "posterior"] = "auto"
+    calibration: Calibration | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         smoothing = require_number("label_smoothing", self.label_smoothing, "in [0, 1)", lambda eps: 0 <= eps < 1)
@@ -75,6 +79,7 @@ class Loss(ABC):
         if self.multi_label and self.label_smoothing:
             raise ValueError("label_smoothing is not defined for multi_label targets; smooth the targets themselves")
         object.__setattr__(self, "ctc_tau", require_positive("ctc_tau", self.ctc_tau, "posterior", "auto"))
+        object.__setattr__(self, "calibration", Calibration.of(self.calibration))
 
     # ---- what a loss must give -----------------------------------------------------------------------------------
     @abstractmethod
@@ -108,6 +113,10 @@ class Loss(ABC):
     def resolve(self, num_classes: int) -> Self:
         """This loss with every parameter that depends on the number of classes as a number."""
         return self
+
+    def default_calibration(self, num_classes: int) -> Calibration | None:
+        """What `probabilities` of a trained model take where no scores were held out; None: the link."""
+        return None
 
     def for_ctc(self, num_classes: int, blank: int) -> Self:
         """`resolve` where the loss is one of alignments: what is "auto" may have another value there."""
@@ -219,6 +228,9 @@ class Loss(ABC):
     def probabilities(self, scores: Tensor) -> Tensor:
         """Class probabilities (..., C), float32 or better, from raw scores (..., C).
 
+        By `calibration` where there is one. Else by the loss's own link, which is right for a model that has reached
+        the minimum of its loss; most have not.
+
         Label smoothing and class weights change what the loss aims at, from p to q_c ~ w_c ((1 - eps) p_c + eps / C):
         both are undone after the loss's own link, and the result is renormalised. With `multi_label` each class has a
         probability of its own.
@@ -229,31 +241,7 @@ class Loss(ABC):
         Raises:
             ValueError: C = 1, where a score is a real value and not a class; a link that gives what is not finite.
         """
-        num_classes = scores.shape[-1]
-        if num_classes == 1 and not self.multi_label:
-            raise ValueError("num_labels = 1 is a regression: its score is the prediction, not a probability")
-        q = self.link(scores)
-        if may_read(q):
-            broken = torch.isfinite(scores).all(-1, keepdim=True) & ~torch.isfinite(q)
-            if broken.any():
-                at = tuple(broken.nonzero()[0].tolist())
-                raise ValueError(
-                    f"{type(self).__module__}.{type(self).__qualname__}.link must give finite values for finite "
-                    f"scores: it gave {q[at].item()} for the score {scores[at].item():g}"
-                )
-        info = torch.finfo(q.dtype)
-        p = q.clamp_min(info.tiny)
-        if self.multi_label:
-            return _largest_on_top(p, scores)
-        if self.class_weights is not None:
-            p = p / self.weights_on(p.device, p.dtype, num_classes)
-        p = p / p.sum(-1, keepdim=True)
-        if self.label_smoothing:
-            # What is below the share of a wrong class keeps its order in the last digits.
-            p = ((p - self.label_smoothing / num_classes) / (1.0 - self.label_smoothing)).clamp_min(0.0) + info.eps * p
-        p = p.clamp_min(info.tiny)
-        p = p / p.sum(-1, keepdim=True)
-        return p if self.class_weights is not None else _largest_on_top(p, scores)
+        return probabilities_of(self, scores)
 
     def to_dict(self) -> dict[str, Any]:
         """The loss as plain values for JSON: its name and every parameter that is not at its default.
@@ -262,12 +250,14 @@ class Loss(ABC):
         """
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         values = {"loss": self.name} | {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+        if self.calibration is not None:
+            values["calibration"] = self.calibration.to_dict()  # at its end, and not the object
         module = type(self).__module__
         return values if module.startswith("hf_squareloss.") else values | {"module": module}
 
     def __str__(self) -> str:
         """For people: "square, k = 2.0, M = 4.0"."""
-        return ", ".join([self.name, *spell(self.to_dict())])
+        return ", ".join([self.name, *spell(replace(self, calibration=None).to_dict())])
 
     # ---- inside --------------------------------------------------------------------------------------------------
     def _label_costs(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -313,13 +303,6 @@ class Loss(ABC):
     def _refuse_for_regression(self) -> None:
         if self.label_smoothing or self.class_weights is not None:
             raise ValueError("label_smoothing and class_weights mean nothing for one real-valued target (C = 1)")
-
-
-def _largest_on_top(p: Tensor, scores: Tensor) -> Tensor:
-    """`p` (..., C) largest where the scores are, and less elsewhere: rounding can tie two, or swap them."""
-    peak = p.amax(-1, keepdim=True)
-    below = torch.nextafter(peak.detach(), torch.zeros_like(peak))
-    return torch.where(scores == scores.amax(-1, keepdim=True), peak, torch.minimum(p, below))
 
 
 def scale(total: Tensor, num_items: Tensor | float) -> Tensor:

@@ -12,7 +12,8 @@ from hf_squareloss.losses._base import FORMS, Form, Loss, at_least_float32
 from hf_squareloss.losses._fused_squares import squares_and_scores_at
 from hf_squareloss.losses._gram import gram_pays, in_float16_on_accelerator, product_type
 from hf_squareloss.losses._linear_square import check_linear, gram_values
-from hf_squareloss.losses._parameters import require_choice, require_positive
+from hf_squareloss.losses._parameters import LARGEST, LEAST, require_choice, require_positive
+from hf_squareloss.losses._probabilities import Calibration
 from hf_squareloss.losses._targets import check_targets, may_read, require_integers
 
 Rescaling = float | Literal["auto", "paper"]
@@ -196,6 +197,18 @@ class SquareLoss(Loss):
             return loss
         weights = tuple(0.1 if c == blank else 1.0 for c in range(num_classes))
         return replace(loss, ctc_tau="posterior", class_weights=self.class_weights or weights)
+
+    def default_calibration(self, num_classes: int) -> Calibration:
+        """T = C (1 + (k - 1) / C)^2 / (k M), at which softmax(T f) has the slope of the link where p = 1 / C.
+
+        The minimiser f_c = k M p_c / (1 + (k - 1) p_c) has d log p_c / d f_c = T there. Where a class is a yes-no
+        question, T = (k + 1)^2 / (k M) and shift = -(k + 1): value and slope of the logit at p = 1 / 2.
+        """
+        k, M = self._k_and_M(num_classes)
+        if self.multi_label:
+            return Calibration(T=(k + 1.0) ** 2 / (k * M), shift=-(k + 1.0), source="rule")
+        T = num_classes * (1.0 + (k - 1.0) / num_classes) ** 2 / (k * M)
+        return Calibration(T=min(max(T, LEAST), LARGEST), source="rule")
 
     def _k_and_M(self, num_classes: int) -> tuple[float, float]:
         loss = self if isinstance(self.k, float) and isinstance(self.M, float) else self.resolve(num_classes)

@@ -45,6 +45,7 @@ class Interruption(TrainerCallback):
         if args.enable_jit_checkpoint and self._any_process_stops():
             self.requested = self.requested or signal.SIGTERM
             control.should_save = control.should_training_stop = True
+            self.trainer.args.calibrate = False  # type: ignore[attr-defined]  # the run is not at its end
 
     def stop_if_requested(self) -> None:
         """SystemExit where training ended early because of a signal."""

@@ -14,11 +14,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from huggingface_hub import HfApi
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, SchedulerType, get_scheduler
 
 from hf_squareloss.config import complete_adapter, has_adapter, load_loss, write_adapter
+from hf_squareloss.heads import Head
+from hf_squareloss.inference import calibrate, fold_calibration
 from hf_squareloss.losses import Loss
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, columns_of
 from hf_squareloss.recipes.cli import show_table
@@ -127,11 +130,18 @@ def run_loop(
             write_run(loop.output_dir, identity=identity)
         model = train_loop(accelerator, loop, model, rows["train"], collate)
         metrics: dict[str, float] = {}
-        for split, part in rows.items():
-            if split == "train" or (split.startswith("test") and not predicted):
-                continue
-            batches = DataLoader(part, loop.per_device_eval_batch_size, collate_fn=collate)
-            scores, found = evaluate_loop(accelerator, model, accelerator.prepare(batches), data, loss)
+        evaluated = {
+            split: evaluate_loop(accelerator, model, accelerator.prepare(
+                DataLoader(part, loop.per_device_eval_batch_size, collate_fn=collate)
+            ))
+            for split, part in rows.items()
+            if split != "train" and (predicted or not split.startswith("test"))
+        }  # fmt: skip
+        if loop.calibrate and data.label_names is not None:
+            loss = calibrate(loss, *evaluated["validation"], source="validation")
+        for split, (logits, labels) in evaluated.items():
+            scores = logits.numpy()
+            found = {} if labels is None else classification_metrics(scores, labels, data, loss)
             prefix = "test_" if split.startswith("test") else ""
             suffix = "_mm" if split.endswith("_mm") else ""
             metrics |= {f"{prefix}{name}{suffix}": value for name, value in found.items()}
@@ -139,7 +149,10 @@ def run_loop(
                 file = Path(loop.output_dir, f"{split}_predictions.tsv")
                 write_predictions(file, columns_of(scores, data, loss))
         if first:
-            save_loop(loop, accelerator.unwrap_model(model), processor, loss, metrics, card)
+            plain = accelerator.unwrap_model(model)
+            if loop.calibrate:
+                write_calibration(loop, plain, loss, collate([rows["validation"][0]]).to(accelerator.device))
+            save_loop(loop, plain, processor, metrics, card)
         accelerator.wait_for_everyone()
     return metrics
 
@@ -193,10 +206,8 @@ def train_loop(accelerator: Accelerator, loop: LoopArguments, model: Any, rows: 
 
 
 @torch.no_grad()
-def evaluate_loop(
-    accelerator: Accelerator, model: Any, batches: Any, data: ClassificationData, loss: Loss
-) -> tuple[Any, dict[str, float]]:
-    """The scores over all processes; and where labels are known the task's metrics, with calibration by the loss."""
+def evaluate_loop(accelerator: Accelerator, model: Any, batches: Any) -> tuple[Tensor, Tensor | None]:
+    """The scores (N, C) over all processes, and the labels where they are known."""
     model.eval()
     scores, labels, known = [], [], None
     for batch in batches:
@@ -205,15 +216,25 @@ def evaluate_loop(
         gathered = accelerator.gather_for_metrics((logits, logits[:, 0] if known is None else known))
         scores.append(gathered[0].cpu())
         labels.append(gathered[1].cpu())
-    array = torch.cat(scores).numpy()
-    return array, classification_metrics(array, torch.cat(labels), data, loss) if known is not None else {}
+    return torch.cat(scores), None if known is None else torch.cat(labels)
+
+
+def write_calibration(loop: LoopArguments, model: Any, loss: Loss, batch: Mapping[str, Any]) -> None:
+    """The loss's calibration in the model's config, and in its weights where that is wanted and can be done."""
+    if loss.calibration is None:
+        return
+    Head.of(model).write(loss, model)
+    if loop.fold_calibration:
+        try:
+            fold_calibration(model, {name: value for name, value in batch.items() if name != "labels"})
+        except ValueError as error:
+            print(error)  # noqa: T201
 
 
 def save_loop(
     loop: LoopArguments,
     model: Any,
     processor: Any,
-    loss: Loss,
     metrics: Mapping[str, float],
     card: Mapping[str, Any],
 ) -> None:
@@ -226,7 +247,7 @@ def save_loop(
     (folder / "all_results.json").write_text(json.dumps(metrics, indent=4) + "\n")
     text = model_card(
         repo_id=loop.hub_model_id or folder.absolute().name,
-        loss=loss,
+        loss=load_loss(model),
         metrics={name: value for name, value in metrics.items() if not name.startswith("test_")},
         regression=model.config.num_labels == 1,
         adapter=has_adapter(model),

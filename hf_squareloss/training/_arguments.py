@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transformers import TrainingArguments
 
-from hf_squareloss.losses import LOSSES, Loss, loss_from_dict
+from hf_squareloss.losses import LOSSES, Loss, loss_from_dict, make_loss
 from hf_squareloss.metric_order import greater_is_better
 
 _WORDS = {"true": True, "false": False, "none": None}
@@ -17,7 +17,7 @@ _WORDS = {"true": True, "false": False, "none": None}
 
 @dataclass
 class LossArguments:
-    """A loss, its parameters and class weights, for `HfArgumentParser`: of a Trainer's arguments or a loop's.
+    """A loss and what becomes of its scores, for `HfArgumentParser`: of a Trainer's arguments or a loop's.
 
     Example:
         >>> LossArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()
@@ -57,6 +57,18 @@ class LossArguments:
     label_smoothing_factor: float = field(
         default=0.0, metadata={"help": "Share of a label that is spread over all classes; 0 is none."}
     )
+    calibrate: bool = field(
+        default=True,
+        metadata={"help": "At the end of training fit one number to the scores of the evaluation set, which makes the "
+                          "model's probabilities right; the square loss takes it from a rule where there is no such "
+                          "set."},
+    )  # fmt: skip
+    fold_calibration: bool = field(
+        default=True,
+        metadata={"help": "Save the model as an ordinary classifier, with that number in the weights of its last "
+                          "layer: a softmax (several classes at once: a sigmoid) of its scores is the probability. "
+                          "False keeps the raw scores and the number beside them."},
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if isinstance(self.class_weights, list):  # as a JSON file of arguments has it
@@ -127,6 +139,25 @@ class SquareLossTrainingArguments(LossArguments, TrainingArguments):
             self.greater_is_better = greater_is_better(self.metric_for_best_model)
         super(LossArguments, self).__post_init__()  # the Trainer's, which calls no other
         LossArguments.__post_init__(self)
+
+
+def requested_loss(loss: Loss | str | None, args: TrainingArguments) -> Loss:
+    """What a trainer's `loss=` and its arguments ask for together. ValueError where they contradict each other."""
+    ours = isinstance(args, SquareLossTrainingArguments)
+    if loss is None or (isinstance(loss, str) and ours):
+        return args.make_loss(loss) if ours else make_loss("square", label_smoothing=args.label_smoothing_factor)
+    if isinstance(loss, str):
+        loss = make_loss(loss)
+    if not isinstance(loss, Loss):
+        raise ValueError(f"loss must be a name or a Loss object, got {type(loss).__name__}")
+    if args.label_smoothing_factor:
+        if loss.label_smoothing:
+            raise ValueError(
+                f"label smoothing is given twice: {loss.label_smoothing} by the loss and "
+                f"label_smoothing_factor={args.label_smoothing_factor} by the arguments"
+            )
+        loss = replace(loss, label_smoothing=args.label_smoothing_factor)
+    return loss
 
 
 def parse_loss_parameters(words: Iterable[str]) -> dict[str, Any]:

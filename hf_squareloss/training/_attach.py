@@ -14,6 +14,7 @@ from transformers.utils.generic import find_labels
 
 from hf_squareloss.config import KEY
 from hf_squareloss.heads import Head, is_ctc
+from hf_squareloss.inference import fold_again, unfold_calibration
 from hf_squareloss.losses import Loss, make_loss, scale
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -25,7 +26,8 @@ def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
     The loss is a plain mean over the micro-batch, sum_i w_i loss(f_i, y_i) / sum_i w_i, as an Accelerate loop expects
     (which divides by its accumulation steps); with a `num_items_in_batch` argument, as the stock Trainer gives it, it
     is the sum over that number of label entries.
-    The loss is written to the config, so `save_pretrained` keeps it. The class keeps its name; deepcopy, pickle,
+    The loss is written to the config, so `save_pretrained` keeps it; a calibration in the weights (`fold_calibration`)
+    is undone before, since the loss is one of raw scores. The class keeps its name; deepcopy, pickle,
     torch.save, torch.compile and save_pretrained keep working.
 
     It takes effect or is refused: attach it to the plain model, before torch.compile, `Accelerator.prepare` or
@@ -53,6 +55,7 @@ def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
     head = Head.of(model)
     fitted = head.fit(make_loss(loss) if isinstance(loss, str) else loss)
     before = (model.config.problem_type, model.config.to_dict().get(KEY))
+    unfold_calibration(model)
     head.write(fitted, model)
     model.__dict__["_attached"] = (fitted, head, before)
     model.__class__ = _attached_class(type(model))  # type: ignore[assignment]
@@ -60,7 +63,7 @@ def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
 
 
 def detach_loss(model: Model) -> Model:
-    """Undo `attach_loss`: the model's own class, loss and config come back.
+    """Undo `attach_loss`: the model's own class, loss and config come back, and with them a folded calibration.
 
     Raises:
         ValueError: no loss is attached.
@@ -74,6 +77,7 @@ def detach_loss(model: Model) -> Model:
         delattr(model.config, KEY)
     else:
         setattr(model.config, KEY, saved)
+        fold_again(model)
     return model
 
 

@@ -20,6 +20,7 @@ logger = logging.get_logger(__name__)
 _ARCHIVES = ("*.pt", "*.pth", "pytorch_model*.bin", "adapter_model*.bin", "optimizer*.bin")  # torch.save's zip files
 _WEIGHTS = ("model*.safetensors", "pytorch_model*", "*adapter_model.*", "*/adapter_model.*", "global_step*")
 _OPTIMIZERS = ("optimizer*", "global_step*")  # a folder with FSDP or DeepSpeed
+_BESIDE = ("version", "calibration")  # what config.json says beside the loss
 _UNFINISHED = "checkpoint-is-incomplete.txt"  # transformers' own mark, with enable_jit_checkpoint
 
 
@@ -85,9 +86,10 @@ def refuse_other_loss(output_dir: str | Path, loss: Loss, *, resumed_from: str |
                     f"{folder} does not say with which loss it was trained: no run with one can go on there"
                 )
             continue
-        if {**there, "version": None} != {**loss.to_dict(), "version": None}:
+        saved, now = ({k: v for k, v in d.items() if k not in _BESIDE} for d in (there, loss.to_dict()))
+        if saved != now:
             raise ValueError(
-                f"{folder} already holds a run with another loss: {there} there, {loss.to_dict()} now. "
+                f"{folder} already holds a run with another loss: {saved} there, {now} now. "
                 "Choose another output_dir or remove that one."
             )
 

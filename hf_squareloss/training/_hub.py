@@ -23,6 +23,7 @@ from transformers.utils import logging
 from hf_squareloss.config import has_adapter
 from hf_squareloss.heads import Head
 from hf_squareloss.losses import Loss
+from hf_squareloss.training._calibration import Calibrated
 from hf_squareloss.training._model_card import model_card, registering_module
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class HubMixin(_Trainer):
 
     _head: Head
     _loss: Loss
+    _calibrated: Calibrated
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -258,7 +260,7 @@ class HubMixin(_Trainer):
         }
         card = model_card(
             repo_id=self.hub_model_id or model_name or folder.absolute().name,
-            loss=self._loss,
+            loss=self._calibrated.saved(self._loss),
             metrics=metrics,
             task=_first(tasks) or self._head.task,
             auto_class=self._head.auto_class,
@@ -270,6 +272,7 @@ class HubMixin(_Trainer):
             adapter=has_adapter(model),
             scores=self._head.scores,
             module=registering_module(model),
+            picture=self._calibrated.draw(folder),
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from hf_squareloss._markdown import markdown_table, markdown_text
 from hf_squareloss.losses import Loss
 
 _CLASSIFICATION = ("accuracy", "f1", "matthews_correlation", "precision", "recall")
@@ -22,6 +21,7 @@ _PIPELINES = {
     "token-classification": ', aggregation_strategy="simple"',
     "multiple-choice": "",
 }
+_SOURCES = {"validation": "items of the evaluation set", "given": "items"}
 _SPEECH = ("wer", "cer")
 _REGRESSION = ("pearson", "spearmanr", "mse")
 
@@ -41,6 +41,7 @@ def model_card(
     adapter: bool = False,
     scores: str = "logits",
     module: str | None = None,
+    picture: str | None = None,
     language: str | None = None,
     license: str | None = None,
     tags: list[str] | None = None,
@@ -61,6 +62,7 @@ def model_card(
         adapter: what is saved is PEFT's adapter of the base model.
         scores: what the model calls its scores.
         module: what must be imported before transformers knows the model's class.
+        picture: a file beside the card with the reliability diagram of the scores that the loss was calibrated with.
     """
     dataset = dataset if dataset and _is_hub_name(dataset) else None
     dataset_name = "local files" if _is_local(dataset_name) else dataset_name
@@ -86,12 +88,12 @@ def model_card(
         model_name=repo_id.split("/")[-1],
         eval_results=results or None,
     )
-    parameters = {key: value for key, value in loss.to_dict().items() if key != "loss"}
-    described = f"`{loss.name}`" + "".join(f", {key} = {_text(value)}" for key, value in parameters.items())
+    parameters = {key: value for key, value in loss.to_dict().items() if key not in ("loss", "calibration")}
+    described = f"`{loss.name}`" + "".join(f", {key} = {markdown_text(value)}" for key, value in parameters.items())
     sections = [
         f"---\n{data.to_yaml()}\n---",
-        f"# {_text(repo_id.split('/')[-1])}",
-        f"Trained on {_text(dataset_name)} with the loss {described}, by the package hf_squareloss.",
+        f"# {markdown_text(repo_id.split('/')[-1])}",
+        f"Trained on {markdown_text(dataset_name)} with the loss {described}, by the package hf_squareloss.",
     ]
     if metrics:
         rows = [(name, f"{value:.4f}") for name, value in metrics.items()]
@@ -99,6 +101,8 @@ def model_card(
     sections.append(
         _reading(repo_id, loss, task, auto_class, regression=regression, adapter=adapter, scores=scores, module=module)
     )
+    if picture is not None:
+        sections.append(f"![Accuracy against confidence, on the evaluation set]({picture})")
     if training:
         sections.append("## Training\n\n" + _table(("setting", "value"), list(training.items())))
     if loss.citation:
@@ -125,28 +129,37 @@ def _reading(
 ) -> str:
     if regression:
         return "## Reading the scores\n\nThe one score is the predicted value."
-    undone = " once label smoothing or class weights are undone" if loss.label_smoothing or loss.class_weights else ""
-    warning = (
-        f"A {'sigmoid' if loss.multi_label else 'softmax'} of the model's scores gives probabilities{undone}."
-        if loss.scores_are_logits
-        else "The model gives raw scores, one per class. Their largest is the prediction; a softmax of them is not a "
-        "probability."
-    )
     name = json.dumps(repo_id)
     first = f"import {module}  # which makes the model known to transformers\n" if module else ""
+    folded = loss.calibration is not None and loss.calibration.folded_into is not None
+    # What transformers' own pipelines can load and read.
+    plain = folded and task in _PIPELINES and task != "multiple-choice" and not adapter and scores == "logits"
+    call = f'pipeline("{task}", model={name}' if plain else f"probability_pipeline({name}"
     pipe = f"""```python
-{first}from hf_squareloss import probability_pipeline
+{first}from {"transformers import pipeline" if plain else "hf_squareloss import probability_pipeline"}
 
-classify = probability_pipeline({name}{_PIPELINES.get(task or "")})
+classify = {call}{_PIPELINES.get(task or "")})
 ```
 
 or, with scores of your own:
 
 """
+    if plain:
+        function = "sigmoid()" if loss.multi_label else "softmax(-1)"
+        return f"""## Probabilities
+
+{_explained(loss)}
+
+{pipe}```python
+{first}from transformers import {auto_class}
+
+model = {auto_class}.from_pretrained({name})
+probabilities = model(**inputs).{scores}.{function}
+```"""
     names, config = ("load_config, load_loss", f", config=load_config({name})") if adapter else ("load_loss", "")
     return f"""## Probabilities
 
-{warning}
+{_explained(loss)}
 
 {pipe if task in _PIPELINES else ""}```python
 {first}from hf_squareloss import {names}
@@ -157,19 +170,34 @@ probabilities = load_loss(model).probabilities(model(**inputs).{scores})
 ```"""
 
 
+def _explained(loss: Loss) -> str:
+    """What the model's scores are, and what makes probabilities of them."""
+    function, calibration = "sigmoid" if loss.multi_label else "softmax", loss.calibration
+    weighted = " Class weights are undone: the probabilities are of the data as it is." if loss.class_weights else ""
+    if calibration is None:
+        undone = " once label smoothing or class weights are undone" if loss.label_smoothing or weighted else ""
+        if loss.scores_are_logits:
+            return f"A {function} of the model's scores gives probabilities{undone}."
+        return (
+            "The model gives raw scores, one per class. Their largest is the prediction; a softmax of them is not a "
+            "probability."
+        )
+    rows = "by the loss's rule, since no scores were held out"
+    if calibration.source != "rule":
+        rows = f"fitted to {calibration.items:,} {_SOURCES[calibration.source]}"
+    if calibration.folded_into is not None:
+        return (
+            f"A {function} of the model's scores is the probability of each class. The scores are those of the loss "
+            f"times {calibration.T:.4g}, {rows}; the factor is in the weights of `{calibration.folded_into}`.{weighted}"
+        )
+    return (
+        f"The model gives raw scores. A {function} of {calibration.T:.4g} times the scores is the probability of each "
+        f"class; the factor is {rows}.{weighted}"
+    )
+
+
 def _table(header: tuple[str, str], rows: list[tuple[Any, Any]]) -> str:
-    lines = [
-        f"| {header[0]} | {header[1]} |",
-        "|---|---|",
-        *(f"| {_text(name)} | {_text(value)} |" for name, value in rows),
-    ]
-    return "\n".join(lines)
-
-
-def _text(value: Any) -> str:
-    """A value as Markdown on one line: no table cell, code, link or HTML begins or ends in it."""
-    text = html.escape(" ".join(str(value).split()), quote=False)
-    return re.sub(r"[\\|`]|\](?=[(\[:])", r"\\\g<0>", text)
+    return markdown_table(header, [[markdown_text(cell) for cell in row] for row in rows])
 
 
 def _is_hub_name(name: str) -> bool:

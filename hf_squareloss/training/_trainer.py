@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,9 +16,10 @@ from transformers.utils import logging
 from hf_squareloss.config import saved_loss
 from hf_squareloss.heads import FusedSearch
 from hf_squareloss.inference import probability_generation
-from hf_squareloss.losses import Loss, make_loss, scale
+from hf_squareloss.losses import Loss, scale
 from hf_squareloss.training._adapters import AdapterMixin
-from hf_squareloss.training._arguments import SquareLossTrainingArguments
+from hf_squareloss.training._arguments import requested_loss
+from hf_squareloss.training._calibration import CalibrationMixin
 from hf_squareloss.training._checkpoints import last_complete_checkpoint, refuse_other_loss
 from hf_squareloss.training._hub import HubMixin
 from hf_squareloss.training._parents import parent_class
@@ -30,7 +30,7 @@ from hf_squareloss.training._upstream import UpstreamRepairs
 logger = logging.get_logger(__name__)
 
 
-class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixin):
+class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixin):
     """Lets a transformers Trainer train with a loss of one's choice: put it before the Trainer among the bases.
 
     The loss of an optimizer step is one mean over everything that step saw,
@@ -41,7 +41,10 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
     the class weight or 1). Gradients are therefore the same for one batch of 8, four of 2, and two processes of 4.
 
     A Trainer that only evaluates or predicts does so with the loss that the model was trained with, where its config
-    names one, and changes nothing in it; training writes its loss there.
+    names one; training writes its loss there. At the end of training the probabilities of that loss are calibrated on
+    the evaluation set (`hf_squareloss.inference.calibrate`), or on training rows where there is none, and `save_model`
+    writes an ordinary classifier, whose softmax they are; `calibrate` and `fold_calibration` of
+    `SquareLossTrainingArguments` say otherwise. In memory, for this Trainer, scores are always the loss's own.
 
     A subclass may override `compute_loss` to look at what `super().compute_loss` returns, or to add to it.
 
@@ -93,9 +96,10 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
         """Fit the loss to the present model; write it into the model's config if the model is about to be trained."""
         model = self._plain_model
         plain = self._parent.model_of(model)
+        self._unfold(to_train=to_train)
         self._head, self._step = self._parent.head_of(model), None
         trained = None if to_train else self._loss_trained_with(plain)
-        self._loss = trained or self._head.fit(_requested(self._requested_loss, self.args))
+        self._loss = trained or self._head.fit(requested_loss(self._requested_loss, self.args))
         liger = self.args.liger_kernel_config or {}
         if self.args.use_liger_kernel and self._head.language_model and liger.get("fused_linear_cross_entropy", True):
             raise ValueError(
@@ -122,7 +126,7 @@ class LossSelectionMixin(ResumedTraining, UpstreamRepairs, AdapterMixin, HubMixi
             logger.warning_once(f"the loss in the model's config is not used: {error}")
             return None
         if trained is not None and self._requested_loss is not None:
-            requested = self._head.fit(_requested(self._requested_loss, self.args))
+            requested = self._head.fit(requested_loss(self._requested_loss, self.args))
             if requested != trained:
                 logger.warning_once(
                     f"until it is trained, the model is evaluated with the loss that it was trained with, "
@@ -310,20 +314,7 @@ class _LossCallback(TrainerCallback):
         folder = trainer._get_output_dir(None)
         refuse_other_loss(folder, trainer.selected_loss, resumed_from=trainer._resumed_from)
 
-
-def _requested(loss: Loss | str | None, args: TrainingArguments) -> Loss:
-    ours = isinstance(args, SquareLossTrainingArguments)
-    if loss is None or (isinstance(loss, str) and ours):
-        return args.make_loss(loss) if ours else make_loss("square", label_smoothing=args.label_smoothing_factor)
-    if isinstance(loss, str):
-        loss = make_loss(loss)
-    if not isinstance(loss, Loss):
-        raise ValueError(f"loss must be a name or a Loss object, got {type(loss).__name__}")
-    if args.label_smoothing_factor:
-        if loss.label_smoothing:
-            raise ValueError(
-                f"label smoothing is given twice: {loss.label_smoothing} by the loss and "
-                f"label_smoothing_factor={args.label_smoothing_factor} by the arguments"
-            )
-        loss = replace(loss, label_smoothing=args.label_smoothing_factor)
-    return loss
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.trainer._calibrate()

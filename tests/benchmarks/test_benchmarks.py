@@ -10,8 +10,15 @@ import torch
 from tiny_text_model import save_tiny_model
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-RENDERERS = ("pictures", "render_benchmarks", "render_language", "render_models", "render_results")
-NO_BENCHMARKS = ("measuring", "run_all", "language_modeling", *RENDERERS)  # hours, on data of its own: run by itself
+RENDERERS = ("pictures", *(f"render_{what}" for what in ("benchmarks", "calibration", "language", "models", "results")))
+NO_BENCHMARKS = (
+    "measuring",
+    "run_all",
+    "language_modeling",
+    "calibration",
+    "recorded_scores",
+    *RENDERERS,
+)  # or for hours
 
 
 @pytest.fixture

@@ -58,9 +58,10 @@ def test_runs_are_kept_and_go_on(arguments: list[str], tmp_path: Path, monkeypat
     with pytest.raises(SystemExit, match="block_size"):
         benchmark.main([*arguments, "--steps=6", "--block_size=4"])
     monkeypatch.undo()
-    benchmark.main([*arguments, "--seconds=0.05", "--methods", "square"])
+    benchmark.main([*arguments, "--steps=6", "--equal_time", "--methods", "square"])
     table = render.language_section(json.loads((tmp_path / "out.json").read_text()))
-    assert "**Equal steps: 6**" in table and "**Equal time: 0.05 s of one process**" in table
+    assert "**Equal steps: 6**" in table and "**Equal time: that of 6 steps of cross-entropy**" in table
+    assert "(`square`) of the time of one with cross-entropy" in table
     assert table.count("| `cross_entropy` |") == 1 and "vocabulary 10" in table
 
 
@@ -81,7 +82,23 @@ def test_the_learning_rate_is_chosen_elsewhere() -> None:
     assert cells == ["`square`", "0.001", "2", "1", "10", "1", "0.100", "100"]
 
 
-@pytest.mark.parametrize("budget", [[], ["--steps=1", "--seconds=1"]])
-def test_one_budget_is_needed(budget: list[str], arguments: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        benchmark.main([*arguments, *budget])
+def test_equal_time_is_counted_in_steps(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 8 units, steps of the square loss cost a quarter each; those with a bias half."""
+    times = {"cross_entropy": 4.0, "square": 1.0, "prior+square": 2.0}
+    asked: list[list[str]] = []
+
+    def seconds(contenders: dict[str, Any], *given: Any, **options: Any) -> dict[str, float]:
+        asked.append(list(contenders))
+        for step in contenders.values():
+            step()
+        return {name: times[name] for name in contenders}
+
+    monkeypatch.setattr(benchmark, "seconds", seconds)
+    given = [*arguments, "--learning_rates", "1e-2", "--steps=8", "--equal_time", "--methods"]
+    methods = ["square:k=2,M=2", "cross_entropy", "square:k=2,M=2@0,cross_entropy@0.5", "prior+square:k=2,M=2"]
+    benchmark.main([*given, *methods[:2]])
+    benchmark.main([*given, *methods])
+    assert asked == [["cross_entropy", "square"], ["cross_entropy", "prior+square"]]
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["step_ratios"] == {"cross_entropy": 1.0, "square": 0.25, "prior+square": 0.5}
+    assert [run["steps"] for run in found["runs"]] == [32, 8, 16 + 4, 16]

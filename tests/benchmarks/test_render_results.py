@@ -1,22 +1,27 @@
 """Tables, pictures and cards: up to date, for whichever losses the results hold, and fit to print."""
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from studies import made_up_study
 
-from hf_squareloss.comparison import read_results
+from hf_squareloss.comparison import Results, read_results, results_of, study_card
+from hf_squareloss.comparison._results import converted
 
 ROOT = Path(__file__).parents[2]
+PAGES = ("results", "performance", "large_vocabularies", "models", "probabilities")
+SOURCES = ("results.json", "language_modeling.json", "calibration.json", "models.tsv")
 render: Any = importlib.import_module("render_results")
 benchmarks: Any = importlib.import_module("render_benchmarks")
 pictures: Any = importlib.import_module("pictures")
 
 
-def comparison(values: dict[str, list[float]], metric: str = "cer", title: str = "a task") -> dict[str, Any]:
-    """A results.json with one learning rate, values by loss and seed."""
+def comparison(values: dict[str, list[float]], metric: str = "cer", title: str = "a task") -> Results:
+    """Results with one learning rate, values by loss and seed, as older versions wrote them."""
     environment = {"machine": "m", "threads": 1, "torch": "2", "transformers": "5"}
     runs = [
         {"loss": loss, "learning_rate": 0.1, "seed": seed, "seconds": 1.0, "validation": {metric: value}}
@@ -25,7 +30,12 @@ def comparison(values: dict[str, list[float]], metric: str = "cer", title: str =
     ]
     chosen = dict.fromkeys(values, 0.1)
     named = {"title": title, "metric": metric, "script": "run_glue.py", "arguments": ["--train_file", "t.tsv"]}
-    return {**named, "learning_rates": [0.1], "environment": environment, "chosen": chosen, "runs": runs}
+    old = {**named, "learning_rates": [0.1], "environment": environment, "chosen": chosen, "runs": runs}
+    return Results.model_validate(converted(old))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf8"))
 
 
 @pytest.fixture
@@ -43,8 +53,8 @@ def test_what_is_published_is_up_to_date() -> None:
 
 
 def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = ("README.md", "docs/results.md", "docs/performance.md", "docs/large_vocabularies.md", "docs/models.md")
-    for name in (*pages, "benchmarks/results.json", "benchmarks/language_modeling.json", "benchmarks/models.tsv"):
+    pages = ("README.md", *(f"docs/{name}.md" for name in PAGES))
+    for name in (*pages, *(f"benchmarks/{name}" for name in SOURCES)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf8"), encoding="utf8")
     monkeypatch.setattr(render, "ROOT", tmp_path)
@@ -71,22 +81,28 @@ def test_one_loss_alone_is_no_comparison(tmp_path: Path, monkeypatch: pytest.Mon
     assert render.is_comparison(both) and not render.is_comparison(alone)
     page = render.sections([both], [alone])
     assert page.index("## of two") < page.index("no comparison") < page.index("### of one")
-    assert "no comparison" in render.card(alone) and "no comparison" not in render.card(both)
+    assert "no comparison" in study_card(alone) and "no comparison" not in study_card(both)
+
+
+def test_a_study_with_a_command_of_its_own() -> None:
+    study = results_of(made_up_study(), title="t", settings={"command": "hf-squareloss compare a.csv"})
+    assert render.command(study) == "hf-squareloss compare a.csv"
 
 
 def test_the_overview_has_a_column_for_every_loss_that_a_comparison_holds() -> None:
     first = comparison({"cross_entropy": [0.3, 0.2, 0.4], "square": [0.2, 0.1, 0.3]})
     second = comparison({"cross_entropy": [0.8], "a_new_loss": [0.9]}, metric="accuracy")
     header, _, *rows = render.overview([first, second]).splitlines()
-    assert header == "| task | metric | `cross_entropy` | `square` | `a_new_loss` | seeds |"
-    assert rows[0] == "| a task | cer ↓ | 0.300 ± 0.100 | 0.200 ± 0.100 |  | 3 |"
-    assert rows[1] == "| a task | accuracy ↑ | 0.800 |  | 0.900 | 1 |"
+    names = "`cross_entropy` | `square` | `a_new_loss`"
+    assert header == f"| task | metric | {names} | advantage | 95 % interval | seeds |"
+    assert rows[0].startswith("| a task | cer ↓ | 0.300 ± 0.100 | 0.200 ± 0.100 |  | +0.100 |")
+    assert rows[1] == "| a task | accuracy ↑ | 0.800 |  | 0.900 | +0.100 | – | 1 |"
 
 
 @pytest.mark.parametrize("name", ["ctc_loss", "given_scores"])
 def test_benchmarks_have_a_column_for_what_their_rows_hold(name: str) -> None:
     """A loss that joined after a row was measured, and one that went before the next."""
-    results = read_results(ROOT / "benchmarks/results.json")
+    results = read(ROOT / "benchmarks/results.json")
     for table in ("ratios",) if name == "ctc_loss" else ("seconds", "peak_bytes"):
         results[name]["rows"][-1][table]["a_new_loss"] = 1.5
         del results[name]["rows"][0][table]["squentropy"]
@@ -111,21 +127,20 @@ def test_far_losses_stand_at_the_edge() -> None:
 def test_the_picture_of_comparisons(drawn: list[Figure], tmp_path: Path) -> None:
     """One far loss does not flatten the rest and is named with its value; the axis says which way is better."""
     speech = comparison({"cross_entropy": [0.02, 0.03], "square": [0.01, 0.02], "squentropy": [0.5, 0.6]})
-    texts = comparison({"square": [0.8, 0.9], "cross_entropy": [0.8, 0.85]}, metric="accuracy")
+    texts = comparison({"squentropy": [0.8, 0.9], "cross_entropy": [0.8, 0.85]}, metric="accuracy")
     pictures.draw_comparisons([speech, texts], tmp_path / "picture.svg", "")
     first, second = drawn[0].axes
     assert first.get_xlim()[1] < 0.04 and "0.55, off the scale" in first.texts[-1].get_text()
     assert first.get_xlabel() == "cer (lower is better)" and second.get_xlabel() == "accuracy (higher is better)"
     colors = [{line.get_color() for line in axis.lines} for axis in (first, second)]
-    assert colors[0] == colors[1] == {"C0", "C1"}
-    assert second.lines[0].get_color() == "C1"  # a loss has one colour, wherever it stands
+    assert colors == [{"C0", "C1"}, {"C0", "C2"}]  # a loss has one colour, wherever it stands
 
 
 def test_no_labels_overlap(drawn: list[Figure], tmp_path: Path) -> None:
     folders = sorted((ROOT / "model_cards").glob("*/results.json"))
     published = [results for results in map(read_results, folders) if render.is_comparison(results)]
     pictures.draw_comparisons(published, tmp_path / "picture.svg", "")
-    growth = read_results(ROOT / "benchmarks/results.json")["linear_square_loss_growth"]
+    growth = read(ROOT / "benchmarks/results.json")["linear_square_loss_growth"]
     pictures.draw_growth(growth, tmp_path / "picture.svg", "")
     for figure in drawn:
         figure.tight_layout()
@@ -149,7 +164,7 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
 
 
 def test_the_pictures_are_written_with_what_they_show(tmp_path: Path) -> None:
-    growth = read_results(ROOT / "benchmarks/results.json")["linear_square_loss_growth"]
+    growth = read(ROOT / "benchmarks/results.json")["linear_square_loss_growth"]
     pictures.draw_growth(growth, tmp_path / "growth.svg", "what it shows")
     picture = (tmp_path / "growth.svg").read_text()
     assert "slope" in picture and "what it shows" in picture

@@ -9,7 +9,7 @@ import pytest
 import render_results
 from example_scripts import load_example
 
-from hf_squareloss.comparison import summary
+from hf_squareloss.comparison import analyse, read_results, study_card
 
 
 def run(loss: str, seed: int, cer: float, **changes: Any) -> dict[str, Any]:
@@ -45,13 +45,14 @@ def test_a_comparison_of_runs(tmp_path: Path) -> None:
     output = tmp_path / "cards" / "results.json"
     load_example("speechbrain/collect").main(["--title", "T", "--output", str(output), *map(str, files)])
     results = json.loads(output.read_text())
-    rows = summary(results)
-    assert [row.loss for row in rows] == ["cross_entropy", "square"]
-    assert rows[1].values["cer"] == (0.08, 0.10) and rows[1].values["wer"] == (0.16, 0.20)
-    assert rows[0].seconds == (20.0, 20.0)
+    study = read_results(output)
+    base, square = analyse(study).problems[0].problem.contenders
+    assert (base.label, square.label) == ("cross_entropy", "square")
+    assert square.values("test") == {0: 0.08, 1: 0.10} and square.values("test", "wer") == {0: 0.16, 1: 0.20}
+    assert base.measured("seconds") == {0: 20.0, 1: 20.0}
     assert results["runs"][0]["validation"]["cer"] == 0.5  # of epoch 1, whose model was tested
     assert results["arguments"] == ["--data_folder", "an4"]
-    card = render_results.card(results)
+    card = study_card(study, command=render_results.command(study))
     assert "speechbrain/train.py" in card and "/data" not in card and "/runs" not in card
 
 

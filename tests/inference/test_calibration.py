@@ -1,181 +1,195 @@
-"""Calibration measures against loops over items, and what they refuse."""
+"""One number fitted to scores: the likeliest, for every kind of label, against plain loops and brute force."""
 
+import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from contract import every_loss
 from torch import Tensor
 
-from hf_squareloss.inference import (
-    brier_score,
-    calibration_metrics,
-    expected_calibration_error,
-    multi_label_calibration_metrics,
-    negative_log_likelihood,
-    reliability_curve,
-)
+from hf_squareloss import Loss, SquareLoss, make_loss
+from hf_squareloss.inference import calibrate, calibration_metrics
+from hf_squareloss.losses import Calibration, loss_from_dict
 
 
-def naive_ece(probabilities: Tensor, labels: Tensor, bins: int) -> float:
-    """Guo et al., equation 3, bin by bin and item by item."""
+def draw(T: float, weights: tuple[float, ...] | None = None, count: int = 4000) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities (N, 5), labels drawn from them, and scores f with p = softmax(T f - log w)."""
+    random = torch.Generator().manual_seed(0)
+    p = torch.rand(count, 5, generator=random).square() + 1e-3
+    p = p / p.sum(-1, keepdim=True)
+    labels = torch.multinomial(p, 1, generator=random).squeeze(-1)
+    added = torch.zeros(5) if weights is None else torch.tensor(weights).log()
+    return p, labels, (p.log() + added) / T
+
+
+def naive(loss: Loss, scores: Tensor, labels: Tensor, T: float) -> float:
+    """The sum that `calibrate` minimises, one item after the other."""
+    total, spread = 0.0, 0.0
+    for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
+        z = [T * f - math.log(w) for f, w in zip(row, loss.class_weights or [1.0] * len(row), strict=True)]
+        log_sum = math.log(sum(math.exp(v - max(z)) for v in z)) + max(z)
+        total -= z[label] - log_sum
+        spread -= sum(v - log_sum for v in z) / len(z)
+    return total + spread / len(scores)
+
+
+@every_loss
+def test_it_is_the_least_of_the_naive_sum(loss: Loss) -> None:
+    _, labels, scores = draw(3.0, count=200)
+    calibration = calibrate(loss, scores, labels).calibration
+    assert calibration is not None and calibration.items == 200
+    at = [naive(loss, scores, labels, factor * calibration.T) for factor in (1.0, 0.99, 1.01)]
+    assert at[0] < min(at[1:])
+
+
+@pytest.mark.parametrize("T", [0.01, 1.0, 250.0])
+@pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5, 4.0, 1.0)], ids=["plain", "weighted"])
+def test_known_probabilities_come_back(T: float, weights: tuple[float, ...] | None) -> None:
+    p, labels, scores = draw(T, weights)
+    loss = calibrate(SquareLoss(k=1.0, M=1.0, class_weights=weights), scores, labels)
+    assert loss.calibration is not None and loss.calibration.T == pytest.approx(T, rel=0.05)
+    torch.testing.assert_close(loss.probabilities(scores), p, rtol=0, atol=0.03)
+
+
+def test_it_helps_where_scores_are_no_logits() -> None:
+    _, labels, scores = draw(8.0)
+    loss = SquareLoss(k=1.0, M=1.0)
+    before = calibration_metrics(loss.probabilities(scores), labels)
+    after = calibration_metrics(calibrate(loss, scores, labels).probabilities(scores), labels)
+    assert after["nll"] < before["nll"] and after["ece"] < 0.02 < before["ece"]
+
+
+def test_ignored_items_and_further_dimensions_do_not_count() -> None:
+    _, labels, scores = draw(3.0, count=120)
+    expected = calibrate(SquareLoss(), scores[:60], labels[:60]).calibration
+    labels[60:] = -100
+    found = calibrate(SquareLoss(), scores.view(4, 30, 5), labels.view(4, 30)).calibration
+    assert found == expected
+
+
+def test_a_distribution_of_labels() -> None:
+    p, labels, scores = draw(3.0, count=300)
+    assert calibrate(SquareLoss(), scores, p).calibration.T == pytest.approx(3.0, rel=0.02)  # type: ignore[union-attr]
+    hard = torch.nn.functional.one_hot(labels, 5).float()
+    as_rows, as_labels = (calibrate(SquareLoss(), scores, y).calibration for y in (hard, labels))
+    assert as_rows is not None and as_labels is not None
+    assert as_rows.T == pytest.approx(as_labels.T, rel=1e-9)
+
+
+def test_several_classes_at_once_have_a_scale_and_a_shift() -> None:
+    random = torch.Generator().manual_seed(0)
+    scores = torch.randn(4000, 3, generator=random)
+    answers = (torch.rand(4000, 3, generator=random) < (2.0 * scores - 1.0).sigmoid()).float()
+    loss = calibrate(SquareLoss(multi_label=True), scores, answers)
+    assert loss.calibration is not None
+    assert (loss.calibration.T, loss.calibration.shift) == (pytest.approx(2.0, rel=0.1), pytest.approx(-1.0, abs=0.1))
+    torch.testing.assert_close(loss.probabilities(scores), (2.0 * scores - 1.0).sigmoid(), rtol=0, atol=0.03)
+
+
+def test_all_right_or_all_wrong_or_all_equal_is_finite() -> None:
+    loss, labels = SquareLoss(k=1.0, M=1.0), torch.arange(3).repeat(100)
+    right = calibrate(loss, torch.eye(3)[labels], labels)
+    p = right.probabilities(torch.eye(3))
+    assert 0.99 < p[0, 0] < 1.0 - 1e-4  # one more item, of every class in equal parts, keeps it from 1
+    wrong = calibrate(loss, -torch.eye(3)[labels], labels)
+    assert wrong.probabilities(torch.eye(3))[0, 0] == pytest.approx(1 / 3, abs=1e-3)
+    assert calibrate(loss, torch.ones(6, 3), torch.arange(6) % 3).calibration.T == 1.0  # type: ignore[union-attr]
+
+
+# ---- CTC -------------------------------------------------------------------------------------------------------------
+def brute_force(log_p: Tensor, labels: list[int], blank: int) -> float:
+    """log p(labels): the sum over every path of the frames."""
     total = 0.0
-    for b in range(1, bins + 1):
-        confidences, right = [], 0
-        for p, y in zip(probabilities.tolist(), labels.tolist(), strict=True):
-            confidence = max(p)
-            if (b - 1) / bins < confidence <= b / bins:
-                confidences.append(confidence)
-                right += p.index(confidence) == y
-        if confidences:
-            gap = abs(right / len(confidences) - sum(confidences) / len(confidences))
-            total += len(confidences) / len(labels) * gap
-    return total
+    for path in itertools.product(range(log_p.shape[-1]), repeat=len(log_p)):
+        merged = [c for c, _ in itertools.groupby(path)]
+        if [c for c in merged if c != blank] == labels:
+            total += math.exp(sum(log_p[t, c].item() for t, c in enumerate(path)))
+    return math.log(total)
 
 
-def naive_brier(probabilities: Tensor, labels: Tensor) -> float:
-    total = 0.0
-    for p, y in zip(probabilities.tolist(), labels.tolist(), strict=True):
-        for c, value in enumerate(p):
-            total += (value - (c == y)) ** 2
-    return total / len(labels)
+def test_utterances_count_by_all_alignments_of_their_labels() -> None:
+    random = torch.Generator().manual_seed(0)
+    scores = torch.randn(6, 4, 3, generator=random)
+    labels = torch.tensor([[1, 2], [2, -100], [1, 1], [1, -100], [2, 1], [2, -100]])
+    frames = torch.tensor([4, 3, 4, 2, 4, 4])
+    for b, t in itertools.product(range(6), range(4)):  # so that the labels are likely
+        scores[b, t, labels[b].clamp_min(0)[min(t // 2, 1)]] += 1.0
+
+    def surprise(T: float) -> float:
+        log_p = [(T * row[:n].double()).log_softmax(-1) for row, n in zip(scores, frames.tolist(), strict=True)]
+        kept = [[c for c in row if c >= 0] for row in labels.tolist()]
+        values = [-brute_force(one, target, 0) for one, target in zip(log_p, kept, strict=True)]
+        return sum(values) - torch.cat(log_p).mean().item()
+
+    calibration = calibrate(SquareLoss(k=1.0, M=1.0), scores, labels, frames=frames, blank=0).calibration
+    assert calibration is not None and calibration.items == 6
+    at = [surprise(factor * calibration.T) for factor in (1.0, 0.97, 1.03)]
+    assert at[0] < min(at[1:])
 
 
-def naive_nll(probabilities: Tensor, labels: Tensor) -> float:
-    rows = zip(probabilities.tolist(), labels.tolist(), strict=True)
-    return sum(-math.log(p[y]) for p, y in rows) / len(labels)
+# ---- the loss that carries it ----------------------------------------------------------------------------------------
+@every_loss
+def test_it_is_no_part_of_the_loss_and_survives_a_config(loss: Loss) -> None:
+    _, labels, scores = draw(3.0, count=50)
+    calibrated = calibrate(loss, scores, labels, source="validation")
+    assert calibrated == loss and str(calibrated) == str(loss) and hash(calibrated) == hash(loss)
+    again = loss_from_dict(calibrated.to_dict())
+    assert again == loss and again.calibration == calibrated.calibration != loss.calibration
+    torch.testing.assert_close(calibrated(scores, labels), loss(scores, labels), rtol=0, atol=0)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(
-    n=st.integers(1, 40), c=st.integers(1, 6), bins=st.integers(1, 20), sharp=st.floats(0, 8), seed=st.integers(0, 99)
-)
-def test_measures_are_those_of_the_naive_loops(n: int, c: int, bins: int, sharp: float, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    p = (torch.randn(n, c, dtype=torch.float64, generator=generator) * sharp).softmax(-1)
-    y = torch.randint(0, c, (n,), generator=generator)
-    assert expected_calibration_error(p, y, bins=bins).item() == pytest.approx(naive_ece(p, y, bins), abs=1e-9)
-    assert brier_score(p, y).item() == pytest.approx(naive_brier(p, y), abs=1e-9)
-    assert negative_log_likelihood(p, y).item() == pytest.approx(naive_nll(p, y), abs=1e-9)
-    curve = reliability_curve(p, y, bins=bins)
-    assert curve.count.sum() == n and curve.count.shape == curve.confidence.shape == curve.accuracy.shape == (bins,)
-    assert torch.equal(curve.confidence.isnan(), curve.count == 0)
-    assert torch.equal(curve.accuracy.isnan(), curve.count == 0)
+@pytest.mark.parametrize("scores", [[1e38, -1e38, 0.0], [3e38, 2e38, -3e38], [1.0, 1.0000001, 0.0]])
+@pytest.mark.parametrize("T", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_any_finite_scores_have_probabilities_in_their_order(scores: Any, T: float, multi_label: bool) -> None:
+    loss = SquareLoss(k=1.0, M=1.0, multi_label=multi_label, calibration=Calibration(T=T))
+    f = torch.tensor(scores)
+    p = loss.probabilities(f)
+    assert p.isfinite().all() and (p > 0).all() and (p <= 1).all() and p.argmax() == f.argmax()
+    assert multi_label or p.sum() == pytest.approx(1.0)
+    order = f.argsort()
+    assert (p[order].diff() >= 0).all()
 
 
-def test_reliability_curve_by_hand() -> None:
-    p = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.55, 0.45]])
-    curve = reliability_curve(p, torch.tensor([0, 0, 0, 1]), bins=4)
-    assert curve.count.tolist() == [0, 0, 2, 2]
-    assert curve.confidence[2:].tolist() == pytest.approx([0.575, 0.85])
-    assert curve.accuracy[2:].tolist() == [0.5, 0.5]
+@pytest.mark.parametrize("k", [1.0, 3.0, 20.0])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_rule_has_the_slope_of_the_link_where_all_classes_are_equal(k: float, multi_label: bool) -> None:
+    C, M = 5, 2.0
+    loss = SquareLoss(k=k, M=M, multi_label=multi_label)
+    calibration = loss.default_calibration(C)
+    p = 0.5 if multi_label else 1 / C
+    at = k * M * p / (1 + (k - 1) * p)  # the population minimiser
+    f = torch.full((C,), at, dtype=torch.float64)
+    moved = f + torch.tensor([1.0, -1.0, 0.0, 0.0, 0.0], dtype=torch.float64) * 1e-5
+    ruled = SquareLoss(k=k, M=M, multi_label=multi_label, calibration=calibration)
+    torch.testing.assert_close(ruled.probabilities(f), loss.probabilities(f))
+    slope, expected = ((one.probabilities(moved) - one.probabilities(f))[:2] for one in (ruled, loss))
+    torch.testing.assert_close(slope, expected, rtol=1e-3, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_confidence_on_an_edge_belongs_to_the_bin_below(dtype: torch.dtype) -> None:
-    p = torch.tensor([[0.2, 0.2, 0.2, 0.2, 0.2], [0.6, 0.1, 0.1, 0.1, 0.1], [1.0, 0.0, 0.0, 0.0, 0.0]], dtype=dtype)
-    assert reliability_curve(p, torch.tensor([0, 0, 0]), bins=5).count.tolist() == [1, 0, 1, 0, 1]
-
-
-def test_best_and_worst() -> None:
-    p, right, wrong = torch.eye(3), torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])
-    assert calibration_metrics(p, right) == {"ece": 0.0, "brier": 0.0, "nll": 0.0}
-    assert calibration_metrics(p, wrong) == {"ece": 1.0, "brier": 2.0, "nll": math.inf}
-
-
-def test_a_calibrated_forecast_has_no_calibration_error_and_an_overconfident_one_has() -> None:
-    y = torch.tensor([0, 0, 0, 1])
-    assert expected_calibration_error(torch.tensor([[0.75, 0.25]] * 4), y).item() == pytest.approx(0.0)
-    assert expected_calibration_error(torch.tensor([[0.95, 0.05]] * 4), y).item() == pytest.approx(0.2)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_sixteen_bit_probabilities_are_reduced_in_float32(dtype: torch.dtype) -> None:
-    scores = torch.randn(2000, 300, generator=torch.Generator().manual_seed(0)) * 3
-    p, y = scores.softmax(-1).to(dtype), scores.argmax(-1)
-    measures = (expected_calibration_error, brier_score, negative_log_likelihood)
-    for measure in measures:
-        value = measure(p, y)
-        assert value.dtype == torch.float32 and value.shape == ()
-    assert brier_score(p, y).item() == pytest.approx(naive_brier(p, y), rel=1e-4)
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
-def test_labels_of_any_integer_type(dtype: torch.dtype) -> None:
-    p, y = torch.eye(3), torch.tensor([0, 1, 2])
-    assert calibration_metrics(p, y.to(dtype)) == calibration_metrics(p, y)
-
-
+# ---- what does not fit -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "measure",
-    [expected_calibration_error, brier_score, negative_log_likelihood, reliability_curve, calibration_metrics],
-)
-@pytest.mark.parametrize(
-    ("probabilities", "labels", "says"),
+    ("scores", "labels", "says"),
     [
-        (torch.full((4, 2), 0.5), torch.tensor([0, 1, 2, 0]), "got 2"),
-        (torch.full((4, 2), 0.5), torch.tensor([0, 1, -100, 0]), "got -100"),
-        (torch.full((4, 2), 0.5), torch.tensor([0, 1, 0]), "shape"),
-        (torch.full((4, 2), 0.5), torch.tensor([[0], [1], [0], [1]]), "shape"),
-        (torch.full((4, 2), 0.5), torch.tensor([0.0, 1.0, 0.0, 1.0]), "integers"),
-        (torch.full((4, 2), 0.5), torch.tensor([True, False, True, False]), "integers"),
-        (torch.full((4,), 0.5), torch.tensor([0, 1, 0, 1]), "shape"),
-        (torch.full((2, 2, 2), 0.5), torch.zeros(2, 2, dtype=torch.long), "shape"),
-        (torch.zeros(0, 2), torch.zeros(0, dtype=torch.long), "shape"),
-        (torch.eye(2, dtype=torch.long), torch.tensor([0, 1]), "floating"),
-        (torch.tensor([[0.5, 0.5], [0.5, 0.4]]), torch.tensor([0, 1]), "row 1 with sum 0.9"),
-        (torch.tensor([[0.5, 0.5], [1.5, -0.5]]), torch.tensor([0, 1]), "row 1 .* minimum -0.5"),
-        (torch.tensor([[0.5, math.nan]]), torch.tensor([0]), "row 0"),
+        (torch.ones(2, 3), torch.tensor([-100, -100]), "no item"),
+        (torch.tensor([[1.0, math.inf]]), torch.tensor([0]), "finite"),
+        (torch.ones(2, 3), torch.tensor([0]), "do not fit"),
+        (torch.ones(2, 1), torch.tensor([0, 0]), "regression"),
     ],
 )
-def test_what_does_not_fit_is_refused(measure, probabilities: Tensor, labels: Tensor, says: str) -> None:
+def test_what_does_not_fit_is_refused(scores: Tensor, labels: Tensor, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        measure(probabilities, labels)
+        calibrate(make_loss("square"), scores, labels)
 
 
-def test_no_bins_are_refused() -> None:
-    with pytest.raises(ValueError, match="bins"):
-        expected_calibration_error(torch.eye(2), torch.tensor([0, 1]), bins=0)
+@pytest.mark.parametrize("value", [2.0, {"t": 1.0}, {"T": 1.0, "more": 2}, {"T": -1.0}, {"T": 1.0, "source": "rumour"}])
+def test_a_broken_calibration_in_a_config_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError):
+        loss_from_dict({"loss": "square", "calibration": value})
 
 
-def test_raw_scores_are_refused_and_the_loss_shows_the_way() -> None:
-    with pytest.raises(ValueError, match="Loss.probabilities"):
-        brier_score(torch.tensor([[2.0, -1.0]]), torch.tensor([0]))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_several_classes_at_once_are_the_mean_of_yes_no_questions(dtype: torch.dtype) -> None:
-    generator = torch.Generator().manual_seed(3)
-    p = torch.rand(40, 3, generator=generator, dtype=dtype)
-    y = (torch.rand(40, 3, generator=generator) < p.float() ** 2).long()
-    ece = brier = nll = 0.0
-    for c in range(3):
-        bins: dict[int, list[tuple[float, float]]] = {}
-        for n in range(40):
-            yes, true = p[n, c].item(), y[n, c].item()
-            brier += ((yes - true) ** 2 + ((1 - yes) - (1 - true)) ** 2) / (40 * 3)
-            nll -= math.log(yes if true else 1 - yes) / (40 * 3)
-            confidence = max(yes, 1 - yes)
-            bins.setdefault(math.ceil(confidence * 15), []).append((confidence, float((yes > 0.5) == true)))
-        for items in bins.values():
-            ece += abs(sum(a - b for a, b in items)) / (40 * 3)
-    found = multi_label_calibration_metrics(p, y.to(dtype))
-    assert found == pytest.approx({"ece": ece, "brier": brier, "nll": nll}, rel=1e-5)
-    swapped = multi_label_calibration_metrics(1 - p, y)  # control: the other answer's probabilities are much worse
-    assert all(swapped[name] > 1.5 * found[name] for name in found)
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "labels", "says"),
-    [
-        (torch.tensor([[0.5, 0.5]]), torch.tensor([1]), r"\(N, C\)"),
-        (torch.tensor([[0.5, 1.5]]), torch.tensor([[1, 0]]), "non-negative"),
-        (torch.tensor([[0.5, 0.5]]), torch.tensor([[1, 2]]), "0 or 1"),
-        (torch.zeros(0, 2), torch.zeros(0, 2), "shape"),
-        (torch.zeros(2, 0), torch.zeros(2, 0), "a class"),
-    ],
-)
-def test_what_does_not_fit_several_classes_is_refused(probabilities: Tensor, labels: Tensor, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        multi_label_calibration_metrics(probabilities, labels)
+def test_frames_need_a_blank() -> None:
+    with pytest.raises(ValueError, match="blank"):
+        calibrate(SquareLoss(), torch.ones(1, 2, 3), torch.tensor([[1]]), frames=torch.tensor([2]))

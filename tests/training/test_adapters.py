@@ -19,6 +19,7 @@ from hf_squareloss import (
     load_loss,
     probability_pipeline,
 )
+from hf_squareloss.inference import unfold_calibration
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21, 5.24
 SQUARE = SquareLoss(k=2.0, M=3.0)
@@ -74,7 +75,10 @@ def test_loss_and_names_come_back_from_every_way_to_load(task_type: str | None, 
     batch = batch_of(make_examples("bert"))
     batch.pop("labels")
     with torch.no_grad():
-        expected = model_of(trainer)(**batch).logits
+        raw = model_of(trainer)(**batch).logits
+    calibration = trainer.loss.calibration
+    assert calibration is not None
+    expected = calibration.T * raw  # in the saved head, which PEFT's modules_to_save keeps whole
     config = load_config(out)
     fresh = tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=CLASSES)
     ways: list[Any] = [
@@ -87,7 +91,10 @@ def test_loss_and_names_come_back_from_every_way_to_load(task_type: str | None, 
     for model in ways:
         assert load_loss(model) == SQUARE
         with torch.no_grad():
-            torch.testing.assert_close(model.eval()(**batch).logits, expected)
+            torch.testing.assert_close(model.eval()(**batch).logits, expected, rtol=1e-5, atol=1e-4)
+        unfold_calibration(model)
+        with torch.no_grad():
+            torch.testing.assert_close(model.eval()(**batch).logits, raw, rtol=1e-5, atol=1e-5)
 
 
 def test_an_adapter_says_more_than_its_base(tmp_path: Path) -> None:
@@ -121,7 +128,7 @@ def test_a_pipeline_of_an_adapter(tmp_path: Path) -> None:
     text = "two four"
     with torch.no_grad():
         scores = model_of(trainer)(**make_tokenizer()(text, return_tensors="pt")).logits
-    expected = dict(zip(NAMES, SQUARE.probabilities(scores)[0].tolist(), strict=True))
+    expected = dict(zip(NAMES, trainer.loss.probabilities(scores)[0].tolist(), strict=True))
     model = model_of(trainer)
     for source in (tmp_path / "out", str(tmp_path / "out"), model):
         needs: dict[str, Any] = {"tokenizer": make_tokenizer()} if source is model else {}

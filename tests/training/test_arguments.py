@@ -92,7 +92,7 @@ def test_help_and_dictionary() -> None:
     shown = io.StringIO()
     with redirect_stdout(shown):
         HfArgumentParser(SquareLossTrainingArguments).print_help()  # type: ignore[arg-type]
-    names = {"loss", "loss_k", "loss_M", "loss_parameters", "ctc_tau", "class_weights"}
+    names = {"loss", "loss_k", "loss_M", "loss_parameters", "ctc_tau", "class_weights", "calibrate", "fold_calibration"}
     assert all(f"--{name}" in shown.getvalue() for name in names)
     ours, stock = SquareLossTrainingArguments(use_cpu=True), TrainingArguments(use_cpu=True)
     assert ours.to_dict().keys() - stock.to_dict().keys() == names

@@ -35,7 +35,8 @@ def test_sft_trains_without_scores_and_without_another_forward(
     with caplog.at_level(logging.WARNING, "hf_squareloss"):
         trainer = sft_trainer(tmp_path, per_device_train_batch_size=2, max_steps=3)
         trainer.train()
-    assert trainer.model.forwards == 3 + 1  # one more to look at the model, before the first step
+    # One more to look at the model, before the first step, and none to calibrate it: no rows were held out.
+    assert trainer.model.forwards == 3 + 1
     assert trainer._fused.in_use and "builds the scores" not in caplog.text
     assert "SFTTrainer's cross-entropy is replaced" in caplog.text
     assert load_loss(trainer.model) == trainer.selected_loss == SQUARE

@@ -52,24 +52,30 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+sys.modules["hf_squareloss"] = None  # importing it fails
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 texts = json.loads(sys.argv[2])
 model = AutoModelForSequenceClassification.from_pretrained("alice/toy")
 tokenizer = AutoTokenizer.from_pretrained("alice/toy")
 with torch.no_grad():
-    scores = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+    scores = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
 names = [model.config.id2label[i] for i in scores.argmax(-1).tolist()]
-assert "hf_squareloss" not in sys.modules  # until here nothing but transformers was needed
+plain = pipeline("text-classification", model="alice/toy", top_k=None)(texts)
+del sys.modules["hf_squareloss"]
 
 from hf_squareloss import load_loss, probability_pipeline
 
-found = probability_pipeline("alice/toy", top_k=None)(texts)
+def values(found):
+    return [[{p["label"]: p["score"] for p in row}[name] for name in ("bad", "good")] for row in found]
+
+
 result = {
     "predictions": names,
     "loss": load_loss(model).to_dict(),
     "probabilities": load_loss(model).probabilities(scores).tolist(),
-    "pipeline": [[{p["label"]: p["score"] for p in row}[name] for name in ("bad", "good")] for row in found],
+    "plain": values(plain),
+    "pipeline": values(probability_pipeline("alice/toy", top_k=None)(texts)),
 }
 save_file(model.state_dict(), sys.argv[1] + "/loaded.safetensors")
 open(sys.argv[1] + "/loaded.json", "w").write(json.dumps(result))
@@ -173,9 +179,16 @@ def test_a_pushed_model_loads_elsewhere_with_equal_weights_and_predictions(
     assert result["predictions"] == predicted
     accuracy = sum(line.split("\t")[1] == name for line, name in zip(lines, predicted, strict=True)) / len(lines)
     assert accuracy == read(pushed / "test_results.json")["test_accuracy"] > 0.7
+    calibration = result["loss"].pop("calibration")
+    assert calibration["folded_into"] == "classifier" and calibration["source"] == "validation"
     assert result["loss"] == {"loss": "square", "k": 2.0, "M": 3.0}
-    for row, piped in zip(result["probabilities"], result["pipeline"], strict=True):
-        assert sum(row) == pytest.approx(1) and piped == pytest.approx(row, abs=1e-5)
+    assert [sum(row) for row in result["probabilities"]] == pytest.approx([1.0] * len(texts))
+    for kind in ("plain", "pipeline"):  # transformers' own pipeline, where ours cannot be imported, and ours
+        for row, piped in zip(result["probabilities"], result[kind], strict=True):
+            assert piped == pytest.approx(row, abs=1e-6)
+    written = [line.split("\t")[2:] for line in (pushed / "test_predictions.tsv").read_text().splitlines()[1:]]
+    for row, piped in zip(written, result["plain"], strict=True):
+        assert [float(p) for p in row] == pytest.approx(piped, abs=1e-5)  # six digits; of padded batches
 
 
 def test_the_card_tells_loss_parameters_and_metrics_of_this_run(hub: LoopbackHub, pushed: Path) -> None:
@@ -190,7 +203,9 @@ def test_the_card_tells_loss_parameters_and_metrics_of_this_run(hub: LoopbackHub
     assert "`square`, k = 2.0, M = 3.0" in text
     for name in ("loss", "accuracy", "ece"):
         assert f"| {name} | {evaluated[f'eval_{name}']:.4f} |" in text
-    assert 'probability_pipeline("alice/toy"' in text
+    assert 'pipeline("text-classification", model="alice/toy", top_k=None)' in text and "probability_pip" not in text
+    assert "![Accuracy against confidence, on the evaluation set](reliability.png)" in text
+    assert hub.read("alice/toy", "reliability.png").startswith(b"\x89PNG")
 
 
 def test_checkpoints_are_not_pushed(hub: LoopbackHub, pushed: Path) -> None:
@@ -275,7 +290,10 @@ def test_the_loop_without_a_trainer_trains_saves_and_pushes(hub: LoopbackHub, fo
     assert hub.read("alice/loop", "model.safetensors") == (output / "model.safetensors").read_bytes()
     text = hub.read("alice/loop", "README.md").decode()
     assert card_errors(text) == [] and read_card(text)["model-index"][0]["name"] == "loop"
-    assert f"| accuracy | {results['accuracy']:.4f} |" in text and 'probability_pipeline("alice/loop"' in text
+    assert (
+        f"| accuracy | {results['accuracy']:.4f} |" in text
+        and 'pipeline("text-classification", model="alice/loop"' in text
+    )
     before = load_file(folder / "model" / "model.safetensors")
     after = load_file(output / "model.safetensors")
     assert not any(before[name].equal(after[name]) for name in before if "position" not in name)

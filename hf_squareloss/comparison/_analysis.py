@@ -1,0 +1,211 @@
+"""The analysis of a study: every loss against the baseline on every problem, and over all tasks."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from hf_squareloss.comparison._problems import Contender, Problem, baseline_label, problems, rank_of
+from hf_squareloss.comparison._records import Results
+from hf_squareloss.comparison._statistics import (
+    Outcome,
+    PairedComparison,
+    PooledMean,
+    PooledRatio,
+    SpreadRatio,
+    paired_comparison,
+    pooled_mean,
+    pooled_ratio,
+    spread_ratio,
+    standardised_advantages,
+)
+from hf_squareloss.metric_order import greater_is_better
+
+CALIBRATION = ("ece", "brier", "nll")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A loss against the baseline on one problem.
+
+    Attributes:
+        contender: the loss.
+        outcome: that of `tuned`; None without an interval or where a run without any value is left out.
+        tuned: the metric, each loss at its own best epoch.
+        equal_epochs: the metric, the loss after as many epochs as the baseline needed for its best.
+        calibration: ece, brier and nll where both were measured, each loss at its own best epoch.
+        standardised: advantages per seed of `tuned` in standard deviations; None where nothing varies.
+        spread: of the metric over seeds, over that of the baseline.
+        seconds_ratio, memory_ratio: geometric mean over common seeds of training time and peak memory over those of the
+            baseline; None where they were not measured.
+    """
+
+    contender: Contender
+    outcome: Outcome | None
+    tuned: PairedComparison
+    equal_epochs: PairedComparison
+    calibration: Mapping[str, PairedComparison]
+    standardised: tuple[float, ...] | None
+    spread: SpreadRatio | None
+    seconds_ratio: float | None
+    memory_ratio: float | None
+
+
+@dataclass(frozen=True)
+class ProblemAnalysis:
+    """A problem and its losses against the baseline; none where there is no baseline."""
+
+    name: str
+    problem: Problem
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A loss against the baseline over all tasks, each with one vote, however many models and noise levels it has.
+
+    Attributes:
+        wins, ties, losses, undecided: numbers of problems; undecided are those without an interval, by one seed or
+            because seeds do not differ, and those where a run without any value is left out.
+        advantage: of `Comparison.standardised`; None where no problem has one.
+        calibration: the same of ece, brier and nll.
+        spread, seconds: geometric means of the ratios to the baseline.
+    """
+
+    label: str
+    wins: int
+    ties: int
+    losses: int
+    undecided: int
+    advantage: PooledMean | None
+    calibration: Mapping[str, PooledMean]
+    spread: PooledRatio | None
+    seconds: PooledRatio | None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a study says.
+
+    Attributes:
+        title: the study's name.
+        baseline: label of the loss that the others are compared to.
+        main: label of the loss that the verdict is about: the square loss with the fewest parameters, else the first
+            beside the baseline; None where there is no other loss.
+        labels: every loss, the baseline first and the main one next.
+        problems: in the order of the runs.
+        pooled: label -> figures over all tasks.
+    """
+
+    title: str
+    baseline: str
+    main: str | None
+    labels: tuple[str, ...]
+    problems: tuple[ProblemAnalysis, ...]
+    pooled: Mapping[str, Pooled]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(p.problem.task for p in self.problems))
+
+
+def analyse(results: Results, baseline: str | None = None) -> Analysis:
+    """Compare every loss of a study with the baseline, by problem and over tasks.
+
+    Args:
+        results: as `read_results` gives them.
+        baseline: label of the loss that others are compared to; cross-entropy by default, the one with the fewest
+            parameters, or the first label where there is none.
+
+    Raises:
+        ValueError: runs that cannot be compared, or a baseline that no run has.
+    """
+    found = problems(results.runs, baseline)
+    baseline = baseline or baseline_label(results.runs)
+    models = {problem.task: {p.model for p in found if p.task == problem.task} for problem in found}
+    analysed = tuple(_analysed(problem, len(models[problem.task]) > 1) for problem in found)
+    others = [run for run in results.runs if run.label != baseline]
+    labels = dict.fromkeys(run.label for run in sorted(others, key=rank_of))
+    main = next(iter(labels), None)
+    compared = [label for label in labels if any(c.contender.label == label for p in analysed for c in p.comparisons)]
+    pooled = {label: _pooled(label, analysed) for label in compared}
+    return Analysis(results.title, baseline, main, (baseline, *labels), analysed, pooled)
+
+
+def _analysed(problem: Problem, several_models: bool) -> ProblemAnalysis:
+    words = [problem.task, *([problem.model] if several_models else [])]
+    words += [f"{100 * problem.label_noise:g} % label noise"] if problem.label_noise else []
+    base = problem.baseline
+    others = [c for c in problem.contenders if base is not None and c.label != base.label]
+    return ProblemAnalysis(", ".join(words), problem, tuple(_compared(problem, c, base) for c in others if base))
+
+
+def _compared(problem: Problem, contender: Contender, baseline: Contender) -> Comparison:
+    part, better = problem.part, problem.greater_is_better
+    own, reference = contender.values(part), baseline.values(part)
+    calibration = {
+        name: paired_comparison(contender.values(part, name), baseline.values(part, name), greater_is_better=False)
+        for name in CALIBRATION
+        if contender.values(part, name) and baseline.values(part, name)
+    }
+    common = own.keys() & reference.keys()
+    tuned = paired_comparison(own, reference, greater_is_better=better)
+    complete = len(own) == len(contender.runs) and len(reference) == len(baseline.runs)
+    return Comparison(
+        contender=contender,
+        outcome=tuned.outcome if complete else None,
+        tuned=tuned,
+        equal_epochs=paired_comparison(
+            contender.values_at_epochs_of(baseline, part), reference, greater_is_better=better
+        ),
+        calibration=calibration,
+        standardised=standardised_advantages(own, reference, greater_is_better=better),
+        spread=spread_ratio([own[s] for s in sorted(common)], [reference[s] for s in sorted(common)]),
+        seconds_ratio=_ratio(contender.measured("seconds"), baseline.measured("seconds")),
+        memory_ratio=_ratio(contender.measured("peak_memory_mb"), baseline.measured("peak_memory_mb")),
+    )
+
+
+def _ratio(own: Mapping[int, float], reference: Mapping[int, float]) -> float | None:
+    logs = [math.log(own[s] / reference[s]) for s in own.keys() & reference.keys() if own[s] > 0 and reference[s] > 0]
+    return math.exp(fmean(logs)) if logs else None
+
+
+def _pooled(label: str, analysed: Sequence[ProblemAnalysis]) -> Pooled:
+    found = [(p.problem, c) for p in analysed for c in p.comparisons if c.contender.label == label]
+    outcomes = [comparison.outcome for _, comparison in found]
+
+    def by_task(value: Callable[[Problem, Comparison], Any]) -> list[list[Any]]:
+        """One list of values for each task that has any."""
+        tasks: dict[str, list[Any]] = defaultdict(list)
+        for problem, comparison in found:
+            if (each := value(problem, comparison)) is not None:
+                tasks[problem.task].append(each)
+        return list(tasks.values())
+
+    calibration = {name: pooled_mean(by_task(_standardised_calibration(name))) for name in CALIBRATION}
+    return Pooled(
+        label=label,
+        wins=outcomes.count("win"),
+        ties=outcomes.count("tie"),
+        losses=outcomes.count("loss"),
+        undecided=outcomes.count(None),
+        advantage=pooled_mean(by_task(lambda _, comparison: comparison.standardised)),
+        calibration={name: mean for name, mean in calibration.items() if mean is not None},
+        spread=pooled_ratio(by_task(lambda _, comparison: comparison.spread.ratio if comparison.spread else None)),
+        seconds=pooled_ratio(by_task(lambda _, comparison: comparison.seconds_ratio)),
+    )
+
+
+def _standardised_calibration(name: str) -> Callable[[Problem, Comparison], tuple[float, ...] | None]:
+    def standardised(problem: Problem, comparison: Comparison) -> tuple[float, ...] | None:
+        if name not in comparison.calibration or problem.baseline is None:
+            return None
+        own, reference = (c.values(problem.part, name) for c in (comparison.contender, problem.baseline))
+        return standardised_advantages(own, reference, greater_is_better=greater_is_better(name))
+
+    return standardised

@@ -1,0 +1,107 @@
+"""The page of a study: one HTML file with everything in it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hf_squareloss.comparison import _pictures, _tables
+from hf_squareloss.comparison._analysis import Analysis, ProblemAnalysis, analyse
+from hf_squareloss.comparison._markdown import problem_note, study_markdown
+from hf_squareloss.comparison._records import RUNS, Results, write_text
+from hf_squareloss.comparison._results import FILE, read_results, write_results
+from hf_squareloss.comparison._svg import SERIES
+from hf_squareloss.comparison._words import verdict, warnings
+
+
+def report(study: str | Path, *, baseline: str | None = None) -> Path:
+    """Write report.html into a study's folder, and beside it report.md and, from run files, results.json.
+
+    The page needs nothing else: no network, no script, pictures as SVG. The same runs make the same page.
+
+    Args:
+        study: the study's folder, or a results.json; the page is written beside that.
+        baseline: label of the loss that others are compared to; cross-entropy by default.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: no runs, files that do not fit, or a baseline that no run has; it says which.
+    """
+    study = Path(study)
+    results = read_results(study)
+    folder = study if study.is_dir() else study.parent
+    page = report_page(results, baseline=baseline)
+    if (study / RUNS).is_dir():
+        write_results(folder / FILE, results)
+    write_text(folder / "report.md", f"# {results.title}\n\n{study_markdown(results, baseline=baseline)}")
+    return write_text(folder / "report.html", page)
+
+
+def report_page(results: Results, *, baseline: str | None = None) -> str:
+    """The page as HTML."""
+    from jinja2 import Environment, StrictUndefined
+
+    import hf_squareloss
+
+    analysis = analyse(results, baseline)
+    settings = {**results.settings, **results.environment}
+    environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(_resource("report.html.jinja")).render(
+        title=results.title,
+        style=style_sheet(),
+        baseline=analysis.baseline,
+        main=analysis.main,
+        verdict=verdict(analysis),
+        outcome=_outcome(analysis),
+        warnings=warnings(analysis),
+        overview=_tables.overview(analysis),
+        over_tasks=_tables.over_tasks(analysis),
+        ratios=_tables.ratios_over_tasks(analysis),
+        advantages=_pictures.advantages(analysis, analysis.main, analysis.labels) if analysis.main else None,
+        spreads=_pictures.spreads(analysis, analysis.main, analysis.labels) if analysis.main else None,
+        problems=[_problem(analysis, found) for found in analysis.problems],
+        command=settings.pop("command", None),
+        settings=_tables.settings(settings),
+        runs=_tables.every_run(results.runs),
+        version=hf_squareloss.__version__,
+    )
+
+
+def _problem(analysis: Analysis, found: ProblemAnalysis) -> dict[str, Any]:
+    problem, order = found.problem, analysis.labels
+    return {
+        "name": found.name,
+        "note": problem_note(analysis, found),
+        "legend": [(c.label, min(order.index(c.label), SERIES - 1)) for c in problem.contenders],
+        "limited": f" (the first {_pictures.CURVES} losses)" if len(problem.contenders) > _pictures.CURVES else "",
+        "seeds": _pictures.seeds(problem, order),
+        "curves": _pictures.curves(problem, order),
+        "reliability": _pictures.reliability(problem, order),
+        "grids": _pictures.grids(problem),
+        "tables": [(title, table) for title, make in _tables.OF_PROBLEM if (table := make(found)) is not None],
+    }
+
+
+def _outcome(analysis: Analysis) -> str:
+    """What the verdict says: win, loss or nothing of both."""
+    if analysis.main is None or analysis.main not in analysis.pooled:
+        return "tie"
+    if len(analysis.tasks) > 1:
+        pooled = analysis.pooled[analysis.main].advantage
+        interval = pooled.interval if pooled else None
+        return "tie" if interval is None else "win" if interval[0] > 0 else "loss" if interval[1] < 0 else "tie"
+    found = next(c for p in analysis.problems for c in p.comparisons if c.contender.label == analysis.main)
+    return found.outcome or "tie"
+
+
+def style_sheet() -> str:
+    """The colours and fonts of the page and of its pictures."""
+    return _resource("report.css")
+
+
+def _resource(name: str) -> str:
+    return files("hf_squareloss.comparison").joinpath(name).read_text(encoding="utf8")

@@ -1,0 +1,113 @@
+"""results.json: all runs of a study in one file, and those that older versions wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_squareloss.comparison._records import Results, read_runs, validated, write_json
+from hf_squareloss.metric_order import greater_is_better
+
+FILE = "results.json"
+_EPOCHS = ("--num_train_epochs", "--number_of_epochs")
+_MODELS = ("--model_name_or_path", "--model_type", "--config_name", "--model")
+
+
+def read_results(path: str | Path) -> Results:
+    """The runs of a study, from its folder or from a results.json, also one without "format" that older versions wrote.
+
+    In a folder the run files count; results.json where there are none.
+
+    Args:
+        path: the study's folder, or a file.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+        ValueError: no runs, or content that does not fit; it names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        runs = read_runs(path)
+        if runs:
+            return results_of(runs, title=runs[0].study)
+        if not (path / FILE).exists():
+            raise ValueError(f"{path} holds no runs yet: give the folder of a study that has begun, or a {FILE}")
+        path = path / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error})") from None
+    if isinstance(content, dict) and "format" not in content and {"chosen", "runs"} <= content.keys():
+        try:
+            content = converted(content)
+        except KeyError as error:
+            raise ValueError(f"{path} has no {error}, so it is no results of a comparison") from None
+    return validated(Results, content, str(path))
+
+
+def results_of(
+    runs: Sequence[Any],
+    *,
+    title: str,
+    settings: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+) -> Results:
+    """Runs as one object. Settings and environment are by default what all runs agree on.
+
+    Args:
+        runs: `RunRecord`s, at least one.
+        title: the study's name.
+        settings: what all runs share.
+        environment: machine and versions.
+    """
+    return Results(
+        title=title,
+        metric=runs[0].metric,
+        settings=dict(_shared([run.settings for run in runs]) if settings is None else settings),
+        environment=dict(_shared([run.environment for run in runs]) if environment is None else environment),
+        runs=list(runs),
+    )
+
+
+def write_results(path: str | Path, results: Results) -> Path:
+    """Write results.json, whole or not at all; returns its path."""
+    return write_json(Path(path), results.model_dump(mode="json"))
+
+
+def converted(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of an old results.json in today's format: one epoch per run, which is all that it measured."""
+    arguments = [word for argument in old.get("arguments", []) for word in argument.split("=", 1)]
+    options = dict(zip(arguments, arguments[1:], strict=False))
+    metric = old.get("metric", "accuracy")
+    shared = {
+        "study": old["title"],
+        "task": old["title"],
+        "model": next((options[name] for name in _MODELS if name in options), "unnamed"),
+        "metric": metric,
+        "greater_is_better": greater_is_better(metric),
+        "environment": old["environment"],
+        "status": "finished",
+    }
+    epochs = float(next((options[name] for name in _EPOCHS if name in options), 3))  # 3 is the Trainer's default
+    settings = {name: old[name] for name in ("script", "arguments", "files", "learning_rates") if name in old}
+    runs = [
+        {
+            **shared,
+            **{name: run[name] for name in ("loss", "learning_rate", "seed", "seconds")},
+            "label": run["loss"],
+            "epochs": [{"epoch": epochs, "validation": run["validation"], "test": run.get("test")}],
+        }
+        for run in old["runs"]
+    ]
+    whole = {"format": 1, "title": old["title"], "metric": metric, "settings": settings}
+    return whole | {"environment": old["environment"], "runs": [{"format": 1, **run} for run in runs]}
+
+
+def _shared(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The entries that all of the mappings have with one value."""
+    return {name: value for name, value in each[0].items() if all(m.get(name, _MISSING) == value for m in each)}
+
+
+_MISSING = object()
