@@ -157,6 +157,29 @@ def test_bad_files_are_refused(
         run(*SHORT, "--validation_file", str(tmp_path / "bad.conll"))
 
 
+def test_tokens_and_tags_of_unequal_length(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    rows = [{"tokens": ["Dr", "Ada"], "tags": ["B-PER", "I-PER"]}, {"tokens": ["the", "sea"], "tags": ["O"]}]
+    (tmp_path / "bad.json").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ValueError, match="train split, row 2: 2 tokens and 1 tags"):
+        run(*SHORT, "--train_file", str(tmp_path / "bad.json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max_seq_length", "0"], "max_seq_length must be at least 1, got 0"),
+        (["--model_type", "bert"], "--model_type"),  # it would be ignored
+        (["--max_train_samples", "-5"], "max_train_samples must be at least 1"),
+    ],
+)
+def test_options_that_do_not_fit(
+    options: list[str], message: str, run: Callable[..., dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(*SHORT, *options)
+    assert message in capsys.readouterr().err
+
+
 def test_a_missing_model_is_named(given: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--model_name_or_path"):
         run_ner.main([*given[2:], "--output_dir", str(tmp_path)])
