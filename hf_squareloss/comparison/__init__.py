@@ -47,6 +47,7 @@ from hf_squareloss.comparison._statistics import (
     pooled_mean,
     pooled_ratio,
     spread_ratio,
+    standardised_advantages,
 )
 from hf_squareloss.comparison._summary import METRICS, Row, metric_of, spread, summary
 from hf_squareloss.comparison._words import (
@@ -96,6 +97,7 @@ __all__ = [
     "run_name",
     "spread",
     "spread_ratio",
+    "standardised_advantages",
     "study_card",
     "study_markdown",
     "summary",

@@ -48,7 +48,11 @@ def study_markdown(results: Results, *, brief: bool = False, heading: str = "##"
         heading: the mark of a heading.
         baseline: as of `analyse`.
     """
-    analysis = analyse(results, baseline)
+    return analysis_markdown(results, analyse(results, baseline), brief=brief, heading=heading)
+
+
+def analysis_markdown(results: Results, analysis: Analysis, *, brief: bool = False, heading: str = "##") -> str:
+    """`study_markdown` of what is analysed already."""
     parts = [f"**{markdown_text(verdict(analysis))}**"]
     if noted := warnings(analysis):
         parts.append("\n".join(f"- {markdown_text(sentence)}" for sentence in noted))
@@ -63,8 +67,9 @@ def study_markdown(results: Results, *, brief: bool = False, heading: str = "##"
             rendered = _rendered([table(found)])
             parts += rendered if brief or not rendered else [f"**{title}**", *rendered]
     if not brief:
-        shared = {**results.settings, **results.environment}
-        parts += [f"{heading} Settings", *_rendered([_tables.settings(shared)])] if shared else []
+        parts += [f"{heading} Settings", *_rendered([_tables.settings({**results.settings, **results.environment})])]
+        for name, table in _tables.settings_of_problems(analysis, results):
+            parts += [f"**{markdown_text(name)}**", *_rendered([table])]
         parts += [f"{heading} Every run", *_rendered([_tables.every_run(results.runs)])]
     return "\n\n".join(parts) + "\n"
 
@@ -83,5 +88,5 @@ def _rendered(tables: Sequence[Table | None]) -> list[str]:
     return [
         markdown_table(map(markdown_text, table.header), [[markdown_text(cell) for cell in row] for row in table.rows])
         for table in tables
-        if table is not None
+        if table is not None and table.rows
     ]

@@ -150,7 +150,7 @@ def reliability_picture(
         hints = [f"{label}: confidence {x:.3f}, accuracy {y:.3f}" for x, y in of_label]
         marks = [dot(x, y, hint, "small dot") for (x, y), hint in zip(places, hints, strict=True)]
         parts.append(group(order.index(label), [path(places, "curve"), *marks]))
-    height = size + 46
+    height = size + (56 if legend else 46)
     for label in points if legend else ():
         mark = path([(_LEFT, height), (_LEFT + 26, height)], "curve")
         parts += [group(order.index(label), [mark]), text(_LEFT + 34, height + 4, _short(label))]

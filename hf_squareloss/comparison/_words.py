@@ -113,6 +113,7 @@ def warnings(analysis: Analysis) -> list[str]:
             "Losses have different seeds, and only those in common are compared",
             lambda p: len({frozenset(c.runs) for c in p.problem.contenders}) > 1,
         ),
+        ("Losses were run in different environments", lambda p: bool(_differing_environments(p))),
         (
             "No test part: the figures are of the part that chose epochs and learning rates, so they are too good",
             lambda p: p.problem.part == "validation",
@@ -135,6 +136,13 @@ def warnings(analysis: Analysis) -> list[str]:
         found[text] = [""] * len(found[text])  # it is about the whole study
     sentences = [f"{text}: {_listed(names)}.".replace(": .", ".") for text, names in found.items() if names]
     return sentences + list(_of_selection(analysis))
+
+
+def _differing_environments(found: ProblemAnalysis) -> set[str]:
+    """What the environments of a problem's runs do not agree on."""
+    runs = [run for contender in found.problem.contenders for run in contender.runs.values()]
+    names = {name for run in runs for name in run.environment}
+    return {name for name in names if any(r.environment.get(name) != runs[0].environment.get(name) for r in runs)}
 
 
 def _of_selection(analysis: Analysis) -> Iterator[str]:
