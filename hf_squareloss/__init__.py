@@ -3,17 +3,6 @@
 from typing import TYPE_CHECKING
 
 from hf_squareloss._lazy import lazy_names
-from hf_squareloss.losses import (
-    CrossEntropy,
-    Loss,
-    SquareLoss,
-    Squentropy,
-    ctc_loss,
-    linear_square_loss,
-    make_loss,
-    register_loss,
-    square_loss,
-)
 
 if TYPE_CHECKING:
     from hf_squareloss.config import load_config, load_loss
@@ -23,6 +12,17 @@ if TYPE_CHECKING:
         probability_generation,
         probability_pipeline,
         transcribe,
+    )
+    from hf_squareloss.losses import (
+        CrossEntropy,
+        Loss,
+        SquareLoss,
+        Squentropy,
+        ctc_loss,
+        linear_square_loss,
+        make_loss,
+        register_loss,
+        square_loss,
     )
     from hf_squareloss.training import (
         LossSelectionMixin,
@@ -70,6 +70,10 @@ __getattr__, __dir__ = lazy_names(
             "probability_generation",
             "probability_pipeline",
             "transcribe",
+        ),
+        "losses": (
+            *("CrossEntropy", "Loss", "SquareLoss", "Squentropy", "ctc_loss", "linear_square_loss", "make_loss"),
+            *("register_loss", "square_loss"),
         ),
         "training": (
             *("LossSelectionMixin", "SquareLossSeq2SeqTrainer", "SquareLossTrainer", "SquareLossTrainingArguments"),

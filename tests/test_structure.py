@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,9 @@ ORDER = (
     {"heads", "blstm"},
     {"inference"},
     {"training"},
-    {"recipes", "comparison"},
+    {"recipes"},
+    {"comparison"},
+    {"__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
@@ -73,7 +76,7 @@ def test_imports_point_one_way(path: Path) -> None:
         ("heads/_head.py", "def f():\n    import hf_squareloss.training"),
         ("integrations/speechbrain.py", "from hf_squareloss.config import load_loss"),
         ("models/_convnet.py", "from hf_squareloss.config import load_loss"),
-        ("comparison/_statistics.py", "from hf_squareloss.recipes.cli import show_table"),
+        ("recipes/stages.py", "from hf_squareloss.comparison import environment"),
         ("training/_trainer.py", "from hf_squareloss.heads._head import Head"),
     ],
 )
@@ -103,8 +106,16 @@ def test_every_recipe_has_a_test_of_its_name() -> None:
     assert names == {path.stem.removeprefix("test_") for path in files("tests/recipes")}
 
 
+def test_every_package_is_installed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["tool"]["setuptools"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert set(settings["packages"]) == folders | {"hf_squareloss.examples"}
+    assert settings["package-dir"] == {"hf_squareloss.examples": "examples"}
+
+
 def test_losses_import_torch_alone() -> None:
-    code = "import sys, hf_squareloss; print([m for m in ('transformers', 'datasets', 'scipy') if m in sys.modules])"
+    others = "[m for m in ('transformers', 'datasets', 'scipy') if m in sys.modules]"
+    code = f"import sys, hf_squareloss.losses; print({others})"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 

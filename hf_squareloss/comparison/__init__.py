@@ -9,11 +9,16 @@ from hf_squareloss.comparison._analysis import (
     analyse,
 )
 from hf_squareloss.comparison._card import card_pictures, study_card, write_card
+from hf_squareloss.comparison._command import COMPARE, add_compare_options, compare, read_study
+from hf_squareloss.comparison._engine import Stopped, carry_out
 from hf_squareloss.comparison._environment import (
     environment,
 )
+from hf_squareloss.comparison._execution import Order, Outcome, execute
 from hf_squareloss.comparison._markdown import overview_markdown, study_markdown
+from hf_squareloss.comparison._orders import Options
 from hf_squareloss.comparison._pictures import outlying, reliability_picture, reliability_points
+from hf_squareloss.comparison._pool import LocalPool, Pool
 from hf_squareloss.comparison._problems import (
     Contender,
     Problem,
@@ -22,6 +27,7 @@ from hf_squareloss.comparison._problems import (
     choose_learning_rate,
     problems,
 )
+from hf_squareloss.comparison._ray_pool import RayPool
 from hf_squareloss.comparison._records import (
     SCHEMA,
     Epoch,
@@ -38,6 +44,7 @@ from hf_squareloss.comparison._results import (
     results_of,
     write_results,
 )
+from hf_squareloss.comparison._scripts import find_script, recipes
 from hf_squareloss.comparison._statistics import (
     PairedComparison,
     PooledMean,
@@ -49,6 +56,7 @@ from hf_squareloss.comparison._statistics import (
     spread_ratio,
     standardised_advantages,
 )
+from hf_squareloss.comparison._study import LossChoice, Study, Task, make_study
 from hf_squareloss.comparison._summary import METRICS, Row, metric_of, spread, summary
 from hf_squareloss.comparison._words import (
     verdict,
@@ -56,6 +64,25 @@ from hf_squareloss.comparison._words import (
 )
 
 __all__ = [
+    "COMPARE",
+    "LocalPool",
+    "LossChoice",
+    "Options",
+    "Order",
+    "Outcome",
+    "Pool",
+    "RayPool",
+    "Stopped",
+    "Study",
+    "Task",
+    "add_compare_options",
+    "carry_out",
+    "compare",
+    "execute",
+    "find_script",
+    "make_study",
+    "read_study",
+    "recipes",
     "METRICS",
     "SCHEMA",
     "Analysis",

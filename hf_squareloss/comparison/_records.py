@@ -240,10 +240,10 @@ def validated(kind: type[M], content: Any, source: str) -> M:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        _refuse(error.errors(), source)
+        refuse_fields(error.errors(), source)
 
 
-def _refuse(errors: Sequence[Any], source: str) -> NoReturn:
+def refuse_fields(errors: Sequence[Any], source: str) -> NoReturn:
     shown = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg'].removeprefix('Value error, ')}" for e in errors]
     more = f"; and {len(shown) - 5} more" if len(shown) > 5 else ""
     raise ValueError(f"{source} does not fit the schema: {'; '.join(shown[:5])}{more}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hf_squareloss.recipes.label_noise import with_label_noise
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -66,6 +68,17 @@ class DataSourceArguments:
         default=None, metadata={"help": "Use only the first so many test examples."}
     )
     overwrite_cache: bool = field(default=False, metadata={"help": "Prepare the data again, not from the cache."})
+    label_noise: float = field(
+        default=0.0,
+        metadata={
+            "help": "Give this share of the training examples another class, by the seed, to see what a loss bears."
+        },
+    )
+    record_epochs: bool = field(
+        default=False,
+        metadata={"help": "Write into epochs.json what validation and test measure at every evaluation, and evaluate "
+                          "no more after training: what a comparison of losses reads."},
+    )  # fmt: skip
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that prepare the data."})
 
     def __post_init__(self) -> None:
@@ -75,6 +88,8 @@ class DataSourceArguments:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
         require_positive(self, "max_train_samples", "max_eval_samples", "max_predict_samples")
         require_positive(self, "preprocessing_num_workers")
+        if not 0 <= self.label_noise <= 1:
+            raise ValueError(f"label_noise must be between 0 and 1, got {self.label_noise}")
 
     @property
     def files(self) -> dict[str, str]:
@@ -93,8 +108,11 @@ class DataSourceArguments:
         return self.dataset_name or "local files"
 
     def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
-        """What is to be used of the splits: as `divided`, then as `limited`."""
-        return self.limited(self.divided(splits, seed), seed)
+        """What is to be used of the splits: as `divided`, then as `limited`, with `label_noise` in training labels."""
+        chosen = self.limited(self.divided(splits, seed), seed)
+        if "train" in chosen:
+            chosen["train"] = with_label_noise(chosen["train"], self.label_noise, seed)
+        return chosen
 
     def divided(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
         """The splits with a validation split cut from the training split, where `train_val_split` says so.

@@ -70,8 +70,10 @@ def parse_arguments(
     parser = _Parser(classes)
     parser.set_defaults(**defaults)
     try:
-        values = _read(Path(argv[0])) if len(argv) == 1 and argv[0].endswith((".json", ".yaml", ".yml")) else None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        values = (
+            read_options(Path(argv[0])) if len(argv) == 1 and argv[0].endswith((".json", ".yaml", ".yml")) else None
+        )
+    except (OSError, ValueError) as error:
         _refuse(parser, f"{argv[0]}: {error}")
     given = values if values is not None else [a[2:].split("=")[0].replace("-", "_") for a in argv if a[:2] == "--"]
     for name in given:
@@ -132,9 +134,16 @@ class _Parser(HfArgumentParser):
 
 
 class _Yaml12(yaml.SafeLoader):
-    """YAML 1.2, as people write it: `no` is a text, 2e-5 a number. PyYAML reads 1.1."""
+    """YAML 1.2, as people write it: `no` is a text, 2e-5 a number. PyYAML reads 1.1, and takes the last of two keys."""
 
     yaml_implicit_resolvers: ClassVar[Any] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 for _tag, _pattern, _first in (
@@ -146,10 +155,17 @@ for _tag, _pattern, _first in (
     _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Options by name from a JSON or YAML file."""
+def read_options(path: Path) -> dict[str, Any]:
+    """Names and values from a JSON or YAML file.
+
+    Raises:
+        ValueError: it cannot be parsed, holds something else, or a name twice in YAML.
+    """
     text = path.read_text(encoding="utf8")
-    values = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Yaml12)
+    try:
+        values = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Yaml12)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise ValueError("it must hold option names with their values")
     return values

@@ -19,14 +19,13 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from hf_squareloss.config import KEY, base_model
+from hf_squareloss.recipes.run_files import RUN, read_object, write_object
 from hf_squareloss.training import SquareLossTrainingArguments, newest_weights
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_squareloss.losses import Loss
-
-FILE = "_run.json"  # an underscore: the Trainer pushes no such file
 
 # Options that cannot change the weights, by the reason.
 _EXCEPTIONS = {
@@ -40,7 +39,7 @@ _EXCEPTIONS = {
     "it is in the loss": "loss loss_k loss_M loss_parameters ctc_tau class_weights label_smoothing_factor",
     "it chooses what is done after training": "do_train do_eval do_predict resume_from_checkpoint",
     "it chooses what is measured, and how fast": "per_device_eval_batch_size eval_accumulation_steps eval_metrics "
-    "return_entity_level_metrics metric_name "
+    "return_entity_level_metrics metric_name record_epochs "
     "prediction_loss_only eval_do_concat_batches eval_use_gather_object include_for_metrics batch_eval_metrics "
     "bf16_full_eval fp16_full_eval predict_with_generate generation_max_length generation_num_beams generation_config",
     "it is for the log": "logging_strategy logging_steps logging_first_step logging_nan_inf_filter log_level "
@@ -142,7 +141,7 @@ def refuse_other_run(folder: str | Path, identity: Mapping[str, Any]) -> None:
             or any(Path(folder).glob("pytorch_model*"))
         ):
             raise ValueError(
-                f"{folder} already holds a run with no readable {FILE}, which would say what made it. {_WAY_OUT}"
+                f"{folder} already holds a run with no readable {RUN}, which would say what made it. {_WAY_OUT}"
             )
         return
     changed = [
@@ -159,20 +158,12 @@ def refuse_other_run(folder: str | Path, identity: Mapping[str, Any]) -> None:
 
 def read_run(folder: str | Path) -> dict[str, Any]:
     """What `write_run` wrote; empty where there is nothing that can be read."""
-    try:
-        found = json.loads(Path(folder, FILE).read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_object(Path(folder, RUN))
 
 
 def write_run(folder: str | Path, **content: Any) -> None:
     """Write the identity, and where the run diverged if it did, in one go."""
-    path = Path(folder, FILE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
-    unfinished.replace(path)
+    write_object(Path(folder, RUN), content)
 
 
 def content_of_rows(rows: Dataset) -> str:

@@ -14,9 +14,12 @@ from accelerate.utils import broadcast_object_list
 from transformers import Trainer, set_seed
 
 from hf_squareloss.config import saved_loss
+from hf_squareloss.recipes.arguments import DataSourceArguments
 from hf_squareloss.recipes.cli import show_table
+from hf_squareloss.recipes.epoch_records import EpochRecords
 from hf_squareloss.recipes.folder_lock import folder_lock
 from hf_squareloss.recipes.interruption import Interruption
+from hf_squareloss.recipes.run_files import read_object
 from hf_squareloss.recipes.run_identity import read_run, refuse_other_run, run_identity, write_run
 from hf_squareloss.training import (
     SquareLossSeq2SeqTrainer,
@@ -113,6 +116,9 @@ def run_stages(
     args: Any = trainer.args
     metrics: dict[str, float] = {}
     lock = folder_lock(args.output_dir) if trainer.is_world_process_zero() else nullcontext()
+    recorded = args.do_train and any(isinstance(o, DataSourceArguments) and o.record_epochs for o in options)
+    if recorded:
+        trainer.add_callback(EpochRecords(trainer, splits))
     with lock, Interruption(trainer) as interruption:
         if args.do_train:
             rows = sources or splits
@@ -122,6 +128,8 @@ def run_stages(
             metrics |= train_or_resume(trainer, identity, interruption)
             if extractor is not None and args.should_save:
                 extractor.save_pretrained(args.output_dir)
+        if recorded:
+            return metrics
         if args.do_eval:
             for split in ("validation", "validation_mm"):
                 if split in splits:
@@ -160,7 +168,7 @@ def train_or_resume(trainer: Trainer, identity: Mapping[str, Any], interruption:
     trainer.save_model(_internal_call=True)  # without a push of its own (transformers 5.24): `publish` comes at the end
     trainer.save_state()
     finished = checkpoint is not None and checkpoint.endswith(f"-{result.global_step}")
-    if finished and read_metrics(Path(folder, "train_results.json")):
+    if finished and read_object(Path(folder, "train_results.json")):
         return {}  # its times are the training's
     samples = (
         {"train_samples": len(trainer.train_dataset)} if isinstance(trainer.train_dataset, Sized) else {}
@@ -224,21 +232,12 @@ def save(trainer: Trainer, split: str, metrics: dict[str, float]) -> dict[str, f
     """Write the metrics into <split>_results.json and all_results.json, and return them."""
     folder = Path(trainer.args.output_dir or ".")
     everything = folder / "all_results.json"
-    if trainer.is_world_process_zero() and everything.exists() and not read_metrics(everything):
+    if trainer.is_world_process_zero() and everything.exists() and not read_object(everything):
         # It was cut off by a kill: the files of the stages have it all.
-        parts = [read_metrics(path) for path in sorted(folder.glob("*_results.json")) if path != everything]
+        parts = [read_object(path) for path in sorted(folder.glob("*_results.json")) if path != everything]
         everything.write_text(json.dumps({name: value for part in parts for name, value in part.items()}))
     trainer.save_metrics(split, metrics)
     return metrics
-
-
-def read_metrics(path: Path) -> dict[str, float]:
-    """The metrics in a file; none where it is missing or was cut off."""
-    try:
-        found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def save_predictions(

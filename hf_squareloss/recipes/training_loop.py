@@ -23,6 +23,7 @@ from hf_squareloss.config import complete_adapter, has_adapter, load_loss, write
 from hf_squareloss.heads import Head
 from hf_squareloss.inference import calibrate, fold_calibration
 from hf_squareloss.losses import Loss
+from hf_squareloss.recipes.arguments import DataSourceArguments
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, columns_of
 from hf_squareloss.recipes.cli import show_table
 from hf_squareloss.recipes.epoch_rows import EpochRows
@@ -109,9 +110,12 @@ def run_loop(
         card: what `model_card` takes of the data and the task.
 
     Raises:
-        ValueError: another run is at work in the output folder, or the one there is not this one.
+        ValueError: another run is at work in the output folder, or the one there is not this one; or `record_epochs`,
+            which is for the scripts with a Trainer.
         PushError: the push failed.
     """
+    if any(isinstance(each, DataSourceArguments) and each.record_epochs for each in options):
+        raise ValueError("record_epochs would be ignored: it is for the script with a Trainer")
     first, loss = accelerator.is_main_process, load_loss(model)
     with folder_lock(loop.output_dir) if first else nullcontext():
         if first:

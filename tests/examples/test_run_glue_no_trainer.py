@@ -61,6 +61,11 @@ def test_wrong_options_are_refused(options: list[str], says: str, run: Run, caps
     assert says in capsys.readouterr().err
 
 
+def test_an_option_for_a_trainer_is_refused(run: Run) -> None:
+    with pytest.raises(ValueError, match="record_epochs would be ignored"):
+        run("--record_epochs")
+
+
 def test_class_weights_by_name(run: Run, tmp_path: Path, capsys: Any) -> None:
     run("--class_weights", "good=9,bad=1")
     assert load_loss(tmp_path / "out").class_weights == (1.0, 9.0)

@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification, Seq2SeqTrainingArgu
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
 from hf_squareloss.recipes import run_identity as run_identity_module
+from hf_squareloss.recipes.run_files import RUN
 from hf_squareloss.recipes.run_identity import (
     EXCEPTIONS,
-    FILE,
     content_of_model,
     content_of_rows,
     read_run,
@@ -134,7 +134,7 @@ def test_data_and_model_count_by_content(identity: Any, tmp_path: Path, model_fo
 def test_every_exception_is_an_argument_and_every_reason_is_given() -> None:
     known = {f.name for f in (*fields(SquareLossTrainingArguments), *fields(Seq2SeqTrainingArguments))}
     scripts = {
-        *("return_entity_level_metrics", "metric_name", "remove_splits"),
+        *("return_entity_level_metrics", "metric_name", "remove_splits", "record_epochs"),
         *("cache_dir", "overwrite_cache", "token", "preprocessing_num_workers", "eval_metrics", "checkpointing_steps"),
         *(f"{split}_{place}" for split in ("train", "validation", "test") for place in ("file", "dir")),
         *(f"{split}_split_name" for split in ("train", "validation", "eval", "test")),
@@ -208,9 +208,9 @@ def test_another_run_is_refused_by_name_with_the_way_out(tmp_path: Path) -> None
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}"])
 def test_a_run_that_does_not_say_what_made_it_is_refused(content: str | None, tmp_path: Path) -> None:
     if content is not None:
-        (tmp_path / FILE).write_text(content)
+        (tmp_path / RUN).write_text(content)
     assert read_run(tmp_path) == {}
     refuse_other_run(tmp_path, {"seed": 1})  # no model is there to be taken for ours
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ValueError, match=f"no readable {FILE}"):
+    with pytest.raises(ValueError, match=f"no readable {RUN}"):
         refuse_other_run(tmp_path, {"seed": 1})

@@ -1,0 +1,72 @@
+"""The command line: `hf-squareloss COMMAND`, or `python -m hf_squareloss COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+from hf_squareloss.comparison import COMPARE, add_compare_options, compare, find_script, recipes
+
+_OF_SCRIPTS = {
+    "train": "run the example script of a task with its own options",
+    "evaluate": "the same with --do_eval: measure a model that was trained",
+    "demo": "the script's built-in demo: no data, no download",
+}
+_STAGES = ("--do_train", "--do_eval", "--do_predict")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command; the status is 1 where runs failed, 2 where something is refused, 128 + N after signal N."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    split = argv.index("--") if argv[:1] == ["compare"] and "--" in argv else len(argv)
+    args = _parser().parse_args(argv[:split])
+    if args.command == "compare":
+        _run(lambda: compare(args, argv[split + 1 :]))
+    else:
+        _run_script(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hf-squareloss", description="Train with the square loss, and compare losses."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    add_compare_options(commands.add_parser("compare", help="losses on your data", description=COMPARE, **raw))
+    for name, text in _OF_SCRIPTS.items():
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        default: Any = {"nargs": "?", "default": "glue"} if name == "demo" else {}
+        command.add_argument("task", choices=[_task(script) for script in recipes()], metavar="TASK", **default,
+                             help=f"one of {', '.join(_task(script) for script in recipes())}")  # fmt: skip
+        command.add_argument("options", nargs=argparse.REMAINDER, help="the script's own: try TASK --help")
+    return parser
+
+
+def _task(script: str) -> str:
+    return Path(script).stem.removeprefix("run_")
+
+
+def _run(command: Any) -> None:
+    from hf_squareloss.recipes.cli import run_script
+
+    statuses: list[int] = []
+    sys.argv[0] = "hf-squareloss"  # which a refusal names
+    run_script(lambda: statuses.append(command()))
+    if statuses != [0]:
+        sys.exit(statuses[0])
+
+
+def _run_script(args: argparse.Namespace) -> None:
+    options = list(args.options)
+    if args.command == "evaluate" and not set(options) & set(_STAGES):
+        options.append("--do_eval")
+    script = str(find_script(f"run_{args.task}.py"))
+    sys.argv = [script, *options]
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What a run's results depend on, as text that is the same on every machine: the settings in its record."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hf_squareloss.comparison._records import RunRecord
+from hf_squareloss.comparison._scripts import find_script, is_recipe
+from hf_squareloss.comparison._study import Study
+
+# Why an option counts for nothing here. Other exceptions of a run's identity do count: they choose what is measured, or
+# the content of the data says more, which only the script sees.
+MEANING = "meaning of the loss's parameters"
+_REASONS = (
+    "it says where things are",
+    "it is for the log",
+    "it is for checkpoints",
+    "it is for the Hub",
+    "it moves the same batches faster",
+    "it is the machine",
+)
+
+
+def settings_of(study: Study, task: str, model: str) -> dict[str, Any]:
+    """Script and arguments of a task and a model, with a digest in place of each file and folder.
+
+    Names and places of files may change, their content may not.
+    """
+    from hf_squareloss.recipes.run_identity import EXCEPTIONS
+
+    script = find_script(study.tasks[task].script)
+    settings: dict[str, Any] = {"script": script.name}
+    if not is_recipe(script):
+        settings["content of the script"] = content_of(script)
+    arguments = {**study.arguments, **study.models[model], **study.tasks[task].arguments}
+    for name, value in sorted(arguments.items()):
+        local = isinstance(value, str) and value and Path(value).exists()
+        if local:
+            settings[name] = content_of(Path(value))
+        elif value is not None and EXCEPTIONS.get(name) not in _REASONS:
+            settings[name] = _plain(value)
+    return settings
+
+
+def content_of(path: Path) -> str:
+    """A digest of a file, or of all files of a folder with their places in it."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        digest.update(str(file.relative_to(path)).encode() + _digest(file, status.st_size, status.st_mtime_ns))
+    return f"sha256 {digest.hexdigest()[:16]}"
+
+
+def refuse_changed_settings(folder: Path, there: list[RunRecord], planned: list[RunRecord]) -> None:
+    """ValueError where runs of a problem are there already with other settings, or for another metric."""
+    of_problem = {run.problem: run for run in planned}
+    of_loss = {(run.problem, run.label): run for run in planned}
+    for run in there:
+        new = of_loss.get((run.problem, run.label)) or of_problem.get(run.problem)
+        if new is None:
+            continue
+        before, now = ({**each.settings, "metric": each.metric} for each in (run, new))
+        changed = [
+            f"{name}={before.get(name)!r} there, now {now.get(name)!r}"
+            for name in dict.fromkeys((*before, *now))
+            if before.get(name) != now.get(name) and not (name == MEANING and run.label != new.label)
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder} holds runs of {run.task} with {run.model} that had {'; '.join(changed)}. Choose another "
+                f"--output_dir; hf-squareloss report {folder} still reads what is there"
+            )
+
+
+@cache
+def _digest(file: Path, size: int, modified: int) -> bytes:
+    """By size and time of the last change, so that a large model is read once."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def _plain(value: Any) -> Any:
+    """A number written as text is that number: a command line has texts where a study file has numbers."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(value.lower(), value)

@@ -1,0 +1,205 @@
+"""What a study of losses is: tasks x models x losses x learning rates x seeds, and label noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hf_squareloss.comparison._records import refuse_fields
+
+if TYPE_CHECKING:
+    from hf_squareloss.losses import Loss
+
+# What the study gives each run itself.
+OF_THE_STUDY = ("loss", "loss_parameters", "loss_k", "loss_M", "learning_rate", "seed", "output_dir", "label_noise")
+_SECRETS = ("token", "hub_token")
+Arguments = dict[str, Any]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(_Part):
+    """A script with the arguments that name its data.
+
+    A study file writes it as one mapping: script, metric, and the script's arguments beside them.
+    """
+
+    script: str = Field(default="run_glue.py", description="an example script by its name, or the path of a script")
+    metric: str | None = Field(default=None, description="chooses epoch and learning rate; default: the study's")
+    arguments: Arguments = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or isinstance(value.get("arguments"), Mapping):
+            return value
+        own = {name: each for name, each in value.items() if name in ("script", "metric")}
+        return own | {"arguments": {name: each for name, each in value.items() if name not in own}}
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """A loss of a study.
+
+    Attributes:
+        name: the registered name.
+        parameters: those that the study gives.
+    """
+
+    name: str
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What tables call it: "square, k = 2, M = 4"."""
+        return ", ".join([self.name, *(f"{name} = {value}" for name, value in self.parameters)])
+
+    def make(self) -> Loss:
+        """The loss itself. ValueError: as `make_loss`."""
+        from hf_squareloss.losses import make_loss
+
+        return make_loss(self.name, **dict(self.parameters))
+
+    @property
+    def arguments(self) -> Arguments:
+        """The options of a script for it."""
+        words = [f"{name}={_word(value)}" for name, value in self.parameters]
+        return {"loss": self.name} | ({"loss_parameters": words} if words else {})
+
+
+class Study(_Part):
+    """A study, as its YAML file says it.
+
+    Every loss is tuned with the same runs: each learning rate with the tuning seeds. The rest of the seeds runs at the
+    learning rate whose mean on the validation part is best.
+
+    Raises:
+        ValueError: by the field's name; also an unknown loss or parameter, two losses of one name, or an argument that
+            the study gives itself.
+    """
+
+    title: str = Field(min_length=1)
+    tasks: dict[str, Task] = Field(min_length=1)
+    models: dict[str, Arguments] = Field(min_length=1, description="name -> the script's arguments that name it")
+    losses: list[Any] = Field(
+        default=["cross_entropy", "square", "squentropy"],
+        min_length=1,
+        description="names, or name -> parameters; a list of values is a grid",
+    )
+    learning_rates: list[float] = Field(default=[2e-5, 5e-5, 1e-4], min_length=1)
+    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    tuning_seeds: list[int] | None = Field(default=None, description="default: the first two seeds")
+    label_noise: list[float] = Field(default=[0.0], min_length=1, description="shares of wrong training labels")
+    metric: str = "accuracy"
+    arguments: Arguments = Field(default_factory=dict, description="for every run: epochs, schedule, batch size")
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [{name: given} for name, given in value.items()] if isinstance(value, Mapping) else value
+
+    @field_validator("learning_rates", "seeds", "label_noise")
+    @classmethod
+    def _distinct(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"a value is given twice: {values}")
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for choice in self.choices:
+            choice.make()
+        labels = [choice.label for choice in self.choices]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two losses are called {twice!r}")
+        if not set(self.tuning) <= set(self.seeds):
+            raise ValueError(f"tuning_seeds {self.tuning} must be among the seeds {self.seeds}")
+        if min(self.learning_rates) <= 0 or not all(0 <= share <= 1 for share in self.label_noise):
+            raise ValueError("learning_rates must be positive, and label_noise between 0 and 1")
+        for where, given in self._given():
+            taken = next((name for name in given if name in OF_THE_STUDY), None)
+            if taken is not None:
+                raise ValueError(f"{where} gives {taken}: that is the study's own, for all losses alike")
+            if any(name in _SECRETS for name in given):
+                raise ValueError(
+                    f"{where} gives a token, and the files of a study are meant to be shared: use HF_TOKEN"
+                )
+        return self
+
+    def _given(self) -> Iterator[tuple[str, Arguments]]:
+        yield "arguments", self.arguments
+        yield from ((f"task {name}", task.arguments) for name, task in self.tasks.items())
+        yield from ((f"model {name}", arguments) for name, arguments in self.models.items())
+
+    @property
+    def choices(self) -> list[LossChoice]:
+        """Every loss with every combination of its parameters, in the order given."""
+        return [choice for entry in self.losses for choice in _choices(entry)]
+
+    @property
+    def tuning(self) -> list[int]:
+        """The seeds that choose the learning rate; with one learning rate there is nothing to choose."""
+        if len(self.learning_rates) == 1:
+            return self.seeds
+        return self.seeds[:2] if self.tuning_seeds is None else self.tuning_seeds
+
+    @property
+    def problems(self) -> list[tuple[str, str, float]]:
+        """Task, model and label noise: what losses are compared on."""
+        return list(product(self.tasks, self.models, self.label_noise))
+
+    @property
+    def size(self) -> int:
+        """How many runs it has."""
+        each = len(self.learning_rates) * len(self.tuning) + len(self.seeds) - len(self.tuning)
+        return len(self.problems) * len(self.choices) * each
+
+    def metric_of(self, task: str) -> str:
+        return self.tasks[task].metric or self.metric
+
+
+def make_study(content: Any, source: str) -> Study:
+    """A study from a mapping.
+
+    Args:
+        source: where it comes from, which errors name.
+
+    Raises:
+        ValueError: it is no study; says which field, and why.
+    """
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        refuse_fields(error.errors(), source)
+
+
+def _choices(entry: Any) -> Iterator[LossChoice]:
+    if isinstance(entry, str):
+        yield LossChoice(entry)
+        return
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"a loss is a name, or a name with its parameters, got {entry!r}")
+    for name, parameters in entry.items():
+        if not isinstance(parameters, Mapping | None):
+            raise ValueError(f"the parameters of {name} must be a mapping, got {parameters!r}")
+        grid = {key: value if isinstance(value, list) else [value] for key, value in (parameters or {}).items()}
+        for values in product(*grid.values()):
+            yield LossChoice(str(name), tuple(zip(grid, map(_fixed, values), strict=True)))
+
+
+def _fixed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _word(value: Any) -> str:
+    """A value as `parse_loss_parameters` reads it."""
+    if isinstance(value, tuple):
+        return ",".join(map(_word, value)) + ("," if len(value) == 1 else "")
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

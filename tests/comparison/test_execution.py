@@ -1,0 +1,119 @@
+"""One run in this process: its log, its exit status, and what is read from its folder."""
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign_script import execute_here, write_script
+
+from hf_squareloss.comparison import Order, Outcome
+from hf_squareloss.comparison._execution import error_in, last_lines, read_outputs
+
+
+def run(folder: Path, script: str, *arguments: str, **environment: str) -> Outcome:
+    (path := folder / "script.py").write_text(script)
+    log = str(folder / "logs/log.txt")
+    return execute_here(Order("key", str(path), list(arguments), str(folder / "out"), log, environment))
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit('no such file')", 1, "no such file"),
+        ("raise ValueError('wrong')", 1, "ValueError: wrong"),
+        ("raise KeyboardInterrupt", 1, "KeyboardInterrupt"),
+        ("import no_such_module", 1, "No module named"),
+    ],
+)
+def test_however_a_script_ends_there_is_an_outcome(tmp_path: Path, line: str, code: int, says: str) -> None:
+    outcome = run(tmp_path, f"import sys\nprint('begun')\n{line}\n")
+    assert outcome.code == code and says in outcome.last_lines and "begun" in outcome.last_lines
+    assert outcome.epochs == [] and outcome.seconds is not None and outcome.environment["python"]
+
+
+def test_all_output_goes_into_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = "import os, subprocess, sys\nprint('ours')\nos.write(2, b'library\\n')\nsubprocess.run(['echo', 'child'])\n"
+    run(tmp_path, code)
+    run(tmp_path, "print('again')")
+    assert (tmp_path / "logs/log.txt").read_text().split() == ["ours", "library", "child", "again"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_script_finds_its_arguments_neighbours_and_variables(tmp_path: Path) -> None:
+    (tmp_path / "neighbour.py").write_text("name = 'there'")
+    code = "import os, sys, neighbour\nprint(__name__, sys.argv[1:], neighbour.name, os.environ['OURS'])"
+    before = list(sys.argv), list(sys.path), dict(os.environ)
+    assert run(tmp_path, code, "--a", "1", OURS="yes").last_lines == "__main__ ['--a', '1'] there yes"
+    assert (list(sys.argv), list(sys.path), dict(os.environ)) == before
+
+
+def test_another_script_has_other_neighbours(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "neighbour.py").write_text(f"name = {name!r}")
+        assert run(tmp_path / name, "import neighbour\nprint(neighbour.name)").last_lines == name
+    assert "neighbour" not in sys.modules
+
+
+def test_memory_is_that_of_the_run(tmp_path: Path) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("this system does not say")
+    small, large, again = (run(tmp_path, f"b = bytearray({n}); b[::4096] = b[::4096]") for n in (1, 2**28, 1))
+    assert large.peak_memory_mb - small.peak_memory_mb == pytest.approx(256, abs=30)  # type: ignore[operator]
+    assert again.peak_memory_mb == pytest.approx(small.peak_memory_mb, abs=30)
+
+
+def test_the_metrics_of_a_script_that_is_not_ours(tmp_path: Path) -> None:
+    script, out = write_script(tmp_path), tmp_path / "out"
+    arguments = ["--loss", "square", "--learning_rate", "1e-3", "--seed", "1", "--output_dir", str(out)]
+    outcome = execute_here(Order("key", str(script), arguments, str(out), str(tmp_path / "log.txt")))
+    assert outcome.epochs == [
+        {
+            "epoch": 3.0,
+            "validation": {"accuracy": 0.84, "nll": pytest.approx(0.16)},
+            "test": {"accuracy": pytest.approx(0.79)},
+        }
+    ]
+    assert outcome.training_seconds == 2.0 and outcome.code == 0 and not outcome.diverged
+
+
+def test_the_curve_of_any_trainer(tmp_path: Path) -> None:
+    history: list[Any] = [
+        {"loss": 1.0, "epoch": 0.5, "step": 5},
+        {"eval_accuracy": 0.5, "eval_loss": 0.7, "eval_runtime": 1.0, "eval_samples_per_second": 9.0, "epoch": 1.0},
+        {"eval_test_accuracy": 0.4, "eval_test_runtime": 2.0, "epoch": 1.0},
+        {"eval_accuracy": math.nan, "eval_loss": 0.6, "eval_runtime": 1.0, "epoch": 2.0},
+        {"train_runtime": 50.0, "epoch": 2.0},
+    ]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    (tmp_path / "all_results.json").write_text(json.dumps({"train_runtime": 50.0, "test_f1": 0.3, "test_samples": 7}))
+    entries, seconds = read_outputs(tmp_path)
+    assert [entry["epoch"] for entry in entries] == [1.0, 2.0] and seconds == 50 - 4
+    assert entries[0]["validation"] == {"accuracy": 0.5, "loss": 0.7} and entries[0]["test"] == {"accuracy": 0.4}
+    assert math.isnan(entries[1]["validation"]["accuracy"]) and entries[1]["test"] == {"f1": 0.3}
+
+
+def test_torn_files_are_no_metrics(tmp_path: Path) -> None:
+    for name in ("all_results.json", "trainer_state.json", "epochs.json"):
+        (tmp_path / name).write_text('{"eval_accuracy": 0.')
+    assert read_outputs(tmp_path) == ([], None)
+
+
+def test_the_error_is_found_behind_where_it_came_from() -> None:
+    assert error_in("Traceback:\n  File\n    raise\nOSError: no model\nCheck your connection") == (
+        "OSError: no model Check your connection"
+    )
+    assert error_in("10 %\nrun_glue.py: error: no column") == "run_glue.py: error: no column"
+    assert error_in("one\ntwo") == "two" and error_in("") == "it ended without a word"
+
+
+def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
+    (log := tmp_path / "log.txt").write_text("\n".join(f"line {i}\n" for i in range(100)))
+    assert last_lines(log, 2) == "line 98\nline 99" and last_lines(tmp_path / "none") == ""
