@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 from huggingface_hub import HfApi
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -156,7 +156,9 @@ def run_loop(
         if first:
             plain = accelerator.unwrap_model(model)
             if loop.calibrate:
-                write_calibration(loop, plain, loss, collate([rows["validation"][0]]).to(accelerator.device))
+                write_calibration(
+                    loop, plain, loss, send_to_device(collate([rows["validation"][0]]), accelerator.device)
+                )
             save_loop(loop, plain, processor, metrics, card)
         accelerator.wait_for_everyone()
     return metrics

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from torch.utils.data import Subset
 from transformers.utils import logging
 
+from hf_squareloss.config import base_model
 from hf_squareloss.heads import Head, captured_frames
 from hf_squareloss.inference import (
     LastLayer,
@@ -158,7 +159,7 @@ class CalibrationMixin(_Trainer):
         if self._head.blank is not None:
             if self.args.n_gpu > 1:
                 raise ValueError("DataParallel holds the frames of utterances elsewhere: start a process for each GPU")
-            with captured_frames(self._plain_model) as captured:
+            with captured_frames(base_model(self._plain_model)) as captured:
                 self._parent.outputs(self.model_wrapped, inputs, labels=labels)
             scores, *frames = captured[-1]
         else:

@@ -146,7 +146,9 @@ def test_images(config: Any, more: list[str], tmp_path: Path) -> None:
     before, after = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("out", "on"))
     moving = ("running_mean", "running_var", "num_batches_tracked")
     assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before if not name.endswith(moving))
+    for name in before:  # the head is multiplied by a number that was fitted anew
+        if not name.endswith(moving):
+            torch.testing.assert_close(after[name], before[name], rtol=1e-3 if "classifier" in name else 0.0, atol=1e-5)
 
 
 def test_images_without_a_trainer(tmp_path: Path) -> None:
