@@ -15,11 +15,15 @@ from hf_squareloss.comparison._words import interval_text, number, verdict, warn
 def overview_markdown(studies: Sequence[Results]) -> str:
     """One row per problem of several studies, one column per loss, and the main loss's advantage with its interval.
 
+    Losses with parameters of their own, such as those of a grid, have no column, but for baselines and main ones.
+
     Args:
         studies: as `read_results` gives them.
     """
     analyses = [analyse(study) for study in studies]
-    shown = list(dict.fromkeys(label for analysis in analyses for label in analysis.labels))
+    plain = {run.label for study in studies for run in study.runs if not run.parameters}
+    plain |= {label for analysis in analyses for label in (analysis.baseline, analysis.main) if label}
+    shown = [label for label in dict.fromkeys(each for a in analyses for each in a.labels) if label in plain]
     rows = []
     for analysis in analyses:
         for found in analysis.problems:

@@ -77,6 +77,8 @@ def _on_one_problem(analysis: Analysis, problem: ProblemAnalysis, comparison: Co
         return f"{on}{label} and {base} have no seed in common with a value, so there is no verdict."
     seeds = f"{len(tuned.seeds)} seed{'s' if len(tuned.seeds) > 1 else ''}"
     favour = f"an advantage of {number(tuned.mean, signed=True)} in {metric}"
+    if tuned.interval is None and comparison.outcome == "tie":
+        return f"{on}{label} and {base} cannot be told apart: they have the same {metric} with every seed ({seeds})."
     if tuned.interval is None:
         reason = "one seed has no interval" if len(tuned.seeds) < 2 else "it is the same for every seed"
         return f"{on}{label} has {favour} over {base}, but {reason}, so there is no verdict ({seeds})."

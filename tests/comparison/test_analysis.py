@@ -121,7 +121,7 @@ def test_zero_variance_and_no_difference() -> None:
     runs = runs_of("square", 0.7, 0.7, 0.7) + runs_of("cross_entropy", 0.7, 0.7, 0.7)
     analysis = analysed(runs)
     assert analysis.problems[0].comparisons[0].outcome == "tie" and analysis.pooled["square"].advantage is None
-    assert "same for every seed" in verdict(analysis)
+    assert "cannot be told apart: they have the same accuracy with every seed (3 seeds)" in verdict(analysis)
 
 
 def test_numbers_for_people() -> None:
