@@ -159,7 +159,8 @@ class CalibrationMixin(_Trainer):
         if self._head.blank is not None:
             if self.args.n_gpu > 1:
                 raise ValueError("DataParallel holds the frames of utterances elsewhere: start a process for each GPU")
-            with captured_frames(base_model(self._plain_model)) as captured:
+            plain: Any = base_model(self._plain_model)
+            with captured_frames(plain) as captured:
                 self._parent.outputs(self.model_wrapped, inputs, labels=labels)
             scores, *frames = captured[-1]
         else:
