@@ -143,7 +143,7 @@ def command(results: Results) -> str:
         )
     script = f"--script {settings['script']} --metric {results.metric} " if "script" in settings else ""
     return (
-        f"python examples/compare_losses.py {script}--losses {losses} --learning_rates {rates} --seeds {seeds} "
+        f"hf-squareloss compare {script}--losses {losses} --learning_rates {rates} --seeds {seeds} "
         f"--output_dir outputs/comparison -- {shared}"
     )
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison import COMPARE, add_compare_options, compare, find_script, recipes
+from hf_squareloss.comparison import COMPARE, add_compare_options, compare, find_script, recipes, shown_command
 
 _OF_SCRIPTS = {
     "train": "run the example script of a task with its own options",
@@ -21,12 +21,19 @@ _STAGES = ("--do_train", "--do_eval", "--do_predict")
 def main(argv: list[str] | None = None) -> None:
     """Run one command; the status is 1 where runs failed, 2 where something is refused, 128 + N after signal N."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    split = argv.index("--") if argv[:1] == ["compare"] and "--" in argv else len(argv)
-    args = _parser().parse_args(argv[:split])
+    args, words = parse(argv)
     if args.command == "compare":
-        _run(lambda: compare(args, argv[split + 1 :]))
+        _run(lambda: compare(args, words, shown_command(argv)))
+    elif args.command == "report":
+        _run(lambda: _report(args))
     else:
         _run_script(args)
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options of a command line, and the words behind -- that `compare` hands on to a script."""
+    split = argv.index("--") if argv[:1] == ["compare"] and "--" in argv else len(argv)
+    return _parser().parse_args(argv[:split]), argv[split + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     add_compare_options(commands.add_parser("compare", help="losses on your data", description=COMPARE, **raw))
+    report = commands.add_parser("report", help="a study as one page: report.html, report.md, results.json")
+    report.add_argument("study", help="the folder of a study, or a results.json")
+    report.add_argument("--baseline", help="the loss that others are compared to; default: cross_entropy")
     for name, text in _OF_SCRIPTS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         default: Any = {"nargs": "?", "default": "glue"} if name == "demo" else {}
@@ -57,6 +67,16 @@ def _run(command: Any) -> None:
     run_script(lambda: statuses.append(command()))
     if statuses != [0]:
         sys.exit(statuses[0])
+
+
+def _report(args: argparse.Namespace) -> int:
+    from hf_squareloss.comparison import report
+
+    try:
+        print(report(args.study, baseline=args.baseline))  # noqa: T201
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no {args.study}: give the folder of a study, or a results.json") from error
+    return 0
 
 
 def _run_script(args: argparse.Namespace) -> None:

@@ -19,7 +19,8 @@ from accelerate.commands.launch import launch_command_parser
 from example_scripts import load_example
 
 from hf_squareloss import SquareLossTrainingArguments
-from hf_squareloss.comparison import analyse, read_results
+from hf_squareloss.__main__ import parse
+from hf_squareloss.comparison import analyse, read_results, read_study
 from hf_squareloss.recipes.cli import parse_arguments
 
 ROOT = Path(__file__).parent.parent
@@ -129,10 +130,13 @@ def parse_command(words: list[str]) -> str:
         return "pip"
     if words[:2] == ["accelerate", "launch"]:
         return parse_launch(words[2:])
-    if words[0] == "python" and words[1] == "examples/compare_losses.py":
-        _, shared = load_example("compare_losses").parse(words[2:])
-        parse_script("run_glue", [*shared, "--output_dir", "x"])
-        return "compare_losses"
+    if words[0] == "hf-squareloss":
+        args, shared = parse(words[1:])
+        if args.command in ("train", "evaluate", "demo"):
+            parse_script(f"run_{args.task}", args.options)
+        elif args.command == "compare" and not (args.script or "").startswith("my_"):
+            parse_script(Path(args.script or "run_glue.py").stem, shared)
+        return f"hf-squareloss {args.command}"
     if words[0] == "python" and words[1] == "examples/speechbrain/train.py":
         known = (ROOT / words[2]).read_text()
         assert all(f"\n{word[2:]}:" in known for word in words[3:] if word.startswith("--")), words
@@ -171,7 +175,13 @@ def test_command_lines_parse() -> None:
     assert seen.count("run_glue") >= 8 and seen.count("make") >= 4
     assert {"run_speech_recognition_ctc", "run_speech_recognition_seq2seq", "run_glue_no_trainer"} <= set(seen)
     assert {"run_image_classification", "run_image_classification_no_trainer", "run_audio_classification"} <= set(seen)
-    assert {"compare_losses", "speechbrain", "run_all", "pip"} <= set(seen)
+    assert {"hf-squareloss compare", "hf-squareloss report", "speechbrain", "run_all", "pip"} <= set(seen)
+
+
+def test_the_study_file_of_the_docs_is_one(tmp_path: Path) -> None:
+    (block,) = blocks(ROOT / "docs/comparing.md", "yaml")
+    (tmp_path / "study.yaml").write_text(block.code)
+    assert read_study(tmp_path / "study.yaml").size == 8 * 5 * (2 * 2 + 3)
 
 
 @pytest.mark.parametrize(
@@ -182,8 +192,9 @@ def test_command_lines_parse() -> None:
         "accelerate launch examples/run_glue.py --no_such_option 1",
         "accelerate launch --no_such_option 1 examples/run_glue.py",
         "accelerate launch examples/run_glue.py --loss no_such_loss",
-        "python examples/compare_losses.py --no_such_option 1 --output_dir x -- --train_file a.tsv",
-        "python examples/compare_losses.py --output_dir x -- --no_such_option 1",
+        "hf-squareloss compare data.csv --no_such_option 1",
+        "hf-squareloss compare data.csv -- --no_such_option 1",
+        "hf-squareloss train no_such_task",
         "python examples/speechbrain/train.py examples/speechbrain/hparams/train.yaml --no_such_option 1",
         "python benchmarks/run_all.py --no_such_option 1",
         ".venv/bin/pytest tests/test_documentation.py::test_no_such_test",

@@ -1,4 +1,4 @@
-"""Gather the recipe's runs over losses and seeds into one results.json, as examples/compare_losses.py writes them.
+"""Gather the recipe's runs over losses and seeds into one results.json, for a model card.
 
     python examples/speechbrain/collect.py --title "AN4, SpeechBrain" --output model_cards/an4/results.json \
         results/*/results.json

@@ -9,7 +9,7 @@ from hf_squareloss.comparison._analysis import (
     analyse,
 )
 from hf_squareloss.comparison._card import card_pictures, study_card, write_card
-from hf_squareloss.comparison._command import COMPARE, add_compare_options, compare, read_study
+from hf_squareloss.comparison._command import COMPARE, add_compare_options, compare, read_study, shown_command
 from hf_squareloss.comparison._engine import Stopped, carry_out
 from hf_squareloss.comparison._environment import (
     environment,
@@ -57,7 +57,6 @@ from hf_squareloss.comparison._statistics import (
     standardised_advantages,
 )
 from hf_squareloss.comparison._study import LossChoice, Study, Task, make_study
-from hf_squareloss.comparison._summary import METRICS, Row, metric_of, spread, summary
 from hf_squareloss.comparison._words import (
     verdict,
     warnings,
@@ -83,7 +82,6 @@ __all__ = [
     "make_study",
     "read_study",
     "recipes",
-    "METRICS",
     "SCHEMA",
     "Analysis",
     "Comparison",
@@ -97,7 +95,6 @@ __all__ = [
     "ProblemAnalysis",
     "ReliabilityBins",
     "Results",
-    "Row",
     "RunRecord",
     "SpreadRatio",
     "analyse",
@@ -108,7 +105,6 @@ __all__ = [
     "environment",
     "markdown_table",
     "markdown_text",
-    "metric_of",
     "outlying",
     "overview_markdown",
     "paired_comparison",
@@ -122,12 +118,11 @@ __all__ = [
     "report",
     "results_of",
     "run_name",
-    "spread",
+    "shown_command",
     "spread_ratio",
     "standardised_advantages",
     "study_card",
     "study_markdown",
-    "summary",
     "verdict",
     "warnings",
     "write_card",

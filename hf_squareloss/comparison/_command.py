@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,22 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name if number == 1 else plural}"
 
 
-def compare(args: argparse.Namespace, words: list[str]) -> int:
-    """Carry a study out; the exit status: 0, 1 where a run failed, 128 + N after signal N."""
+def compare(args: argparse.Namespace, words: list[str], command: str) -> int:
+    """Carry a study out, show its results and write its report.
+
+    Args:
+        args: of `add_compare_options`.
+        words: what stood after --.
+        command: the whole line, for the report.
+
+    Returns:
+        The exit status: 0, 1 where a run failed or none could be made, 128 + N after signal N.
+    """
     from hf_squareloss.comparison._display import show_results
     from hf_squareloss.comparison._engine import Stopped, carry_out
     from hf_squareloss.comparison._orders import Options
+    from hf_squareloss.comparison._report import report
+    from hf_squareloss.comparison._results import write_study
 
     study, folder = study_of(args, words)
     if args.workers < 1:
@@ -124,15 +136,29 @@ def compare(args: argparse.Namespace, words: list[str]) -> int:
     options = Options(folder, keep_models=args.keep_models, report_to=args.report_to)
     print(announcement(study, folder))  # noqa: T201
     try:
+        write_study(folder, command, study.model_dump(mode="json"))
         records = carry_out(study, options, _pool(args), seconds=args.hours and args.hours * 3600)
     except Stopped as stopped:
         print(stopped)  # noqa: T201
         return 128 + stopped.number
-    show_results(records)
+    if records:
+        show_results(records)
+        print(f"More is in {report(folder)}.")  # noqa: T201
     missing = study.size - len(records)
     if missing:
         print(f"{missing} of {study.size} runs are missing: the same command tries them again.")  # noqa: T201
     return 1 if missing else 0
+
+
+def shown_command(words: list[str]) -> str:
+    """A command line for a file that others read: without the folders of this machine.
+
+    Example:
+        >>> shown_command(["compare", "/home/me/data.csv", "--losses", "square k=2"])
+        "hf-squareloss compare data.csv --losses 'square k=2'"
+    """
+    shown = [Path(word).name if os.path.isabs(word) else word for word in words]
+    return shlex.join(["hf-squareloss", *shown])
 
 
 def _pool(args: argparse.Namespace) -> Any:

@@ -93,7 +93,10 @@ def curves(problem: Problem, order: Sequence[str]) -> str | None:
     top, bottom = 8.0, 190.0
     across = Scale(epochs[0], epochs[-1], _LEFT, WIDTH - MARGIN)
     up = scale(everything, bottom, top)
-    parts = [*left_axis(up, _LEFT, WIDTH - MARGIN), *bottom_axis(across, bottom, f"epochs; {problem.part}", whole=True)]
+    parts = [
+        *left_axis(up, _LEFT, WIDTH - MARGIN),
+        *bottom_axis(across, bottom, f"epochs; {problem.metric} upwards, {problem.part}", whole=True),
+    ]
     for label, of_label in found.items():
         if len(of_label) > 1:
             low = [(across(epoch), up(min(values))) for epoch, values in of_label.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -21,11 +22,11 @@ class RayPool:
     """
 
     def __init__(self, address: str, gpus_per_run: float = 0.0) -> None:
-        import ray  # pyright: ignore[reportMissingImports]
+        import ray
 
         self._ray: Any = ray
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="error")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ValueError(f"there is no Ray cluster at {address}: {error}") from error
         self._task = ray.remote(num_cpus=1, num_gpus=gpus_per_run, max_retries=0)(execute)

@@ -9,8 +9,10 @@ from typing import Any
 
 from hf_squareloss.comparison._records import Results, read_runs, validated, write_json
 from hf_squareloss.metric_order import greater_is_better
+from hf_squareloss.recipes.run_files import read_object
 
 FILE = "results.json"
+STUDY = "study.json"  # the command that the folder's runs are of, and the study that it describes
 _EPOCHS = ("--num_train_epochs", "--number_of_epochs")
 _MODELS = ("--model_name_or_path", "--model_type", "--config_name", "--model")
 
@@ -31,7 +33,9 @@ def read_results(path: str | Path) -> Results:
     if path.is_dir():
         runs = read_runs(path)
         if runs:
-            return results_of(runs, title=runs[0].study)
+            found, study = results_of(runs, title=runs[0].study), read_object(path / STUDY)
+            command = {"command": study["command"]} if "command" in study else {}
+            return found.model_copy(update={"settings": {**found.settings, **command}})
         if not (path / FILE).exists():
             raise ValueError(f"{path} holds no runs yet: give the folder of a study that has begun, or a {FILE}")
         path = path / FILE
@@ -69,6 +73,11 @@ def results_of(
         environment=dict(shared([run.environment for run in runs]) if environment is None else environment),
         runs=list(runs),
     )
+
+
+def write_study(folder: Path, command: str, study: Mapping[str, Any]) -> Path:
+    """Write study.json into a study's folder: the last command that worked there, and all that it means."""
+    return write_json(folder / STUDY, {"command": command, "study": dict(study)})
 
 
 def write_results(path: str | Path, results: Results) -> Path:

@@ -202,3 +202,35 @@ def test_train_and_evaluate_are_the_example_scripts(data: Path, capsys: pytest.C
     with pytest.raises(SystemExit):
         main(["train", "no_such_task"])
     assert "invalid choice: 'no_such_task'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_report_names_the_command_without_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["compare", "--script", str(write_script(tmp_path)), "--losses", "cross_entropy", "square k=2"]
+    main([*command, "--learning_rates", "1e-3", "--output_dir", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "cross_entropy" in said and "advantage" in said and f"More is in {tmp_path / 'out/report.html'}" in said
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    shown = "hf-squareloss compare --script my_train.py --losses cross_entropy 'square k=2'"
+    assert results["settings"]["command"].startswith(shown) and str(tmp_path) not in json.dumps(results)
+    before = (tmp_path / "out/report.html").read_text()
+    (tmp_path / "out/report.html").unlink()
+    main(["report", str(tmp_path / "out")])
+    assert (tmp_path / "out/report.html").read_text() == before
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(tmp_path / "none")])
+    assert "hf-squareloss: error: there is no" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("losses", [["square"], ["cross_entropy", "square k=1 M=4", "square k=auto M=paper"]])
+def test_the_table_fits_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, losses: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    command = ["compare", "--script", str(write_script(tmp_path)), "--losses", *losses, "--output_dir"]
+    main([*command, str(tmp_path / "out"), "--learning_rates", "1e-3"])
+    table = capsys.readouterr().out.split("seed 2: ")[-1].split("\n", 1)[1]
+    table = table[: table.index("More is in")]
+    assert "…" not in table and max(map(len, table.splitlines())) <= 80
+    assert all(name in table.replace("\n", " ") for name in ("accuracy", "outcome", losses[0]))

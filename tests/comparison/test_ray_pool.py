@@ -22,7 +22,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a cluster of two nodes with one processor each."""
-    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+    from ray.cluster_utils import Cluster
 
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}

@@ -1,14 +1,11 @@
-"""examples/run_language_modeling.py under `accelerate launch`, two processes in bfloat16, and in the comparison."""
+"""examples/run_language_modeling.py under `accelerate launch`, two processes in bfloat16."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from example_scripts import load_example
 from processes import ACCELERATE, EXAMPLES, environment, free_port, run
 
-script, compare_losses = load_example("run_language_modeling"), load_example("compare_losses")
 SIZES = "hidden_size=16,intermediate_size=32,num_hidden_layers=1,num_attention_heads=2"
 
 
@@ -38,25 +35,3 @@ def test_two_processes_in_bfloat16(given: list[str], tmp_path: Path) -> None:
     found = json.loads((tmp_path / "out" / "all_results.json").read_text())
     assert found["eval_accuracy"] > 0.7 and "builds the scores" not in log
     assert len((tmp_path / "out" / "test_predictions.tsv").read_text().splitlines()) == 17
-
-
-def test_losses_are_compared(given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def launch(name: str, arguments: list[str], folder: Path) -> None:
-        assert name == "run_language_modeling.py"
-        script.main(arguments)
-
-    monkeypatch.setattr(compare_losses, "launch", launch)
-    own = ["--losses", "cross_entropy", "square", "--learning_rates", "1e-3", "1e-2", "--seeds", "0", "1"]
-    own += ["--script", "run_language_modeling.py", "--metric", "perplexity", "--output_dir", str(tmp_path / "out")]
-    short = ["--max_steps", "4", "--save_strategy", "no", "--disable_tqdm", "True"]
-    results: Any = compare_losses.main([*own, "--", *given, *short])
-    assert len(results["runs"]) == 6 and set(results["chosen"]) == {"cross_entropy", "square"}
-    for loss, rate in results["chosen"].items():
-        first = {
-            run["learning_rate"]: run["validation"]["perplexity"]
-            for run in results["runs"]
-            if run["loss"] == loss and run["seed"] == 0
-        }
-        assert first[rate] == min(first.values())  # an error: the lowest
-    tested = [run for run in results["runs"] if "test" in run]
-    assert len(tested) == 4 and all({"accuracy", "nll", "perplexity"} <= run["test"].keys() for run in tested)
