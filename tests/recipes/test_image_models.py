@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from transformers import ConvNextImageProcessorPil, ResNetConfig, ViTImageProcessorPil
+from transformers import AutoConfig, ConvNextImageProcessorPil, ResNetConfig, ViTImageProcessorPil
 
 from hf_squareloss.recipes.image_encoding import processor_size
 from hf_squareloss.recipes.image_models import load_processor, require_rgb, timm_errors
@@ -52,7 +52,7 @@ def test_the_models_own_processor_or_another_or_a_new_one(tmp_path: Path) -> Non
 def test_an_adapters_is_that_of_its_base_model_where_it_has_none(tmp_path: Path) -> None:
     ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "base")
     ResNetConfig().save_pretrained(tmp_path / "base")
-    config = ResNetConfig.from_pretrained(tmp_path / "base")
+    config = AutoConfig.from_pretrained(tmp_path / "base")
     (tmp_path / "adapter").mkdir()
     adapter = ScratchModelArguments(model_name_or_path=str(tmp_path / "adapter"))
     assert processor_size(load_processor(adapter, None, config, {(8, 8)}, None)) == (16, 16)

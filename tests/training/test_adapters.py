@@ -183,6 +183,6 @@ def test_names_that_a_config_leaves_out_of_its_dictionary(tmp_path: Path) -> Non
     lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["q_proj"])
     wrapped = peft.get_peft_model(tf.ViTForImageClassification.from_pretrained(tmp_path / "base", config=config), lora)
     write_adapter(wrapped)
-    wrapped.save_pretrained(tmp_path / "adapter")
+    wrapped.save_pretrained(str(tmp_path / "adapter"))
     found = load_config(tmp_path / "adapter")
     assert found.id2label == dict(enumerate(NAMES)) and load_loss(tmp_path / "adapter") == SQUARE
