@@ -25,8 +25,12 @@ def speech_section(results: Results) -> str:
     rows = []
     for loss in dict.fromkeys(model["loss"] for model in results["models"]):
         models = [model for model in results["models"] if model["loss"] == loss]
-        for way, title in (("link", "the link"), ("T", "softmax(T f), T = " + _range([m["T"] for m in models]))):
-            found = [model["ways"][way] for model in models]
+        T = _range([model["T"] for model in models])
+        titles = {"link": "the link", "T": f"softmax(T f), T = {T}", "T, undone": "the same, the blank's weight undone"}
+        for way, title in titles.items():
+            found = [model["ways"][way] for model in models if way in model["ways"]]
+            if not found:
+                continue
             frames = [f"{mean(one['frames'][name] for one in found):.3f}" for name in ("ece", "brier", "nll")]
             rates = [f"{mean(one[kind]['wer'] for one in found):.3f}" for kind in ("beam", "language model")]
             rows.append([loss, title, *frames, *rates, _range([one["weight"] for one in found])])

@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import AutoModelForCTC, AutoTokenizer
 
 import hf_squareloss.models  # noqa: F401  # registers blstm
 from hf_squareloss import Loss, ctc_beam_search, load_loss
 from hf_squareloss.comparison import environment
-from hf_squareloss.inference import calibration_metrics
+from hf_squareloss.inference import calibrate, calibration_metrics
 from hf_squareloss.recipes.metrics import SpeechRecognitionMetric
 
 RESULTS = Path(__file__).with_name("speech_calibration.json")
@@ -42,15 +43,20 @@ def main(argv: list[str] | None = None) -> None:
     for folder in args.folders:
         model, tokenizer = AutoModelForCTC.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
         blank, loss = model.config.pad_token_id, load_loss(model)
-        assert loss.calibration is not None, f"{folder} was trained with --calibrate False"
         parts = {
             name: [(scores_of(model, features), tokenizer(text).input_ids, text) for features, text in lists[name]]
             for name in ("validation", "test")
         }
         letters = Letters([tokenizer(text).input_ids for _, text in lists["train"]], model.config.vocab_size)
+        loss = calibrated(loss, parts["validation"], blank)
+        assert loss.calibration is not None
+        undone = replace(loss, calibration=replace(loss.calibration, weights_undone=True))
+        ways = {"link": replace(loss, calibration=None), "T": loss} | (
+            {"T, undone": undone} if loss.class_weights else {}
+        )
         row: dict[str, Any] = {"loss": loss.name, "T": loss.calibration.T, "seed": args.seeds.get(folder), "ways": {}}
         aligned = [align(loss.probabilities(scores).log(), labels, blank) for scores, labels, _ in parts["test"]]
-        for way, one in (("link", replace(loss, calibration=None)), ("T", loss)):
+        for way, one in ways.items():
             p = torch.cat([one.probabilities(scores) for scores, _, _ in parts["test"]])
             found = {"frames": calibration_metrics(p, torch.cat(aligned))}
             found |= {"beam": errors(parts["test"], one, tokenizer, blank)}
@@ -93,6 +99,14 @@ def scores_of(model: Any, features: Tensor) -> Tensor:
     """(frames, C) raw scores of one utterance."""
     mask = torch.ones(1, len(features), dtype=torch.long)
     return model(input_features=features[None], attention_mask=mask).logits[0].float()
+
+
+def calibrated(loss: Loss, part: Any, blank: int) -> Loss:
+    """T by the validation utterances."""
+    frames = torch.tensor([len(scores) for scores, _, _ in part])
+    scores = pad_sequence([scores for scores, _, _ in part], batch_first=True)
+    labels = pad_sequence([torch.tensor(labels) for _, labels, _ in part], batch_first=True, padding_value=-100)
+    return calibrate(replace(loss, calibration=None), scores, labels, frames=frames, blank=blank)
 
 
 def align(log_p: Tensor, labels: list[int], blank: int) -> Tensor:

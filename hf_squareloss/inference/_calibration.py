@@ -38,8 +38,8 @@ def calibrate(
     it T would be infinite where every prediction is right. For CTC models p_n(y_n) is the sum over the alignments of
     the labels. A loss whose scores are logits (cross-entropy) gets its T in the same way.
 
-    Class weights w are undone: the probabilities are of the data as it is, and their largest need not be the class with
-    the largest score.
+    Class weights w are undone, but for CTC: the probabilities are of the data as it is, and their largest need not be
+    the class with the largest score.
 
     Args:
         model_or_loss: a model whose config names a loss, into which the calibration is written, or the loss itself.
@@ -117,16 +117,15 @@ def _fit_frames(loss: Loss, scores: Tensor, labels: Tensor, frames: Tensor, blan
     inside = torch.arange(scores.shape[1], device=scores.device) < frames.unsqueeze(-1)
     scores = _exact(scores)
     _require(scores[inside])
-    weights = _log_weights(loss, scores)
 
     def surprise(T: float) -> float:
-        log_p = (T * scores - weights).log_softmax(-1)
+        log_p = (T * scores).log_softmax(-1)
         values = F.ctc_loss(
             log_p.transpose(0, 1), targets, frames, lengths, blank=blank, reduction="none", zero_infinity=True
         )
         return (values.sum() - log_p[inside].mean()).item()
 
-    return Calibration(T=_least(surprise, scores[inside]), items=len(scores))
+    return Calibration(T=_least(surprise, scores[inside]), items=len(scores), weights_undone=False)
 
 
 def _exact(scores: Tensor) -> Tensor:

@@ -108,6 +108,7 @@ class CalibrationMixin(_Trainer):
         calibration = None if num_classes is None else self._loss.default_calibration(num_classes)
         if calibration is None or self.train_dataset is None:
             return
+        calibration = replace(calibration, weights_undone=self._head.blank is None)
         self._loss = replace(self._loss, calibration=calibration)
         if type(self._parent) is not Parent or unfoldable(self._head) is not None:
             return

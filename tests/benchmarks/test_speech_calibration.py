@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import Wav2Vec2CTCTokenizer
 
-from hf_squareloss import SquareLoss, attach_loss
+from hf_squareloss import SquareLoss, attach_loss, load_loss
 from hf_squareloss.inference import calibrate
 from hf_squareloss.models import BLSTMConfig, BLSTMForCTC
 
@@ -48,7 +48,7 @@ def test_two_ways_on_a_tiny_model(tmp_path: Path) -> None:
     tokenizer = Wav2Vec2CTCTokenizer(tmp_path / "vocab.json", pad_token="<pad>", word_delimiter_token="|")
     torch.manual_seed(0)
     config = BLSTMConfig(vocab_size=5, feature_projection_input_dim=3, hidden_size=8, num_hidden_layers=1)
-    model = attach_loss(BLSTMForCTC(config), SquareLoss())
+    model = attach_loss(BLSTMForCTC(config), SquareLoss()).eval()
     for name in ("train", "validation", "test"):
         for i in range(2):
             np.save(tmp_path / f"{name}{i}.npy", np.random.default_rng(i).normal(size=(24, 3)).astype("f4"))
@@ -57,16 +57,17 @@ def test_two_ways_on_a_tiny_model(tmp_path: Path) -> None:
     rows = speech.read_list(tmp_path / "validation.tsv")
     scores = torch.stack([speech.scores_of(model, features) for features, _ in rows])
     labels = torch.tensor([[1, 2, -100], [2, 3, 1]])
-    calibrate(model, scores, labels, frames=torch.tensor([8, 8]), source="validation")
+    T = calibrate(load_loss(model), scores, labels, frames=torch.tensor([8, 8]), blank=0).calibration
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     files = [word for n in ("train", "validation", "test") for word in (f"--{n}_file", str(tmp_path / f"{n}.tsv"))]
     speech.main([f"{tmp_path / 'model'}=3", *files, "--output", str(tmp_path / "found.json")])
     found = json.loads((tmp_path / "found.json").read_text())
     (one,) = found["models"]
-    assert one["seed"] == 3 and one["loss"] == "square" and set(one["ways"]) == {"link", "T"}
+    assert one["seed"] == 3 and one["loss"] == "square" and set(one["ways"]) == {"link", "T", "T, undone"}
+    assert T is not None and one["T"] == pytest.approx(T.T, rel=1e-3)
     frames = {way: values["frames"] for way, values in one["ways"].items()}
     assert frames["link"]["nll"] != frames["T"]["nll"] and all(0 <= f["ece"] <= 1 for f in frames.values())
     assert all(values["weight"] in speech.WEIGHTS for values in one["ways"].values())
     table = render.speech_section(found)
-    assert table.count("| square |") == 2 and f"{frames['T']['nll']:.3f}" in table
+    assert table.count("| square |") == 3 and f"{frames['T']['nll']:.3f}" in table
