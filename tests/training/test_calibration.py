@@ -11,8 +11,7 @@ from tiny_models import arguments, batch_of, flat_weights, make_examples, make_m
 from transformers import AutoConfig
 
 from hf_squareloss import SquareLoss, SquareLossTrainer, attach_loss, detach_loss, load_loss
-from hf_squareloss.heads import Head
-from hf_squareloss.inference import calibrate, fold_calibration, unfold_calibration
+from hf_squareloss.inference import calibrate
 from hf_squareloss.losses import Calibration
 
 FOLDED = ["bert", "distilbert", "llama", "gpt2", "bart", "vit", "wav2vec2", "bert_tokens", "bert_choice"]
@@ -147,6 +146,21 @@ def test_it_is_the_likeliest_on_the_evaluation_set(tmp_path: Path) -> None:
     assert surprise(T) < min(surprise(0.98 * T), surprise(1.02 * T))
 
 
+def test_it_is_of_the_checkpoint_that_is_kept(tmp_path: Path) -> None:
+    model, rows = make_model("bert"), make_examples("bert", 16)
+    steps = {"max_steps": 4, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    kept = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "learning_rate": 1.0}
+    args = arguments(tmp_path, **steps, **kept)
+    trainer = SquareLossTrainer(model, args, train_dataset=make_examples("bert"), eval_dataset=rows)
+    trainer.train()
+    best = str(trainer.state.best_model_checkpoint)
+    assert not best.endswith("-4")
+    scores = scores_of_rows(type(model).from_pretrained(best), rows)
+    found = calibrate(trainer.loss, scores, batch_of(rows)["labels"]).calibration
+    assert found is not None and trainer.loss.calibration is not None
+    assert trainer.loss.calibration.T == pytest.approx(found.T, rel=1e-3)
+
+
 def test_two_batch_sizes_give_the_same_number(tmp_path: Path) -> None:
     numbers = [
         trained(family, tmp_path, per_device_eval_batch_size=size).selected_loss.calibration
@@ -271,52 +285,3 @@ def test_attached_losses_are_of_raw_scores(tmp_path: Path) -> None:
     detach_loss(model)
     torch.testing.assert_close(scores_of(model, "bert"), folded, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(load_loss(model).probabilities(folded), folded.softmax(-1), rtol=0, atol=1e-6)
-
-
-# ---- by hand ---------------------------------------------------------------------------------------------------------
-def test_calibrate_and_fold_without_a_trainer(tmp_path: Path) -> None:
-    model = attach_loss(make_model("bert"), "square")
-    batch = batch_of(make_examples("bert", 16))
-    labels = batch.pop("labels")
-    with torch.no_grad():
-        raw = model(**batch).logits
-    loss = calibrate(model, raw, labels, source="validation")
-    fold_calibration(model, batch)
-    with torch.no_grad():
-        torch.testing.assert_close(model(**batch).logits.softmax(-1), loss.probabilities(raw), rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match="unfold_calibration"):
-        calibrate(model, raw, labels)
-    with pytest.raises(ValueError, match="not folded yet"):
-        fold_calibration(model, batch)
-    unfold_calibration(model)
-    with torch.no_grad():
-        torch.testing.assert_close(model(**batch).logits, raw, rtol=1e-5, atol=1e-5)
-
-
-def test_a_head_that_is_not_linear_is_not_folded(tmp_path: Path) -> None:
-    class Squashed(type(make_model("bert"))):
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            outputs = super().forward(*args, **kwargs)
-            outputs.logits = outputs.logits.tanh()
-            return outputs
-
-    model = attach_loss(make_model("bert"), "square")
-    detached = detach_loss(model)
-    detached.__class__ = Squashed
-    Head.of(detached).write(SquareLoss(k=1.0, M=1.0), detached)
-    batch = batch_of(make_examples("bert", 16))
-    labels = batch.pop("labels")
-    before = flat_weights(detached)
-    with torch.no_grad():
-        calibrate(detached, detached(**batch).logits, labels)
-    with pytest.raises(ValueError, match="no linear layer alone makes its scores"):
-        fold_calibration(detached, batch)
-    torch.testing.assert_close(flat_weights(detached), before, rtol=0, atol=0)
-
-
-def test_a_config_that_names_another_layer_is_refused() -> None:
-    model = make_model("bert")
-    entry = {"loss": "square", "calibration": {"T": 2.0, "folded_into": "no.such.layer"}}
-    model.config.hf_squareloss = entry
-    with pytest.raises(ValueError, match="no.such.layer"):
-        unfold_calibration(model)
