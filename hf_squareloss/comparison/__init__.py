@@ -54,6 +54,7 @@ from hf_squareloss.comparison._statistics import (
     pooled_mean,
     pooled_ratio,
     spread_ratio,
+    standardised_advantages,
 )
 from hf_squareloss.comparison._study import LossChoice, Study, Task, make_study
 from hf_squareloss.comparison._words import (
@@ -119,6 +120,7 @@ __all__ = [
     "run_name",
     "shown_command",
     "spread_ratio",
+    "standardised_advantages",
     "study_card",
     "study_markdown",
     "verdict",

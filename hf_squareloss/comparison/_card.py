@@ -11,7 +11,7 @@ from typing import Any
 from hf_squareloss._markdown import markdown_text
 from hf_squareloss.comparison import _pictures
 from hf_squareloss.comparison._analysis import Analysis, ProblemAnalysis, analyse
-from hf_squareloss.comparison._markdown import study_markdown
+from hf_squareloss.comparison._markdown import analysis_markdown
 from hf_squareloss.comparison._records import Results, write_text
 from hf_squareloss.comparison._report import style_sheet
 from hf_squareloss.comparison._statistics import CONFIDENCE, mean_interval
@@ -54,7 +54,8 @@ def study_card(
         task: the Hub's pipeline tag, such as "text-classification".
         dataset: the data set's Hub name, if it has one.
         command: what made the runs; that of the settings by default.
-        license, language: as the Hub writes them.
+        license: as the Hub writes it.
+        language: as the Hub writes it.
     """
     from huggingface_hub import ModelCardData
 
@@ -69,7 +70,11 @@ def study_card(
         eval_results=_eval_results(analysis, task or "other", dataset or "local") or None,
     )
     command = command or results.settings.get("command")
-    parts = [f"---\n{data.to_yaml()}\n---", f"# {markdown_text(results.title)}", study_markdown(results).strip()]
+    parts = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# {markdown_text(results.title)}",
+        analysis_markdown(results, analysis).strip(),
+    ]
     pictures = card_pictures(results, analysis)
     if pictures:
         parts += ["## Reliability", "Below the diagonal, a loss is too sure; all seeds together."]

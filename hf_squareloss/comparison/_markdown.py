@@ -15,11 +15,15 @@ from hf_squareloss.comparison._words import interval_text, number, verdict, warn
 def overview_markdown(studies: Sequence[Results]) -> str:
     """One row per problem of several studies, one column per loss, and the main loss's advantage with its interval.
 
+    Losses with parameters of their own, such as those of a grid, have no column, but for baselines and main ones.
+
     Args:
         studies: as `read_results` gives them.
     """
     analyses = [analyse(study) for study in studies]
-    shown = list(dict.fromkeys(label for analysis in analyses for label in analysis.labels))
+    plain = {run.label for study in studies for run in study.runs if not run.parameters}
+    plain |= {label for analysis in analyses for label in (analysis.baseline, analysis.main) if label}
+    shown = [label for label in dict.fromkeys(each for a in analyses for each in a.labels) if label in plain]
     rows = []
     for analysis in analyses:
         for found in analysis.problems:
@@ -48,7 +52,11 @@ def study_markdown(results: Results, *, brief: bool = False, heading: str = "##"
         heading: the mark of a heading.
         baseline: as of `analyse`.
     """
-    analysis = analyse(results, baseline)
+    return analysis_markdown(results, analyse(results, baseline), brief=brief, heading=heading)
+
+
+def analysis_markdown(results: Results, analysis: Analysis, *, brief: bool = False, heading: str = "##") -> str:
+    """`study_markdown` of what is analysed already."""
     parts = [f"**{markdown_text(verdict(analysis))}**"]
     if noted := warnings(analysis):
         parts.append("\n".join(f"- {markdown_text(sentence)}" for sentence in noted))
@@ -63,8 +71,9 @@ def study_markdown(results: Results, *, brief: bool = False, heading: str = "##"
             rendered = _rendered([table(found)])
             parts += rendered if brief or not rendered else [f"**{title}**", *rendered]
     if not brief:
-        shared = {**results.settings, **results.environment}
-        parts += [f"{heading} Settings", *_rendered([_tables.settings(shared)])] if shared else []
+        parts += [f"{heading} Settings", *_rendered([_tables.settings({**results.settings, **results.environment})])]
+        for name, table in _tables.settings_of_problems(analysis, results):
+            parts += [f"**{markdown_text(name)}**", *_rendered([table])]
         parts += [f"{heading} Every run", *_rendered([_tables.every_run(results.runs)])]
     return "\n\n".join(parts) + "\n"
 
@@ -83,5 +92,5 @@ def _rendered(tables: Sequence[Table | None]) -> list[str]:
     return [
         markdown_table(map(markdown_text, table.header), [[markdown_text(cell) for cell in row] for row in table.rows])
         for table in tables
-        if table is not None
+        if table is not None and table.rows
     ]

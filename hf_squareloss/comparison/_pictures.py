@@ -93,7 +93,10 @@ def curves(problem: Problem, order: Sequence[str]) -> str | None:
     top, bottom = 8.0, 190.0
     across = Scale(epochs[0], epochs[-1], _LEFT, WIDTH - MARGIN)
     up = scale(everything, bottom, top)
-    parts = [*left_axis(up, _LEFT, WIDTH - MARGIN), *bottom_axis(across, bottom, f"epochs; {problem.part}", whole=True)]
+    parts = [
+        *left_axis(up, _LEFT, WIDTH - MARGIN),
+        *bottom_axis(across, bottom, f"epochs; {problem.metric} upwards, {problem.part}", whole=True),
+    ]
     for label, of_label in found.items():
         if len(of_label) > 1:
             low = [(across(epoch), up(min(values))) for epoch, values in of_label.items()]
@@ -150,7 +153,7 @@ def reliability_picture(
         hints = [f"{label}: confidence {x:.3f}, accuracy {y:.3f}" for x, y in of_label]
         marks = [dot(x, y, hint, "small dot") for (x, y), hint in zip(places, hints, strict=True)]
         parts.append(group(order.index(label), [path(places, "curve"), *marks]))
-    height = size + 46
+    height = size + (56 if legend else 46)
     for label in points if legend else ():
         mark = path([(_LEFT, height), (_LEFT + 26, height)], "curve")
         parts += [group(order.index(label), [mark]), text(_LEFT + 34, height + 4, _short(label))]

@@ -209,8 +209,9 @@ def _contender(label: str, runs: Sequence[RunRecord], where: str) -> Contender:
         if run.learning_rate == rate and run.status != "failed":
             if run.seed in chosen:
                 raise ValueError(
-                    f"{where}: two runs of {label!r} have learning rate {rate:g} and seed {run.seed}, and other "
-                    "settings: give the two tasks names of their own"
+                    f"{where}: two runs of {label!r} have learning rate {rate:g} and seed {run.seed}, and differ in "
+                    f"{_difference(chosen[run.seed], run)}: give the two tasks names of their own, or remove one of "
+                    f"runs/{chosen[run.seed].identity}.json and runs/{run.identity}.json"
                 )
             chosen[run.seed] = run
     sign = 1 if runs[0].greater_is_better else -1
@@ -232,3 +233,10 @@ def _measured(run: RunRecord, part: Part) -> set[str]:
     place = best_epoch(run)
     epoch = None if place is None else run.epochs[place]
     return set((epoch.test if part == "test" else epoch.validation) or {}) if epoch else set()
+
+
+def _difference(one: RunRecord, other: RunRecord) -> str:
+    """The settings and parameters that two runs do not share, with the values of both."""
+    first, second = ({**run.settings, **run.parameters} for run in (one, other))
+    names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    return ", ".join(f"{name} ({first.get(name)!r}, {second.get(name)!r})" for name in names)

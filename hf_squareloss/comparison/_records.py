@@ -61,25 +61,31 @@ class RunRecord(_Model):
     problem that losses are compared on. `settings` holds all else that the run's weights depend on.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = Field(default=FORMAT, description="version of this format; another one is refused")
     study: str = Field(description="the study's name, for people")
     task: str = Field(min_length=1, description="the task's name, for people")
     model: str = Field(description="the model's name, for people")
     loss: str = Field(min_length=1, description="the loss's registered name")
     parameters: dict[str, Any] = Field(default_factory=dict, description="parameters of the loss that were given")
     label: str = Field(min_length=1, description="what tables call the loss with its parameters")
-    learning_rate: float = Field(gt=0)
-    seed: int
+    learning_rate: float = Field(gt=0, description="the largest of the schedule")
+    seed: int = Field(description="of the initial weights and of the order of the data")
     label_noise: float = Field(default=0.0, ge=0, le=1, description="share of training labels made wrong")
     metric: str = Field(min_length=1, description="chooses epoch and learning rate, on the validation part")
-    greater_is_better: bool
+    greater_is_better: bool = Field(description="whether a larger value of the metric is the better one")
     settings: dict[str, Any] = Field(default_factory=dict, description="all else that the run depends on")
     environment: dict[str, Any] = Field(default_factory=dict, description="machine and versions")
-    status: Literal["finished", "diverged", "failed"]
+    status: Literal["finished", "diverged", "failed"] = Field(
+        description="diverged: a loss or a metric was not finite; failed: the script stopped with an error"
+    )
     error: str | None = Field(default=None, description="the last lines of the log of a run that did not finish")
-    epochs: list[Epoch] = Field(default_factory=list)
+    epochs: list[Epoch] = Field(
+        default_factory=list,
+        description='after each epoch: {"epoch": ..., "validation": {metric: value}, "test": the same or null}',
+    )
     reliability: dict[Literal["validation", "test"], ReliabilityBins | None] | None = Field(
-        default=None, description="part -> reliability diagram at the epoch that validation chose"
+        default=None,
+        description='part -> {"confidence": [...], "accuracy": [...], "count": [...]} in bins, at the best epoch',
     )
     seconds: Number = Field(default=None, description="training time in seconds")
     overhead_seconds: Number = Field(default=None, description="seconds of the run beside training")
@@ -119,12 +125,12 @@ class RunRecord(_Model):
 class Results(_Model):
     """The content of results.json: a study's name, settings and every run."""
 
-    format: Literal[1] = FORMAT
-    title: str
+    format: Literal[1] = Field(default=FORMAT, description="version of this format; another one is refused")
+    title: str = Field(description="the study's name")
     metric: str = Field(description="the metric of the study; a task may have its own, see its runs")
     settings: dict[str, Any] = Field(default_factory=dict, description="what all runs share, and the command")
-    environment: dict[str, Any] = Field(default_factory=dict)
-    runs: list[RunRecord] = Field(min_length=1)
+    environment: dict[str, Any] = Field(default_factory=dict, description="machine and versions that all runs share")
+    runs: list[RunRecord] = Field(min_length=1, description="every run")
 
 
 SCHEMA: dict[str, Any] = Results.model_json_schema()

@@ -8,7 +8,7 @@ from typing import Any
 
 from hf_squareloss.comparison import _pictures, _tables
 from hf_squareloss.comparison._analysis import Analysis, ProblemAnalysis, analyse
-from hf_squareloss.comparison._markdown import problem_note, study_markdown
+from hf_squareloss.comparison._markdown import analysis_markdown, problem_note
 from hf_squareloss.comparison._records import RUNS, Results, write_text
 from hf_squareloss.comparison._results import FILE, read_results, write_results
 from hf_squareloss.comparison._svg import SERIES
@@ -34,20 +34,20 @@ def report(study: str | Path, *, baseline: str | None = None) -> Path:
     study = Path(study)
     results = read_results(study)
     folder = study if study.is_dir() else study.parent
-    page = report_page(results, baseline=baseline)
+    analysis = analyse(results, baseline)
+    page = report_page(results, analysis)
     if (study / RUNS).is_dir():
         write_results(folder / FILE, results)
-    write_text(folder / "report.md", f"# {results.title}\n\n{study_markdown(results, baseline=baseline)}")
+    write_text(folder / "report.md", f"# {results.title}\n\n{analysis_markdown(results, analysis)}")
     return write_text(folder / "report.html", page)
 
 
-def report_page(results: Results, *, baseline: str | None = None) -> str:
+def report_page(results: Results, analysis: Analysis) -> str:
     """The page as HTML."""
     from jinja2 import Environment, StrictUndefined
 
     import hf_squareloss
 
-    analysis = analyse(results, baseline)
     settings = {**results.settings, **results.environment}
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(_resource("report.html.jinja")).render(
@@ -66,6 +66,7 @@ def report_page(results: Results, *, baseline: str | None = None) -> str:
         problems=[_problem(analysis, found) for found in analysis.problems],
         command=settings.pop("command", None),
         settings=_tables.settings(settings),
+        settings_of_problems=_tables.settings_of_problems(analysis, results),
         runs=_tables.every_run(results.runs),
         version=hf_squareloss.__version__,
     )

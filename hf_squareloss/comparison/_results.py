@@ -69,8 +69,8 @@ def results_of(
     return Results(
         title=title,
         metric=runs[0].metric,
-        settings=dict(_shared([run.settings for run in runs]) if settings is None else settings),
-        environment=dict(_shared([run.environment for run in runs]) if environment is None else environment),
+        settings=dict(shared([run.settings for run in runs]) if settings is None else settings),
+        environment=dict(shared([run.environment for run in runs]) if environment is None else environment),
         runs=list(runs),
     )
 
@@ -114,7 +114,7 @@ def converted(old: Mapping[str, Any]) -> dict[str, Any]:
     return whole | {"environment": old["environment"], "runs": [{"format": 1, **run} for run in runs]}
 
 
-def _shared(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def shared(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The entries that all of the mappings have with one value."""
     return {name: value for name, value in each[0].items() if all(m.get(name, _MISSING) == value for m in each)}
 

@@ -44,7 +44,7 @@ class Scale:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             candidates = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
             inside = [value for value in candidates if self.low <= value <= self.high]
-            return inside if len(inside) <= 6 else [v for v in inside if f"{v:e}"[0] == "1"] or inside[:6]
+            return inside if len(inside) <= 8 else [v for v in inside if f"{v:e}"[0] == "1"] or inside[:8]
         step = _round_step((self.high - self.low) / 5)
         first = math.ceil(self.low / step - 1e-9)
         count = math.floor(self.high / step + 1e-9) - first

@@ -10,7 +10,8 @@ from typing import Any
 
 from hf_squareloss.comparison._analysis import CALIBRATION, Analysis, ProblemAnalysis
 from hf_squareloss.comparison._problems import Contender, best_epoch, value_at
-from hf_squareloss.comparison._records import RunRecord
+from hf_squareloss.comparison._records import Results, RunRecord
+from hf_squareloss.comparison._results import shared
 from hf_squareloss.comparison._statistics import PairedComparison
 from hf_squareloss.comparison._words import interval_text, number, probability
 from hf_squareloss.metric_order import greater_is_better
@@ -103,7 +104,7 @@ def metrics(found: ProblemAnalysis) -> Table | None:
 
 
 def calibration(found: ProblemAnalysis) -> Table | None:
-    """Calibration with each loss's own link, and advantages over the baseline; None where it was not measured."""
+    """Calibration by each loss's own link, and calibrated; with advantages. None where it was not measured."""
     names = [name for name in CALIBRATION if name in found.problem.metrics]
     of_label = {c.contender.label: c for c in found.comparisons}
     rows = []
@@ -218,6 +219,17 @@ def every_run(runs: Sequence[RunRecord]) -> Table:
         rows.append((*row, NOTHING if run.seconds is None else f"{run.seconds:.0f}", status))
     header = ("task", "model", "loss", "learning rate", "seed", "best epoch", "validation", "test", "seconds", "status")
     return Table(header, tuple(rows), names=3)
+
+
+def settings_of_problems(analysis: Analysis, results: Results) -> list[tuple[str, Table]]:
+    """Name of a problem -> what all of its runs share and other problems' do not."""
+    found = []
+    for each in analysis.problems:
+        problem = each.problem
+        runs = [r for r in results.runs if r.problem == (problem.task, problem.model, problem.label_noise)]
+        own = {"model": problem.model} | shared([run.settings for run in runs])
+        found.append((each.name, settings({n: v for n, v in own.items() if n not in results.settings})))
+    return found
 
 
 def settings(values: Mapping[str, Any]) -> Table:

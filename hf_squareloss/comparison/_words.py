@@ -77,6 +77,8 @@ def _on_one_problem(analysis: Analysis, problem: ProblemAnalysis, comparison: Co
         return f"{on}{label} and {base} have no seed in common with a value, so there is no verdict."
     seeds = f"{len(tuned.seeds)} seed{'s' if len(tuned.seeds) > 1 else ''}"
     favour = f"an advantage of {number(tuned.mean, signed=True)} in {metric}"
+    if tuned.interval is None and comparison.outcome == "tie":
+        return f"{on}{label} and {base} cannot be told apart: they have the same {metric} with every seed ({seeds})."
     if tuned.interval is None:
         reason = "one seed has no interval" if len(tuned.seeds) < 2 else "it is the same for every seed"
         return f"{on}{label} has {favour} over {base}, but {reason}, so there is no verdict ({seeds})."
@@ -113,6 +115,7 @@ def warnings(analysis: Analysis) -> list[str]:
             "Losses have different seeds, and only those in common are compared",
             lambda p: len({frozenset(c.runs) for c in p.problem.contenders}) > 1,
         ),
+        ("Losses were run in different environments", lambda p: bool(_differing_environments(p))),
         (
             "No test part: the figures are of the part that chose epochs and learning rates, so they are too good",
             lambda p: p.problem.part == "validation",
@@ -135,6 +138,13 @@ def warnings(analysis: Analysis) -> list[str]:
         found[text] = [""] * len(found[text])  # it is about the whole study
     sentences = [f"{text}: {_listed(names)}.".replace(": .", ".") for text, names in found.items() if names]
     return sentences + list(_of_selection(analysis))
+
+
+def _differing_environments(found: ProblemAnalysis) -> set[str]:
+    """What the environments of a problem's runs do not agree on."""
+    runs = [run for contender in found.problem.contenders for run in contender.runs.values()]
+    names = {name for run in runs for name in run.environment}
+    return {name for name in names if any(r.environment.get(name) != runs[0].environment.get(name) for r in runs)}
 
 
 def _of_selection(analysis: Analysis) -> Iterator[str]:

@@ -69,6 +69,12 @@ def test_more_warnings() -> None:
     )
 
 
+def test_other_environments_are_warned_of() -> None:
+    base = [a_run(loss="cross_entropy", environment={"torch": "2.13", "threads": 1})]
+    assert not any("environments" in w for w in warnings(analysed(base + [a_run(environment=base[0].environment)])))
+    assert any("environments" in w for w in warnings(analysed(base + [a_run(environment={"torch": "2.14"})])))
+
+
 def test_ratios_of_time_and_memory_are_geometric_means_over_common_seeds() -> None:
     base = [a_run(loss="cross_entropy", seed=s, seconds=10.0, peak_memory_mb=None) for s in (0, 1)]
     own = [a_run(seed=0, seconds=5.0), a_run(seed=1, seconds=20.0), a_run(seed=2, seconds=1000.0)]
@@ -115,7 +121,7 @@ def test_zero_variance_and_no_difference() -> None:
     runs = runs_of("square", 0.7, 0.7, 0.7) + runs_of("cross_entropy", 0.7, 0.7, 0.7)
     analysis = analysed(runs)
     assert analysis.problems[0].comparisons[0].outcome == "tie" and analysis.pooled["square"].advantage is None
-    assert "same for every seed" in verdict(analysis)
+    assert "cannot be told apart: they have the same accuracy with every seed (3 seeds)" in verdict(analysis)
 
 
 def test_numbers_for_people() -> None:

@@ -99,7 +99,10 @@ def test_the_baseline_is_cross_entropy_with_fewest_parameters() -> None:
     [
         ([a_run(), of_epochs((0.5, 0.5), metric="f1", loss="brier")], "accuracy, f1"),
         ([a_run(), a_run(loss="brier", label="square")], "'square'.*brier and square"),
-        ([a_run(), a_run(settings={"epochs": 3})], "two runs of 'square'.*names of their own"),
+        (
+            [a_run(), a_run(settings={"epochs": 3})],
+            r"two runs of 'square'.*differ in epochs \(None, 3\).*names of their own.*runs/mrpc",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_name(runs: list[RunRecord], named: str) -> None:

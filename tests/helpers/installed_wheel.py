@@ -20,6 +20,7 @@ from hf_squareloss.comparison import find_script
 
 place = Path(hf_squareloss.__file__).parent
 assert place.parent == Path(sys.argv[1]), f"{place} is not the installed wheel"
+assert all((place / "comparison" / f"report.{kind}").is_file() for kind in ("css", "html.jinja"))
 assert (place / "py.typed").is_file() and version("hf_squareloss") == hf_squareloss.__version__
 for name in hf_squareloss.__all__:
     getattr(hf_squareloss, name)
