@@ -26,7 +26,7 @@ probabilities, k and M those of the square loss (M = 1 elsewhere):
     both        softmax(c sqrt(T' T'') f), T'' that of slope
 
 Where RUN/checkpoint-N/scores are there as well, it also says how optimistic it is to choose the checkpoint and T on the
-same rows. Nothing here uses the package's own calibration: it is what that is judged by.
+same rows. Beside the link nothing here is the package's own: it is what that is judged by.
 """
 
 import argparse
@@ -41,8 +41,8 @@ from scipy.optimize import minimize, minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 from tqdm import tqdm
 
-from hf_squareloss import make_loss
 from hf_squareloss.comparison import environment
+from hf_squareloss.losses import loss_from_dict
 
 RESULTS = Path(__file__).with_name("calibration.json")
 FLOOR = 1e-9  # of a probability, so that one row cannot make a likelihood infinite
@@ -75,7 +75,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     for file in sorted((folder / "scores").glob("*.npz")):
         with np.load(file) as content:
             scores, labels = content["scores"].astype(np.float64), content["labels"]
-            loss = make_loss(**{"name" if k == "loss" else k: v for k, v in json.loads(str(content["loss"])).items()})
+            loss = loss_from_dict(json.loads(str(content["loss"])))
         kept = labels.reshape(-1) >= 0  # -100 marks what is no item
         parts[file.stem] = (scores.reshape(-1, scores.shape[-1])[kept], labels.reshape(-1)[kept])
     size = float(loss.M) if loss.name == "square" else 1.0
@@ -240,15 +240,15 @@ def without_validation(runs: Sequence[dict[str, Any]], entries: Sequence[dict[st
             others = [j for j in of_run if runs[j]["task"] != runs[i]["task"]]
             if not others:
                 continue
-            slope = 1.0
+            exponent = 1.0
             wanted = [np.log(entries[j]["T M"]) for j in others]
             if name == "power" and len({of_run[j] for j in others}) > 1:
-                slope = float(np.polyfit([of_run[j] for j in others], wanted, 1)[0])
-            constant = best_constant([(runs[j], slope * of_run[j]) for j in others])
+                exponent = float(np.polyfit([of_run[j] for j in others], wanted, 1)[0])
+            constant = best_constant([(runs[j], exponent * of_run[j]) for j in others])
             entry, (scores, labels) = entries[i], runs[i]["parts"]["test"]
-            scale = np.exp(constant + slope * base)
+            scale = np.exp(constant + exponent * base)
             entry["candidates"][name] = measures(softmax(scale * scores / runs[i]["M"]), labels)
-            entry.setdefault("constants", {})[name] = {"c": float(np.exp(constant)), "a": slope, "T M": float(scale)}
+            entry.setdefault("constants", {})[name] = {"c": float(np.exp(constant)), "a": exponent, "T M": float(scale)}
 
 
 def best_constant(others: Iterable[tuple[dict[str, Any], float]]) -> float:

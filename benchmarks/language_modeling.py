@@ -18,7 +18,8 @@ parameters, or several one after the other with the share of the budget at which
     square:k=200,M=10@0,cross_entropy@0.9        an end in cross-entropy
     prior+square:k=200,M=10                      the head's bias begins at the scores that mean the words' frequencies
 
-Each run is written into --output as it ends, and what is there is not run again. A scale s on the scores is no method
+Perplexity is measured through the loss's link, and as that of softmax(T f) with T fitted on validation blocks. Each run
+is written into --output as it ends, and what is there is not run again. A scale s on the scores is no method
 of its own: with f = s g the square loss is s^2 times that of g with M / s, and Adam does not see the factor s^2.
 """
 
@@ -34,6 +35,7 @@ from typing import Any
 
 import torch
 from measuring import seconds
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
@@ -50,6 +52,7 @@ RESULTS = Path(__file__).with_name("language_modeling.json")
 WARM_UP = 0.05  # share of the budget
 ROUNDS = 15  # of the times of a step
 REFERENCE = "cross_entropy"
+FOR_TEMPERATURE = 64  # blocks
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -162,6 +165,24 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    @torch.inference_mode()
+    def scores(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (N, C) of the words after the first of each block, and which they are (N,)."""
+        hidden = self.model.model(input_ids=blocks[:, :-1]).last_hidden_state
+        scores = nn.functional.linear(hidden, self.model.lm_head.weight, self.bias)
+        return scores.flatten(0, 1), blocks[:, 1:].flatten()
+
+    def temperature(self, blocks: Tensor) -> float:
+        """T with the least perplexity of softmax(T f)."""
+        scores, words = self.scores(blocks)
+        found: Any = minimize_scalar(
+            lambda log_T: float(nn.functional.cross_entropy(scores * math.exp(log_T), words)),
+            bounds=(-7.0, 7.0),
+            method="bounded",
+            options={"xatol": 1e-2},
+        )
+        return round(math.exp(found.x), 4)
+
 
 def train(
     key: dict[str, Any],
@@ -187,8 +208,9 @@ def train(
             bar.update(cost)
     taken = process_time() - start
     last = loss_at(parts[-1][1], 1.0, size)
-    scores = {part: evaluate(learner.model, learner.bias, last, blocks[part]) for part in ("validation", "test")}
-    return {"steps": step, "seconds": round(taken, 1), "last_loss": last.to_dict(), **scores}
+    T = learner.temperature(blocks["validation"][:FOR_TEMPERATURE])
+    found = {part: evaluate(learner, last, T, blocks[part]) for part in ("validation", "test")}
+    return {"steps": step, "seconds": round(taken, 1), "last_loss": last.to_dict(), "temperature": T, **found}
 
 
 def costs_as(text: str, with_prior: bool) -> str:
@@ -258,14 +280,18 @@ def shape(progress: float) -> float:
 
 
 @torch.inference_mode()
-def evaluate(model: Any, bias: Tensor | None, loss: Loss, blocks: Tensor) -> dict[str, float]:
-    values = []
+def evaluate(learner: Learner, loss: Loss, temperature: float, blocks: Tensor) -> dict[str, float]:
+    """Accuracy and perplexity through the loss's link, and perplexity of softmax(T f)."""
+    through_link, through_softmax = [], []
     for few in blocks.split(4):
-        hidden = model.model(input_ids=few[:, :-1]).last_hidden_state
-        scores, labels = nn.functional.linear(hidden, model.lm_head.weight, bias), few[:, 1:].unsqueeze(-1)
-        surprise = -loss.probabilities(scores).gather(-1, labels).log()
-        values.append(torch.cat([surprise.clamp_min(0.0), (scores.argmax(-1, keepdim=True) == labels).float()], -1))
-    return language_metrics(torch.cat(values).numpy())
+        scores, words = learner.scores(few)
+        right = (scores.argmax(-1) == words).float()
+        surprise = -loss.probabilities(scores).gather(-1, words.unsqueeze(-1)).squeeze(-1).log()
+        through_link.append(torch.stack([surprise.clamp_min(0.0), right], -1))
+        surprise = nn.functional.cross_entropy(scores * temperature, words, reduction="none")
+        through_softmax.append(torch.stack([surprise, right], -1))
+    calibrated = language_metrics(torch.cat(through_softmax)[None].numpy())
+    return language_metrics(torch.cat(through_link)[None].numpy()) | {"calibrated": calibrated["perplexity"]}
 
 
 def read(path: Path) -> dict[str, Any]:

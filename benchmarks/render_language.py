@@ -24,7 +24,8 @@ def language_section(results: Results) -> str:
         title = f"**{counted}**"
         methods = dict.fromkeys(run["key"]["method"] for run in runs)
         rows = [row([run for run in runs if run["key"]["method"] == method]) for method in methods]
-        header = ["method", "learning rate", "of", "seeds", "steps", "seconds", "next-word accuracy", "perplexity"]
+        header = ["method", "learning rate", "of", "seeds", "steps", "next-word accuracy"]
+        header += ["perplexity", "with softmax(T f)"]
         parts += [title, markdown_table(header, rows)]
     note = (
         f"{settings['data']}, {settings['training_tokens']:,} training words, vocabulary {settings['vocabulary']:,}, "
@@ -64,7 +65,6 @@ def row(runs: list[Results]) -> list[str]:
         str(len(rates)),
         str(len(chosen)),
         f"{mean(run['steps'] for run in chosen):,.0f}",
-        f"{mean(run['seconds'] for run in chosen):,.0f}",
         f"{mean(run['test']['accuracy'] for run in chosen):.3f}",
-        f"{mean(run['test']['perplexity'] for run in chosen):,.0f}",
+        *(f"{mean(run['test'][name] for run in chosen):,.0f}" for name in ("perplexity", "calibrated")),
     ]

@@ -21,6 +21,7 @@ from render_benchmarks import tables
 from render_calibration import calibration_section
 from render_language import language_section
 from render_models import models_section, read_models
+from render_speech_calibration import speech_section
 from render_statistics import statistics
 
 from hf_squareloss.comparison import (
@@ -52,8 +53,11 @@ def main(argv: list[str] | None = None) -> None:
         "docs/large_vocabularies.md": {
             "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
         },
+        "docs/probabilities.md": {
+            "calibration": calibration_section(read(BENCHMARKS / "calibration.json")),
+            "speech": speech_section(read(BENCHMARKS / "speech_calibration.json")),
+        },
         "docs/statistics.md": statistics(read(BENCHMARKS / "interval_coverage.json")),
-        "docs/probabilities.md": {"calibration": calibration_section(read(BENCHMARKS / "calibration.json"))},
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
     rendered: dict[Path, str] = {}

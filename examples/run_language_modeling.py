@@ -25,10 +25,10 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
+from hf_squareloss.recipes.arguments import ModelSourceArguments, SplitNameArguments
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
-from hf_squareloss.recipes.from_scratch import TextFromScratchArguments
+from hf_squareloss.recipes.from_scratch import VocabularyArguments
 from hf_squareloss.recipes.language_blocks import LanguageCollator, choose_block_size, encode_texts, mask_once
 from hf_squareloss.recipes.language_demo import DEMO_TRAINING, DEMOS, commonest_next, python_sources
 from hf_squareloss.recipes.language_metrics import compute_language_metrics, token_columns, token_values
@@ -49,7 +49,7 @@ OBJECTIVES: dict[str, Any] = {"causal": AutoModelForCausalLM, "masked": AutoMode
 
 
 @dataclass
-class ModelArguments(TextFromScratchArguments, ModelSourceArguments):
+class ModelArguments(VocabularyArguments, ModelSourceArguments):
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     objective: str | None = field(
         default=None,
@@ -66,12 +66,15 @@ class ModelArguments(TextFromScratchArguments, ModelSourceArguments):
 
 
 @dataclass
-class DataArguments(DataSourceArguments):
+class DataArguments(SplitNameArguments):
+    train_file: str | None = field(default=None, metadata={"help": "Training texts: .txt, csv, tsv, json or parquet."})
     demo: str | None = field(default=None, metadata={"help": f"The built-in demo: {' or '.join(DEMOS)} (the first)."})
     text_column: str = field(default="text", metadata={"help": "Column of the text, for tables and dataset_name."})
     block_size: int | None = field(
-        default=None, metadata={"help": "Tokens of a block; default: what the model takes, 1,024 at most."}
-    )
+        default=None,
+        metadata={"help": "Tokens of a block, or of a line at most; default: what the model takes, 1,024 at most.",
+                  "aliases": ["--max_seq_length"]},
+    )  # fmt: skip
     line_by_line: bool = field(default=False, metadata={"help": "Each text is a row of its own; default: blocks."})
     mlm_probability: float = field(default=0.15, metadata={"help": "Share of the tokens that are masked."})
     streaming: bool = field(
@@ -170,7 +173,8 @@ def load_splits(
         splits: dict[str, Any] = {**python_sources(data_args.demo or DEMOS[0])}  # type: ignore[dict-item]
     elif data_args.dataset_name:
         options = {"cache_dir": model_args.cache_dir, "token": model_args.token, "streaming": data_args.streaming}
-        splits = load_named_texts(data_args.dataset_name, data_args.dataset_config_name, column, **options)
+        named = (data_args.dataset_name, data_args.dataset_config_name)
+        splits = load_named_texts(*named, column, data_args.split_names, **options)
     else:
         streamed = {"train"} if data_args.streaming else set()
         files = {split: file for split, file in data_args.files.items() if split not in streamed}

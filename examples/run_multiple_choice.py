@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
-from hf_squareloss.recipes.choice_arguments import DataArguments, load_chooser
+from hf_squareloss.recipes.choice_arguments import DataArguments, ModelArguments, load_chooser
 from hf_squareloss.recipes.choice_data import ChoiceCollator, choice_data
 from hf_squareloss.recipes.choice_demo import DEMO_TRAINING, docstring_endings, similarity_baseline
 from hf_squareloss.recipes.classification import class_columns, compute_metrics
@@ -28,7 +28,6 @@ from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.demo_encoder import demo_encoder
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
-from hf_squareloss.recipes.text_arguments import ModelArguments
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:

@@ -29,8 +29,7 @@ from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.model_classes import bind_class_weights
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
-from hf_squareloss.recipes.text_arguments import ModelArguments
-from hf_squareloss.recipes.token_arguments import DataArguments, load_tagger
+from hf_squareloss.recipes.token_arguments import DataArguments, ModelArguments, load_tagger
 from hf_squareloss.recipes.token_data import cut_sentences, tag_counts, token_data
 from hf_squareloss.recipes.token_demo import DEMO_TRAINING, demo_config, demo_tokenizer, lookup_baseline, python_lines
 from hf_squareloss.recipes.token_results import token_columns, token_metrics

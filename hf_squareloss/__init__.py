@@ -7,11 +7,14 @@ from hf_squareloss._lazy import lazy_names
 if TYPE_CHECKING:
     from hf_squareloss.config import load_config, load_loss
     from hf_squareloss.inference import (
+        calibrate,
         ctc_beam_search,
+        fold_calibration,
         log_probabilities,
         probability_generation,
         probability_pipeline,
         transcribe,
+        unfold_calibration,
     )
     from hf_squareloss.losses import (
         CrossEntropy,
@@ -45,9 +48,11 @@ __all__ = [
     "SquareLossTrainingArguments",
     "Squentropy",
     "attach_loss",
+    "calibrate",
     "ctc_beam_search",
     "ctc_loss",
     "detach_loss",
+    "fold_calibration",
     "linear_square_loss",
     "load_config",
     "load_loss",
@@ -58,6 +63,7 @@ __all__ = [
     "register_loss",
     "square_loss",
     "transcribe",
+    "unfold_calibration",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -65,11 +71,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "config": ("load_config", "load_loss"),
         "inference": (
-            "ctc_beam_search",
-            "log_probabilities",
-            "probability_generation",
-            "probability_pipeline",
-            "transcribe",
+            *("calibrate", "ctc_beam_search", "fold_calibration", "log_probabilities", "probability_generation"),
+            *("probability_pipeline", "transcribe", "unfold_calibration"),
         ),
         "losses": (
             *("CrossEntropy", "Loss", "SquareLoss", "Squentropy", "ctc_loss", "linear_square_loss", "make_loss"),

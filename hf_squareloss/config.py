@@ -105,8 +105,9 @@ def write_adapter(model: nn.Module) -> None:
     base = base_model(model)
     if not isinstance(base, PreTrainedModel):
         return
-    values = base.config.to_dict()
-    entry = {name: values.get(name) for name in (KEY, *_HEAD)} | {"architectures": [type(base).__name__]}
+    config = base.config  # of which timm's to_dict leaves the names out (transformers 5.24)
+    head = {"id2label": config.id2label, "label2id": config.label2id, "problem_type": config.problem_type}
+    entry = {KEY: vars(config).get(KEY), **head, "architectures": [type(base).__name__]}
     for adapter in _adapters(model).values():
         adapter.auto_mapping = {**(adapter.auto_mapping or {}), KEY: entry}
 

@@ -25,7 +25,7 @@ from hf_squareloss.comparison._statistics import (
 )
 from hf_squareloss.metric_order import greater_is_better
 
-CALIBRATION = ("ece", "brier", "nll")
+CALIBRATION = ("ece", "brier", "nll", "calibrated_ece", "calibrated_brier", "calibrated_nll")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Comparison:
         outcome: that of `tuned`; None without an interval or where a run without any value is left out.
         tuned: the metric, each loss at its own best epoch.
         equal_epochs: the metric, the loss after as many epochs as the baseline needed for its best.
-        calibration: ece, brier and nll where both were measured, each loss at its own best epoch.
+        calibration: ece, brier and nll, by the link and calibrated, where both were measured, each loss at its own best
+            epoch.
         standardised: advantages per seed of `tuned` in standard deviations; None where nothing varies.
         spread: of the metric over seeds, over that of the baseline.
         seconds_ratio, memory_ratio: geometric mean over common seeds of training time and peak memory over those of the

@@ -104,7 +104,7 @@ def metrics(found: ProblemAnalysis) -> Table | None:
 
 
 def calibration(found: ProblemAnalysis) -> Table | None:
-    """Calibration with each loss's own link, and advantages over the baseline; None where it was not measured."""
+    """Calibration by each loss's own link, and calibrated; with advantages. None where it was not measured."""
     names = [name for name in CALIBRATION if name in found.problem.metrics]
     of_label = {c.contender.label: c for c in found.comparisons}
     rows = []

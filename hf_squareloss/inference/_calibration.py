@@ -38,8 +38,8 @@ def calibrate(
     it T would be infinite where every prediction is right. For CTC models p_n(y_n) is the sum over the alignments of
     the labels. A loss whose scores are logits (cross-entropy) gets its T in the same way.
 
-    Class weights w are undone: the probabilities are of the data as it is, and their largest need not be the class with
-    the largest score.
+    Class weights w are undone, but for CTC: the probabilities are of the data as it is, and their largest need not be
+    the class with the largest score.
 
     Args:
         model_or_loss: a model whose config names a loss, into which the calibration is written, or the loss itself.
@@ -89,6 +89,8 @@ def _fit(loss: Loss, scores: Tensor, labels: Tensor) -> Calibration:
     if labels.shape != (scores.shape if soft else scores.shape[:-1]):
         raise ValueError(f"labels {tuple(labels.shape)} do not fit scores {tuple(scores.shape)}")
     scores, labels = scores.reshape(-1, num_classes), labels.reshape(-1, *labels.shape[scores.dim() - 1 :])
+    if not soft and loss.wrong_labels(labels, num_classes).any():
+        raise ValueError(f"labels must be in [0, {num_classes}) or {loss.ignore_index}, which is ignored")
     kept = (labels != loss.ignore_index).any(-1) if soft else labels != loss.ignore_index
     scores, labels = _exact(scores[kept]), labels[kept]
     _require(scores)
@@ -115,16 +117,15 @@ def _fit_frames(loss: Loss, scores: Tensor, labels: Tensor, frames: Tensor, blan
     inside = torch.arange(scores.shape[1], device=scores.device) < frames.unsqueeze(-1)
     scores = _exact(scores)
     _require(scores[inside])
-    weights = _log_weights(loss, scores)
 
     def surprise(T: float) -> float:
-        log_p = (T * scores - weights).log_softmax(-1)
+        log_p = (T * scores).log_softmax(-1)
         values = F.ctc_loss(
             log_p.transpose(0, 1), targets, frames, lengths, blank=blank, reduction="none", zero_infinity=True
         )
         return (values.sum() - log_p[inside].mean()).item()
 
-    return Calibration(T=_least(surprise, scores[inside]), items=len(scores))
+    return Calibration(T=_least(surprise, scores[inside]), items=len(scores), weights_undone=False)
 
 
 def _exact(scores: Tensor) -> Tensor:

@@ -200,7 +200,7 @@ def _line(loss: Loss) -> tuple[float, Tensor]:
     assert loss.calibration is not None
     if loss.multi_label:
         return loss.calibration.T, torch.tensor(loss.calibration.shift, dtype=torch.float64)
-    if loss.class_weights is None:
+    if loss.class_weights is None or not loss.calibration.weights_undone:
         return loss.calibration.T, torch.zeros((), dtype=torch.float64)
     return loss.calibration.T, -torch.tensor(loss.class_weights, dtype=torch.float64).log()
 

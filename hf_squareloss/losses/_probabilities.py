@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from hf_squareloss.losses._parameters import require_choice, require_integer, require_number, require_positive, short
+from hf_squareloss.losses._parameters import (
+    require_choice,
+    require_flag,
+    require_integer,
+    require_number,
+    require_positive,
+    short,
+)
 from hf_squareloss.losses._targets import may_read
 
 if TYPE_CHECKING:
@@ -35,6 +42,8 @@ class Calibration:
         shift: zero but for `multi_label`.
         source: what the scores were of: "validation", or "given" where nobody said; "rule" where there were none.
         items: how many items with scores it was fitted to.
+        weights_undone: whether class weights w are. They are not for CTC, whose weight for the blank says how frames
+            are learnt and not how frequent a class is: w is 1 then.
         folded_into: the name of the linear layer whose weights have been multiplied by T: scores of such a model are
             the logarithms of probabilities already, up to a constant, and no loss's own; None where nothing was folded.
     """
@@ -43,6 +52,7 @@ class Calibration:
     shift: float = 0.0
     source: Literal["validation", "rule", "given"] = "given"
     items: int = 0
+    weights_undone: bool = True
     folded_into: str | None = None
 
     def __post_init__(self) -> None:
@@ -51,6 +61,7 @@ class Calibration:
         object.__setattr__(self, "shift", shift)
         require_choice("source", self.source, SOURCES)
         require_integer("items", self.items)
+        require_flag("weights_undone", self.weights_undone)
         if self.folded_into is not None and not isinstance(self.folded_into, str):
             raise ValueError(f"folded_into must be the name of a layer or None, got {short(self.folded_into)}")
 
@@ -118,7 +129,7 @@ def _calibrated(loss: Loss, calibration: Calibration, scores: Tensor) -> Tensor:
         tiny = torch.finfo(z.dtype).tiny
         return _largest_on_top((T * z + shift).sigmoid().clamp_min(tiny), scores)
     z = T * (z - z.amax(-1, keepdim=True))
-    weighted = loss.class_weights is not None and calibration.folded_into is None
+    weighted = loss.class_weights is not None and calibration.folded_into is None and calibration.weights_undone
     if weighted:
         z = z - loss.weights_on(z.device, z.dtype, z.shape[-1]).log()
     p = z.softmax(-1).clamp_min(torch.finfo(z.dtype).tiny)

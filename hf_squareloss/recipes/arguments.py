@@ -86,10 +86,10 @@ class DataSourceArguments:
             raise ValueError("dataset_name and files exclude each other: give one")
         if self.train_val_split is not None and not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
+        require_positive(self, "max_train_samples", "max_eval_samples", "max_predict_samples")
+        require_positive(self, "preprocessing_num_workers")
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise must be between 0 and 1, got {self.label_noise}")
-        if self.preprocessing_num_workers is not None and self.preprocessing_num_workers < 1:
-            raise ValueError(f"preprocessing_num_workers must be at least 1, got {self.preprocessing_num_workers}")
 
     @property
     def files(self) -> dict[str, str]:
@@ -147,6 +147,35 @@ class DataSourceArguments:
                 count = len(rows) if self.max_predict_samples is None else self.max_predict_samples
                 chosen[name] = rows if count >= len(rows) else rows.select(range(count))
         return chosen
+
+
+@dataclass
+class SplitNameArguments(DataSourceArguments):
+    """The same, with what the splits of `dataset_name` are called there."""
+
+    train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
+    eval_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
+    test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for split, name in self.split_names.items():
+            if name is not None and self.dataset_name is None:
+                option = f"{'eval' if split == 'validation' else split}_split_name"
+                raise ValueError(f"{option} would be ignored: it is for dataset_name")
+
+    @property
+    def split_names(self) -> dict[str, str | None]:
+        """Our split name -> its name there, such as "dev" or "train[90%:]"; None: ours, where there is one."""
+        return {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
+
+
+def require_positive(arguments: object, *names: str) -> None:
+    """ValueError for an option that is given and below 1."""
+    for name in names:
+        value = vars(arguments)[name]
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def sample(rows: Dataset, count: int | None, seed: int = 0) -> Dataset:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments
+from hf_squareloss.recipes.arguments import SplitNameArguments, require_positive
 from hf_squareloss.recipes.choice_data import ChoiceColumns, choice_data, encode_choices, load_choices
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.pretrained import load_pretrained
-from hf_squareloss.recipes.text_arguments import ModelArguments
+from hf_squareloss.recipes.text_arguments import TrainedModelArguments
 from hf_squareloss.recipes.text_encoding import pad_with_end
 
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class DataArguments(DataSourceArguments):
+class ModelArguments(TrainedModelArguments):
+    """A trained model to choose, for `HfArgumentParser`."""
+
+
+@dataclass
+class DataArguments(SplitNameArguments):
     """A data set of the Hub or files with a question a row, for `HfArgumentParser`."""
 
     context_column: str = field(default="sent1", metadata={"help": "Column of what comes before every choice."})
@@ -39,13 +44,18 @@ class DataArguments(DataSourceArguments):
         default=False, metadata={"help": "Pad to max_seq_length instead of to the longest choice of the batch."}
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "max_seq_length")
+
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""
         columns = ChoiceColumns(self.context_column, self.start_column, self.choices_columns, self.label_column)
         if self.files:
             return choice_data(load_choices(self.files), columns)
         options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        return choice_data(load_splits(self.dataset_name or "", self.dataset_config_name, {}, **options), columns)
+        splits = load_splits(self.dataset_name or "", self.dataset_config_name, self.split_names, **options)
+        return choice_data(splits, columns)
 
     def encode(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
         """The splits as token ids, as `encode_choices` makes them."""

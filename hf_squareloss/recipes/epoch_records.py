@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hf_squareloss.inference import calibrate, calibration_metrics
 from hf_squareloss.losses import Loss
 from hf_squareloss.recipes.run_files import EPOCHS, read_object, write_object
 from hf_squareloss.training import LossSelectionMixin
@@ -26,7 +27,9 @@ class EpochRecords(TrainerCallback):
 
     Its `epochs` are a list with one entry per evaluation: `epoch`; `validation` and `test`, metric -> value;
     `reliability`, split -> `equal_mass_bins` of the loss's own probabilities where an item has one class; `seconds`
-    that the evaluation took. A run that goes on keeps the entries up to its checkpoint.
+    that the evaluation took. `calibrated_ece` and so on are those of the probabilities that the model would be saved
+    with: by the number that `calibrate` finds on validation, where it flatters, for both splits. A run that goes on
+    keeps the entries up to its checkpoint.
 
     Args:
         trainer: with its `compute_metrics`; its eval_dataset becomes both splits.
@@ -44,7 +47,9 @@ class EpochRecords(TrainerCallback):
         known = {name: splits[name] for name in names if labelled <= set(splits[name][0])}
         trainer.eval_dataset = known  # type: ignore[assignment]
         self.trainer, self.measure = trainer, trainer.compute_metrics
+        self.last = list(known)[-1]
         self.curve: dict[str, list[Any]] | None = None
+        self.calibrated: Loss | None = None  # by the validation split of the evaluation under way
         trainer.compute_metrics = self._measure if self.measure else None
         self.entries: list[dict[str, Any]] = []
 
@@ -70,6 +75,8 @@ class EpochRecords(TrainerCallback):
         entry["seconds"] += values.get("runtime", 0.0)
         entry[split] = {name: value for name, value in values.items() if not name.endswith(_TIMINGS)}
         entry["reliability"][split], self.curve = self.curve, None
+        if split == self.last:
+            self.calibrated = None
         if state.is_world_process_zero:
             write_object(self.path, {"epochs": self.entries})
 
@@ -80,8 +87,16 @@ class EpochRecords(TrainerCallback):
 
     def _measure(self, prediction: EvalPrediction, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self.measure is not None and isinstance(self.trainer, LossSelectionMixin)
-        self.curve = _curve(prediction, self.trainer.selected_loss)
-        return self.measure(prediction, *args, **kwargs)
+        found = self.measure(prediction, *args, **kwargs)
+        pair = _classes(prediction)
+        if pair is None:
+            return found
+        scores, labels = pair
+        loss = self.trainer.selected_loss
+        self.curve = equal_mass_bins(loss.probabilities(scores).numpy(), labels.numpy())
+        self.calibrated = self.calibrated or calibrate(loss, scores, labels, source="validation")
+        measured = calibration_metrics(self.calibrated.probabilities(scores), labels)
+        return found | {f"calibrated_{name}": value for name, value in measured.items()}
 
 
 def equal_mass_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict[str, list[Any]]:
@@ -112,12 +127,12 @@ def equal_mass_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = B
     }
 
 
-def _curve(prediction: EvalPrediction, loss: Loss) -> dict[str, list[Any]] | None:
-    """The bins where items have scores of two classes or more, and one class; None for other tasks."""
+def _classes(prediction: EvalPrediction) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Scores (N, C) and labels (N,) where items have scores of two classes or more, and one class; else None."""
     scores: Any = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
     labels: Any = prediction.label_ids
     if not (isinstance(scores, np.ndarray) and isinstance(labels, np.ndarray) and np.isfinite(scores).all()):
         return None
     if scores.ndim != 2 or scores.shape[1] < 2 or labels.shape != scores.shape[:1] or labels.dtype.kind != "i":
         return None
-    return equal_mass_bins(loss.probabilities(torch.from_numpy(scores).float()).numpy(), labels)
+    return torch.from_numpy(scores).float(), torch.from_numpy(labels)

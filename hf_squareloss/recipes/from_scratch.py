@@ -50,8 +50,8 @@ class FromScratchArguments:
 
 
 @dataclass
-class TextFromScratchArguments(FromScratchArguments):
-    """The same for models of texts: with their vocabulary and word vectors."""
+class VocabularyArguments(FromScratchArguments):
+    """The same for models of texts, with their vocabulary."""
 
     vocabulary: str | None = field(
         default=None,
@@ -60,15 +60,24 @@ class TextFromScratchArguments(FromScratchArguments):
     vocabulary_size: int | None = field(
         default=None, metadata={"help": "Entries of that vocabulary at most; default: 20,000 words, all characters."}
     )
+
+    def __post_init__(self) -> None:
+        if self.vocabulary is not None and self.vocabulary not in VOCABULARIES:
+            raise ValueError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {self.vocabulary!r}")
+
+
+@dataclass
+class TextFromScratchArguments(VocabularyArguments):
+    """The same for text classifiers, with word vectors."""
+
     word_vectors: str | None = field(
         default=None, metadata={"help": "A file of word vectors, as GloVe's, where the input embeddings begin."}
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.word_vectors is not None and self.vocabulary == "characters":
             raise ValueError("word_vectors would be ignored: the vocabulary is of characters")
-        if self.vocabulary is not None and self.vocabulary not in VOCABULARIES:
-            raise ValueError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {self.vocabulary!r}")
 
 
 def make_config(model_type: str, overrides: Iterable[str] = (), **values: Any) -> Any:

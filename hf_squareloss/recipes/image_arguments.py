@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoModelForImageClassification
 
+from hf_squareloss.recipes.arguments import require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.image_encoding import AUGMENTATIONS, Augmentation, ImageRows
 from hf_squareloss.recipes.image_models import load_processor, require_rgb, timm_errors
@@ -26,6 +27,10 @@ class ModelArguments(ScratchModelArguments):
     image_size: int | None = field(
         default=None, metadata={"help": "From scratch: images become squares of so many pixels; default: as they are."}
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "image_size")
 
 
 @dataclass

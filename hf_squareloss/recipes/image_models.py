@@ -66,4 +66,9 @@ def load_processor(
         return new_processor(config, sizes, side)
     if side is not None:
         raise ValueError(f"image_size would be ignored: the image processor of {source} says it")
-    return AutoImageProcessor.from_pretrained(source, **model_args.hub)
+    try:
+        return AutoImageProcessor.from_pretrained(source, **model_args.hub)
+    except OSError:  # timm's are in no file of their own (transformers 5.24): an adapter's is its base model's
+        if name is not None or config.name_or_path in ("", source):
+            raise
+        return AutoImageProcessor.from_pretrained(config.name_or_path, **model_args.hub)

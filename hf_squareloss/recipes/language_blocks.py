@@ -69,6 +69,11 @@ def encode_texts(
         options: dict[str, Any] = {"batched": True, "remove_columns": ["text"]}
         if _is_stream(rows):
             encoded[name] = rows.map(encode, **options)
+            if not list(encoded[name].take(1)):
+                raise ValueError(
+                    f"the texts of the {name} split fill no block of {block_size}, or no line of at least two tokens: "
+                    "give more text, a smaller --block_size, or --line_by_line"
+                )
             continue
         options |= {"num_proc": num_proc, "load_from_cache_file": not overwrite, "desc": f"Tokenizing {name}"}
         encoded[name] = rows.map(encode, cache_file_name=cache_file(rows, key, cache_dir=cache_dir), **options)

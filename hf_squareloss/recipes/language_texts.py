@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.tables import FORMATS, read_table
 
 if TYPE_CHECKING:
@@ -42,31 +43,25 @@ def load_texts(files: Mapping[str, str], column: str = "text", *, linebreaks: bo
 
 
 def load_named_texts(
-    name: str, config: str | None, column: str, *, streaming: bool = False, **load_options: Any
+    name: str, config: str | None, column: str, split_names: Mapping[str, str | None], **load_options: Any
 ) -> dict[str, Any]:
     """The splits train, validation and test of a data set of the Hub, with the one column `text`.
 
     Args:
-        streaming: the training split is an `IterableDataset`, read as it is trained on.
-        load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...).
+        split_names: as for `load_splits`.
+        load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...); with `streaming=True` each
+            split is an `IterableDataset`.
 
     Raises:
         ValueError: none of these splits, or no such column.
     """
-    from datasets import load_dataset
-
-    raw: Any = load_dataset(name, config, streaming=streaming, **load_options)
-    splits = {}
-    for split in ("train", "validation", "test"):
-        if split in raw:
-            rows = raw[split]
-            there = rows.column_names or _columns_of(rows)
-            if column not in there:
-                raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(there)}")
-            rows = rows.select_columns([column])
-            splits[split] = rows if column == "text" else rows.rename_column(column, "text")
-    if not splits:
-        raise ValueError(f"{name} has none of the splits train, validation and test but {', '.join(raw)}")
+    splits = load_splits(name, config, split_names, **load_options)
+    for split, rows in splits.items():
+        there = rows.column_names or _columns_of(rows)
+        if column not in there:
+            raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(there)}")
+        rows = rows.select_columns([column])
+        splits[split] = rows if column == "text" else rows.rename_column(column, "text")
     return splits
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
+from hf_squareloss.recipes.arguments import ModelSourceArguments, SplitNameArguments
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.config_overrides import override_config
 from hf_squareloss.recipes.from_scratch import FromScratchArguments
@@ -67,27 +67,23 @@ class ScratchModelArguments(FromScratchArguments, ModelSourceArguments):
 
 
 @dataclass
-class MediaDataArguments(DataSourceArguments):
+class MediaDataArguments(SplitNameArguments):
     """Images or sounds by class: of the Hub, in folders, or in lists, for `HfArgumentParser`."""
 
+    train_file: str | None = field(
+        default=None, metadata={"help": "A list of the training files: csv, tsv, json or parquet."}
+    )
     train_dir: str | None = field(default=None, metadata={"help": "Training files, in a folder for each class."})
     validation_dir: str | None = field(default=None, metadata={"help": "Validation files, in a folder for each class."})
     test_dir: str | None = field(default=None, metadata={"help": "Test files, by class or all in the folder itself."})
     label_column_name: str = field(
         default="label", metadata={"help": "Column of the class; or several columns of 0 or 1, one per class: cat,dog."}
     )
-    train_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to train on."})
-    eval_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to evaluate on."})
-    test_split_name: str | None = field(default=None, metadata={"help": "Split of dataset_name to predict."})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.folders and (self.files or self.dataset_name):
             raise ValueError("dataset_name, files and folders exclude each other: give one")
-        named = ("train_split_name", "eval_split_name", "test_split_name")
-        for option in named if self.dataset_name is None else ():
-            if vars(self)[option] is not None:
-                raise ValueError(f"{option} would be ignored: it is for dataset_name")
 
     @property
     def folders(self) -> dict[str, str]:
@@ -111,7 +107,6 @@ class MediaDataArguments(DataSourceArguments):
         columns: dict[str, Any] = {"column": column, "label_column": self.label_column_name}
         if self.files:
             return load_listed(self.files, kind, **columns, root=root)
-        names = {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
         hub: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
         name = self.dataset_name or ""
-        return load_named_media(name, self.dataset_config_name, kind, **columns, split_names=names, **hub)
+        return load_named_media(name, self.dataset_config_name, kind, **columns, split_names=self.split_names, **hub)

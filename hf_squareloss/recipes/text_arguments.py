@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
+from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments, require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.from_scratch import TextFromScratchArguments, classifier_from_scratch
 from hf_squareloss.recipes.labels import LABEL_TYPES
@@ -24,13 +24,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class ModelArguments(TextFromScratchArguments, ModelSourceArguments):
-    """A model, loaded or made, and its tokenizer, for `HfArgumentParser`."""
+class TrainedModelArguments(ModelSourceArguments):
+    """A trained model and its tokenizer, for `HfArgumentParser`."""
 
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     ignore_mismatched_sizes: bool = field(
         default=False, metadata={"help": "Replace a head that has another number of classes."}
     )
+
+
+@dataclass
+class ModelArguments(TextFromScratchArguments, TrainedModelArguments):
+    """A model, loaded or made, and its tokenizer, for `HfArgumentParser`."""
 
 
 @dataclass
@@ -88,6 +93,7 @@ class DataArguments(DataSourceArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "max_seq_length")
         if self.label_type not in LABEL_TYPES:
             raise ValueError(f"label_type must be one of {', '.join(LABEL_TYPES)}, got {self.label_type!r}")
         if self.do_regression:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_squareloss.config import load_config
-from hf_squareloss.recipes.arguments import DataSourceArguments
+from hf_squareloss.recipes.arguments import SplitNameArguments, require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.model_classes import fit_classes
 from hf_squareloss.recipes.pretrained import load_pretrained
-from hf_squareloss.recipes.text_arguments import ModelArguments
+from hf_squareloss.recipes.text_arguments import TrainedModelArguments
 from hf_squareloss.recipes.token_data import encode_sentences, load_sentences, token_data
 
 if TYPE_CHECKING:
@@ -24,9 +24,17 @@ _PREFIX_SPACE = {"bloom", "deberta", "gpt2", "roberta"}
 
 
 @dataclass
-class DataArguments(DataSourceArguments):
+class ModelArguments(TrainedModelArguments):
+    """A trained model to be a token classifier, for `HfArgumentParser`."""
+
+
+@dataclass
+class DataArguments(SplitNameArguments):
     """A data set of the Hub or files with a sentence a row, for `HfArgumentParser`."""
 
+    train_file: str | None = field(
+        default=None, metadata={"help": "Training data: .conll, .iob or .txt, csv, tsv, json or parquet."}
+    )
     task_name: str = field(default="ner", metadata={"help": "Tags are in the column <task_name>_tags: ner, pos, ..."})
     text_column_name: str | None = field(
         default=None, metadata={"help": "Column of the tokens; default: tokens, or else the first one."}
@@ -45,13 +53,18 @@ class DataArguments(DataSourceArguments):
         default=False, metadata={"help": "Pad to max_seq_length instead of to the longest sentence of the batch."}
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "max_seq_length")
+
     def load(self, model_args: ModelArguments) -> ClassificationData:
         """The data that these arguments name."""
         columns = (self.text_column_name, self.label_column_name, self.task_name)
         if self.files:
             return token_data(load_sentences(self.files), *columns)
         options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
-        return token_data(load_splits(self.dataset_name or "", self.dataset_config_name, {}, **options), *columns)
+        splits = load_splits(self.dataset_name or "", self.dataset_config_name, self.split_names, **options)
+        return token_data(splits, *columns)
 
     def encode(self, data: ClassificationData, tokenizer: Any, model_args: ModelArguments) -> dict[str, Dataset]:
         """The splits as ids of word pieces, as `encode_sentences` makes them."""

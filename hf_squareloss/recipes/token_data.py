@@ -109,6 +109,8 @@ def token_data(
         if tags in rows.column_names and "tags" in ours[split].column_names:
             if names is None:
                 names = _names(rows.features[tags]) or tags_in(ours[split])
+                if not names:
+                    raise ValueError(f"no sentence of the {split} split has a token")
             _require_known(ours[split]["tags"], names, split)
     return ClassificationData(ours, names or [])
 
@@ -205,7 +207,7 @@ def encode_sentences(
     I-X after B-X. `starts` is the place of each token's first piece, or -1 where it was cut off by `max_length`.
 
     Raises:
-        ValueError: a tokenizer that cannot say which piece belongs to which token.
+        ValueError: a tokenizer that cannot say which piece belongs to which token, or a split of which no tag is left.
     """
     from datasets.fingerprint import Hasher
 
@@ -245,7 +247,12 @@ def encode_sentences(
                 columns["labels"].append(labels)
         return columns
 
-    return tokenized_splits(data.splits, encode, key, num_proc=num_proc, overwrite=overwrite, cache_dir=cache_dir)
+    options: dict[str, Any] = {"num_proc": num_proc, "overwrite": overwrite, "cache_dir": cache_dir}
+    encoded = tokenized_splits(data.splits, encode, key, **options)
+    for name, rows in encoded.items():
+        if "labels" in rows.column_names and all(place < 0 for starts in rows["starts"] for place in starts):
+            raise ValueError(f"no token of the {name} split has a tag within max_seq_length={max_length}")
+    return encoded
 
 
 def cut_sentences(encoded: Mapping[str, Dataset]) -> str:

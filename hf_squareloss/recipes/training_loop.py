@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 from huggingface_hub import HfApi
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -141,8 +141,9 @@ def run_loop(
             for split, part in rows.items()
             if split != "train" and (predicted or not split.startswith("test"))
         }  # fmt: skip
-        if loop.calibrate and data.label_names is not None:
-            loss = calibrate(loss, *evaluated["validation"], source="validation")
+        held_out, known = evaluated["validation"]
+        if loop.calibrate and data.label_names is not None and known is not None:
+            loss = calibrate(loss, held_out, known, source="validation")
         for split, (logits, labels) in evaluated.items():
             scores = logits.numpy()
             found = {} if labels is None else classification_metrics(scores, labels, data, loss)
@@ -155,7 +156,9 @@ def run_loop(
         if first:
             plain = accelerator.unwrap_model(model)
             if loop.calibrate:
-                write_calibration(loop, plain, loss, collate([rows["validation"][0]]).to(accelerator.device))
+                write_calibration(
+                    loop, plain, loss, send_to_device(collate([rows["validation"][0]]), accelerator.device)
+                )
             save_loop(loop, plain, processor, metrics, card)
         accelerator.wait_for_everyone()
     return metrics

@@ -52,9 +52,13 @@ def training_texts(splits: Any, columns: Iterable[str] = ("text", "text_pair")) 
     """The texts of the training split, column by column.
 
     Raises:
-        ValueError: there is no training split to build a vocabulary from.
+        ValueError: there is no training split to build a vocabulary from, or it is a stream.
     """
+    from datasets import IterableDataset
+
     if "train" not in splits:
         raise ValueError("a vocabulary is built from the training texts, and there are none: give --train_file")
     rows = splits["train"]
+    if isinstance(rows, IterableDataset):
+        raise ValueError("a vocabulary is built from all training texts, which a stream has not read: --tokenizer_name")
     return chain.from_iterable(rows[name] for name in columns if name in rows.column_names)

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from torch.utils.data import Subset
 from transformers.utils import logging
 
+from hf_squareloss.config import base_model
 from hf_squareloss.heads import Head, captured_frames
 from hf_squareloss.inference import (
     LastLayer,
@@ -87,16 +88,19 @@ class CalibrationMixin(_Trainer):
         rows = self.eval_dataset
         if isinstance(rows, Mapping):
             rows = next(iter(rows.values()), None)
-        was_training = self.model.training
-        self.model.eval()
+        model: Any = self.model
+        was_training = model.training
+        model.eval()
         try:
             with torch.no_grad(), self.compute_loss_context_manager():
                 if rows is None:
                     self._calibrate_by_rule(num_classes)
                 else:
                     self._calibrate_on(rows)
+        except ValueError as error:  # no label that counts, hidden labels: the model is trained all the same
+            logger.warning_once(f"the model's probabilities are not calibrated: {error}")
         finally:
-            self.model.train(was_training)
+            model.train(was_training)
         if self._loss.calibration is not None:
             self._head.write(self._loss, self._parent.model_of(self._plain_model))
 
@@ -104,9 +108,14 @@ class CalibrationMixin(_Trainer):
         calibration = None if num_classes is None else self._loss.default_calibration(num_classes)
         if calibration is None or self.train_dataset is None:
             return
+        calibration = replace(calibration, weights_undone=self._head.blank is None)
         self._loss = replace(self._loss, calibration=calibration)
-        first = next(iter(self.get_test_dataloader(_spread(self.train_dataset, 2))))  # type: ignore[arg-type]
-        self._calibrated = Calibrated(self._find_layer(self._parent.inputs(self._prepare_inputs(first))))
+        if type(self._parent) is not Parent or unfoldable(self._head) is not None:
+            return
+        few = _spread(self.train_dataset, self.args.eval_batch_size * self.args.world_size)
+        for batch in self.get_test_dataloader(few):
+            self._calibrated = Calibrated(self._find_layer(self._parent.inputs(self._prepare_inputs(batch))))
+            break
 
     def _calibrate_on(self, rows: Any) -> None:
         items, example = self._items(rows)
@@ -147,9 +156,12 @@ class CalibrationMixin(_Trainer):
         return rows, max(1, _SCORES // (rows * vocabulary))
 
     def _batch_items(self, inputs: Mapping[str, Any], labels: Tensor, per_row: int) -> tuple[Tensor, ...]:
-        frames: tuple[Tensor, ...] = ()
+        frames: list[Tensor] = []
         if self._head.blank is not None:
-            with captured_frames(self._plain_model) as captured:
+            if self.args.n_gpu > 1:
+                raise ValueError("DataParallel holds the frames of utterances elsewhere: start a process for each GPU")
+            plain: Any = base_model(self._plain_model)
+            with captured_frames(plain) as captured:
                 self._parent.outputs(self.model_wrapped, inputs, labels=labels)
             scores, *frames = captured[-1]
         else:
@@ -161,8 +173,9 @@ class CalibrationMixin(_Trainer):
             return scores, labels
         if self._head.blank is None:  # tokens: those that count, spread over the row
             scores, labels = _tokens(scores, labels, per_row, self._loss.ignore_index)
-        labels = self.accelerator.pad_across_processes(labels, dim=1, pad_index=self._loss.ignore_index)
-        return self.accelerator.pad_across_processes(scores, dim=1), labels, *frames
+        longest: Any = self.accelerator.pad_across_processes
+        labels = longest(labels, dim=1, pad_index=self._loss.ignore_index)
+        return longest(scores, dim=1), labels, *frames
 
     def _find_layer(self, inputs: Mapping[str, Any]) -> LastLayer | None:
         if not getattr(self.args, "fold_calibration", True):
@@ -183,7 +196,7 @@ class CalibrationMixin(_Trainer):
             logger.warning_once(
                 f"{type(self._plain_model).__name__} is saved with raw scores, its calibration beside them: {found}"
             )
-        return found if everywhere.all() else None
+        return found if isinstance(found, LastLayer) and everywhere.all() else None
 
     def _unfold(self, *, to_train: bool) -> None:
         """Before anything else: the weights as the loss knows them. What is not trained is saved as it came."""

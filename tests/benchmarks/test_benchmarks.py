@@ -10,13 +10,15 @@ import torch
 from tiny_text_model import save_tiny_model
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-RENDERERS = ("pictures", *(f"render_{what}" for what in ("benchmarks", "calibration", "language", "models", "results")))
+RENDERERS = ("pictures", *(path.stem for path in BENCHMARKS.glob("render_*.py")))
 NO_BENCHMARKS = (
     "measuring",
     "run_all",
     "language_modeling",
     "calibration",
     "recorded_scores",
+    "speech_calibration",
+    "interval_coverage",
     *RENDERERS,
 )  # or for hours
 

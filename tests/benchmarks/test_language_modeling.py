@@ -72,14 +72,32 @@ def test_the_same_run_again_is_the_same(arguments: list[str], tmp_path: Path) ->
     assert [run["test"] for run in one] == [run["test"] for run in two]
 
 
+def test_a_temperature_is_the_best_of_softmax(arguments: list[str]) -> None:
+    args = benchmark.parse([*arguments, "--steps=1"])
+    tokens = torch.randint(0, 10, (30, 8), generator=torch.Generator().manual_seed(0))
+    tokens[:, 1::2] = tokens[:, ::2]  # every second word is the one before
+    learner = benchmark.Learner(tokens, 10, args, None)
+    for _ in range(30):
+        learner.step(tokens, SquareLoss(k=1.0, M=1.0), 3e-2)
+    T = learner.temperature(tokens)
+    found = benchmark.evaluate(learner, SquareLoss(k=1.0, M=1.0), T, tokens)
+    others = [benchmark.evaluate(learner, SquareLoss(), T * factor, tokens)["calibrated"] for factor in (0.5, 1.0, 2.0)]
+    assert min(others) == others[1] == found["calibrated"] < 10
+    scores, words = learner.scores(tokens)
+    assert found["accuracy"] == pytest.approx(float((scores.argmax(-1) == words).float().mean()))
+
+
 def test_the_learning_rate_is_chosen_elsewhere() -> None:
     def run(rate: float, chosen_by: float, reported: float) -> dict[str, Any]:
         key = {"method": "square", "learning_rate": rate, "seed": 0, "steps": 10}
-        parts = {"validation": {"accuracy": chosen_by}, "test": {"accuracy": reported, "perplexity": 100.0}}
+        parts = {
+            "validation": {"accuracy": chosen_by},
+            "test": {"accuracy": reported, "perplexity": 100.0, "calibrated": 90.0},
+        }
         return {"key": key, "steps": 10, "seconds": 1.0, **parts}
 
     cells = render.row([run(1e-3, 0.3, 0.1), run(2e-3, 0.2, 0.5)])
-    assert cells == ["`square`", "0.001", "2", "1", "10", "1", "0.100", "100"]
+    assert cells == ["`square`", "0.001", "2", "1", "10", "0.100", "100", "90"]
 
 
 def test_equal_time_is_counted_in_steps(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

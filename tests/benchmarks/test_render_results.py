@@ -14,7 +14,14 @@ from hf_squareloss.comparison._results import converted
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("results", "performance", "large_vocabularies", "models", "probabilities", "statistics")
-SOURCES = ("results.json", "language_modeling.json", "calibration.json", "interval_coverage.json", "models.tsv")
+SOURCES = (
+    "results.json",
+    "language_modeling.json",
+    "calibration.json",
+    "speech_calibration.json",
+    "interval_coverage.json",
+    "models.tsv",
+)
 render: Any = importlib.import_module("render_results")
 benchmarks: Any = importlib.import_module("render_benchmarks")
 pictures: Any = importlib.import_module("pictures")

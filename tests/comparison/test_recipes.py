@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from choice_files import save_tiny_chooser, write_files
 from example_scripts import QUIET
 from foreign_script import PoolHere
 from picture_files import MODEL, SHORT, write_pictures
@@ -130,6 +131,17 @@ def test_images_in_folders(tmp_path: Path) -> None:
     (record,) = run({**study, "learning_rates": [1e-2], "seeds": [0]}, tmp_path / "out")
     assert record.epochs[-1].test is not None and record.epochs[-1].test.keys() >= {"accuracy", "ece", "nll"}
     assert str(record.settings["train_dir"]).startswith("sha256 ")
+
+
+def test_questions_with_several_answers(tmp_path: Path) -> None:
+    words = ["--model_name_or_path", save_tiny_chooser(tmp_path / "model"), *write_files(tmp_path)]
+    given = from_words([*words, "--max_steps", "12", "--max_train_samples", "64", *QUIET])
+    task = {"script": "run_multiple_choice.py", **given}
+    study = {"title": "choices", "tasks": {"choices": task}, "models": {"tiny": {}}, "losses": ["square"]}
+    (record,) = run({**study, "learning_rates": [1e-3], "seeds": [0]}, tmp_path / "out")
+    test = record.epochs[-1].test
+    assert test is not None and {"accuracy", "ece", "brier", "nll"} <= test.keys()
+    assert "f1" not in test  # places of choices are no classes
 
 
 def test_language_models_by_an_error(tmp_path: Path) -> None:

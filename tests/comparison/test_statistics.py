@@ -151,8 +151,8 @@ def test_the_two_stage_bootstrap_holds_both_variances() -> None:
     tasks = [[list(generator.normal(size=6) + 2 * task)] for task in range(5)]
     pooled = pooled_mean(tasks)
     assert pooled is not None and pooled.bootstrap is not None
-    between = np.var([np.mean(task) for task in tasks]) / 5
-    within = np.mean([np.var(task) / 6 for task in tasks]) / 5
+    between = np.var([float(np.mean(task)) for task in tasks]) / 5
+    within = np.mean([float(np.var(task)) / 6 for task in tasks]) / 5
     width = pooled.bootstrap[1] - pooled.bootstrap[0]
     assert width == pytest.approx(2 * 1.96 * math.sqrt(between + within), rel=0.1)
 

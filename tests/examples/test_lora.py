@@ -1,13 +1,16 @@
 """`--use_lora` in the example scripts: trained, resumed, and evaluated from the adapter's folder."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import choice_files
 import ctc_runs
 import note_files
 import picture_files
 import pytest
+import tag_files
 import torch
 import transformers as tf
 from example_scripts import QUIET, load_example
@@ -143,7 +146,10 @@ def test_images(config: Any, more: list[str], tmp_path: Path) -> None:
     before, after = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("out", "on"))
     moving = ("running_mean", "running_var", "num_batches_tracked")
     assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before if not name.endswith(moving))
+    for name in before:  # the head is multiplied by a number that was fitted anew
+        if not name.endswith(moving):
+            tolerance = 1e-3 if "classifier" in name else 0.0
+            torch.testing.assert_close(after[name], before[name], rtol=tolerance, atol=tolerance)
 
 
 def test_images_without_a_trainer(tmp_path: Path) -> None:
@@ -170,3 +176,35 @@ def test_sounds(tmp_path: Path) -> None:
     again = ["--model_name_or_path", str(tmp_path / "out"), *folders, *QUIET]
     found_again = audio.main([*again, "--do_eval", "--output_dir", str(tmp_path / "again")])
     assert found_again["eval_loss"] == pytest.approx(found["eval_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "save", "write", "shown"),
+    [
+        ("run_ner", tag_files.save_tiny_tagger, tag_files.write_files, "f1"),
+        ("run_multiple_choice", choice_files.save_tiny_chooser, choice_files.write_files, "accuracy"),
+    ],
+)
+def test_tokens_and_choices(
+    name: str, save: Callable[[Path], str], write: Callable[[Path], list[str]], shown: str, tmp_path: Path
+) -> None:
+    main, files = load_example(name).main, [*write(tmp_path), "--max_train_samples", "32", *QUIET]
+    learn = ["--use_lora", "--max_steps", "4", "--save_strategy", "no", "--learning_rate", "1e-2"]
+    found = main(
+        ["--model_name_or_path", save(tmp_path / "model"), *files, *learn, "--output_dir", str(tmp_path / "out")]
+    )
+    assert is_small_adapter(tmp_path / "out") and load_loss(tmp_path / "out").name == "square"
+    again = [
+        "--model_name_or_path",
+        str(tmp_path / "out"),
+        *files,
+        "--do_eval",
+        "--output_dir",
+        str(tmp_path / "again"),
+    ]
+    found_again = main(again)
+    assert {f"eval_{shown}", "eval_brier"} <= found_again.keys()
+    for metric in ("loss", "brier", shown):
+        assert found_again[f"eval_{metric}"] == pytest.approx(found[f"eval_{metric}"], rel=1e-5)
+    with pytest.raises(ValueError, match="the model is an adapter.*--use_lora goes on"):
+        main([*again[:-3], "--do_train", "--output_dir", str(tmp_path / "on")])

@@ -182,6 +182,26 @@ def test_what_cannot_be_trained(options: list[str], message: str, run: Callable[
         run(*options, *SHORT)
 
 
+def test_texts_shorter_than_a_block(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+    files = {"short": "w0 w1\n", "empty": "", "blank": " \n\n"}
+    paths = {name: tmp_path / f"{name}.txt" for name in files}
+    for name, content in files.items():
+        paths[name].write_text(content)
+    for name, message in (
+        ("short", "the validation split has 2 tokens in 1 texts, which fill no block of 8"),
+        ("empty", "the validation split is empty: no text in "),
+        ("blank", "the validation split is empty: no text in "),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(*LLAMA, *SHORT, "--validation_file", str(paths[name]))
+    run(*LLAMA, *SHORT, name="whole")
+    stream = ["--streaming", "--train_file", str(paths["short"]), *SHORT]
+    with pytest.raises(ValueError, match="the texts of the train split fill no block of 8"):
+        run(*LLAMA[:4], "--tokenizer_name", str(tmp_path / "whole"), "--block_size", "8", *stream)
+    with pytest.raises(ValueError, match="a vocabulary is built from all training texts, which a stream has not read"):
+        run(*LLAMA, *stream)
+
+
 def test_a_tokenizer_without_a_mask_token(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     run(*LLAMA, *SHORT)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -200,6 +220,7 @@ def test_a_tokenizer_without_a_mask_token(run: Callable[..., dict[str, float]], 
         ["--streaming", "--train_val_split", "0.1"],
         ["--validation_split_percentage", "5", "--train_val_split", "0.1"],
         ["--vocabulary", "words", "--tokenizer_name", "gpt2"],
+        ["--word_vectors", "glove.txt"],  # for classifiers
     ],
 )
 def test_options_that_exclude_each_other(options: list[str], run: Callable[..., dict[str, float]]) -> None:

@@ -55,6 +55,16 @@ def trained(family: str, folder: Path, model: Any = None, examples: Any = None, 
     return trainer
 
 
+def calibration(family: str, folder: Path | str) -> tuple[float, int]:
+    """T and the number of items after a step on one process or more, from nine rows: no number of batches."""
+    args = arguments(folder, max_steps=1, learning_rate=1e-3, per_device_eval_batch_size=2)
+    rows = make_examples(family, 9, seed=2)
+    trainer = SquareLossTrainer(make_model(family), args, train_dataset=make_examples(family), eval_dataset=rows)
+    trainer.train()
+    assert trainer.loss.calibration is not None
+    return trainer.loss.calibration.T, trainer.loss.calibration.items
+
+
 def moved(before: torch.nn.Module, after: torch.nn.Module) -> set[str]:
     old = dict(before.named_parameters())
     return {name for name, p in after.named_parameters() if not torch.equal(p, old[name])}

@@ -1,4 +1,4 @@
-"""Run by test_scaling.py under torchrun: the gradients of every case on two processes, written by the first."""
+"""Run by test_scaling.py under torchrun: gradients and calibrations on two processes, written by the first."""
 
 import sys
 from typing import Any
@@ -7,6 +7,7 @@ import other_trainers
 import torch
 from scaling_cases import CASES, FAMILIES, case_gradient, twice_in_one_process
 from tiny_models import step_gradient
+from trainer_runs import calibration
 from transformers import Trainer
 
 from hf_squareloss.recipes.cli import run_script
@@ -28,8 +29,12 @@ def main() -> None:
     square = CASES["square"]
     gradients["twice"] = step_gradient("gpt2_causal", folder, batch=4, loss=square, trainer=twice_in_one_process)
     gradients["stock"] = step_gradient("bert", folder, batch=4, trainer=Trainer)
+    numbers = {family: calibration(family, folder) for family in ("bert", "bert_tokens", "wav2vec2_ctc")}
+    everywhere: list[Any] = [None, None]
+    torch.distributed.all_gather_object(everywhere, numbers)
     if torch.distributed.get_rank() == 0:
-        torch.save({"world_size": torch.distributed.get_world_size(), "gradients": gradients}, out)
+        size = torch.distributed.get_world_size()
+        torch.save({"world_size": size, "gradients": gradients, "calibrations": everywhere}, out)
     torch.distributed.barrier()
 
 

@@ -169,6 +169,13 @@ def test_the_rule_has_the_slope_of_the_link_where_all_classes_are_equal(k: float
     torch.testing.assert_close(slope, expected, rtol=1e-3, atol=1e-12)
 
 
+def test_an_exact_score_is_nearly_certain_by_the_rule() -> None:
+    C, exact = 150, torch.eye(150)[:1]
+    loss = SquareLoss(k=75.0, M=1.0)
+    p = SquareLoss(k=75.0, M=1.0, calibration=loss.default_calibration(C)).probabilities(exact)
+    assert p[0, 0] == pytest.approx(1 - 1 / C, abs=1e-3)
+
+
 # ---- what does not fit -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("scores", "labels", "says"),
@@ -176,6 +183,7 @@ def test_the_rule_has_the_slope_of_the_link_where_all_classes_are_equal(k: float
         (torch.ones(2, 3), torch.tensor([-100, -100]), "no item"),
         (torch.tensor([[1.0, math.inf]]), torch.tensor([0]), "finite"),
         (torch.ones(2, 3), torch.tensor([0]), "do not fit"),
+        (torch.ones(2, 3), torch.tensor([0, -1]), "labels must be in"),
         (torch.ones(2, 1), torch.tensor([0, 0]), "regression"),
     ],
 )

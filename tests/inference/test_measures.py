@@ -1,6 +1,7 @@
 """Calibration measures against loops over items, and what they refuse."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -194,7 +195,8 @@ def test_measures_are_those_of_torchmetrics_and_scikit_learn(c: int) -> None:
     y = torch.randint(c, (500,), generator=random)
     theirs = multiclass_calibration_error(p, y, num_classes=c, n_bins=15, norm="l1")
     assert expected_calibration_error(p, y).item() == pytest.approx(theirs.item(), abs=1e-6)
-    theirs = brier_score_loss(y.numpy(), p.numpy(), scale_by_half=False, labels=list(range(c)))
+    whole: Any = False  # scikit-learn's own annotation says "auto" alone
+    theirs = brier_score_loss(y.numpy(), p.numpy(), scale_by_half=whole, labels=list(range(c)))
     assert brier_score(p, y).item() == pytest.approx(theirs)
     assert negative_log_likelihood(p, y).item() == pytest.approx(log_loss(y.numpy(), p.numpy()))
 
@@ -224,6 +226,7 @@ def test_the_diagram_shows_each_bin_with_items() -> None:
     p = torch.tensor([[0.75, 0.25], [0.75, 0.25], [0.0, 1.0]])
     curve = reliability_curve(p, torch.tensor([0, 1, 1]), bins=4)
     (axes,) = reliability_diagram({"square": curve, "again": curve}).axes
-    points = axes.collections[0].get_offsets()
+    points: Any = axes.collections[0].get_offsets()
     assert [tuple(point) for point in points] == [(0.75, 0.5), (1.0, 1.0)]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["square", "again"]
+    legend: Any = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["square", "again"]

@@ -41,8 +41,8 @@ for row in found[0] if isinstance(found[0], list) else found:
 """
 
 
-def saved(family: str, folder: Path, processor: Any, **config: Any) -> SquareLossTrainer:
-    trainer = SquareLossTrainer(
+def saved(family: str, folder: Path, processor: Any, **config: Any) -> Any:
+    trainer: Any = SquareLossTrainer(
         make_model(family, **config),
         arguments(folder, max_steps=1, learning_rate=1e-3),
         train_dataset=make_examples(family),
@@ -52,8 +52,8 @@ def saved(family: str, folder: Path, processor: Any, **config: Any) -> SquareLos
     )
     if family == "vit":
         for rows in (trainer.train_dataset, trainer.eval_dataset):
-            for example in rows:  # type: ignore[union-attr]
-                example["pixel_values"] = example["pixel_values"].repeat(3, 1, 1)  # type: ignore[index]
+            for example in rows:
+                example["pixel_values"] = example["pixel_values"].repeat(3, 1, 1)
     trainer.train()
     trainer.save_model()
     return trainer
@@ -76,8 +76,8 @@ def test_a_plain_pipeline_without_this_package_shows_our_probabilities(family: s
         inputs = processor(str(given), return_tensors="pt")
     trainer = saved(family, tmp_path, processor, **({"num_channels": 3} if family == "vit" else {}))
     with torch.no_grad():
-        scores = trainer.model.eval()(**inputs).logits[0]  # type: ignore[union-attr]
-    p, names = trainer.loss.probabilities(scores), trainer.model.config.id2label  # type: ignore[union-attr]
+        scores = trainer.model.eval()(**inputs).logits[0]
+    p, names = trainer.loss.probabilities(scores), trainer.model.config.id2label
     np.savez(tmp_path / "given.npz", given=given)
     command = [sys.executable, "-c", PLAIN, str(tmp_path), task, str(tmp_path / "given.npz")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -100,12 +100,12 @@ def test_an_export_to_onnx_gives_our_probabilities(tmp_path: Path) -> None:
     batch = batch_of(make_examples("bert", 3))
     batch.pop("labels")
     with torch.no_grad():
-        expected = trainer.loss.probabilities(trainer.model.eval()(**batch).logits)  # type: ignore[union-attr]
+        expected = trainer.loss.probabilities(trainer.model.eval()(**batch).logits)
 
     class Scores(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = type(trainer.model).from_pretrained(tmp_path)  # type: ignore[union-attr]
+            self.model = type(trainer.model).from_pretrained(tmp_path)
 
         def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
             return self.model(input_ids=input_ids, attention_mask=attention_mask).logits

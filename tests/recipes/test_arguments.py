@@ -1,11 +1,13 @@
 """Which model and which data the examples take, and what must stay the same for a run to be resumed."""
 
+from typing import Any
+
 import pytest
 import torch
 from datasets import Dataset
 from transformers import HfArgumentParser
 
-from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
+from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments, SplitNameArguments
 
 ROWS = Dataset.from_dict({"x": list(range(12))})
 
@@ -77,7 +79,20 @@ def test_a_validation_split_cut_from_the_training_split() -> None:
             data("--train_val_split", share)
 
 
-def test_at_least_one_process() -> None:
-    assert data().preprocessing_num_workers is None and data("--preprocessing_num_workers", "1")
-    with pytest.raises(ValueError, match="preprocessing_num_workers must be at least 1, got 0"):
-        data("--preprocessing_num_workers", "0")
+@pytest.mark.parametrize(
+    "name", ["preprocessing_num_workers", *(f"max_{n}_samples" for n in ("train", "eval", "predict"))]
+)
+def test_counts_are_at_least_one(name: str) -> None:
+    assert vars(data())[name] is None and vars(data(f"--{name}", "1"))[name] == 1
+    for count in ("0", "-1"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got {count}"):
+            data(f"--{name}", count)
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "test"])
+def test_names_of_splits_are_for_a_data_set_by_name(name: str) -> None:
+    option: dict[str, Any] = {f"{name}_split_name": "dev"}
+    found = SplitNameArguments(dataset_name="a/b", **option).split_names
+    assert {ours for ours, theirs in found.items() if theirs == "dev"} == {"validation" if name == "eval" else name}
+    with pytest.raises(ValueError, match=f"{name}_split_name would be ignored"):
+        SplitNameArguments(**option)

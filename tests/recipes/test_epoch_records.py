@@ -47,7 +47,9 @@ def test_every_epoch_has_what_its_checkpoint_measures(given: list[str], recorded
         run_glue.main([*files, checkpoint, "--do_eval", "--do_predict", *QUIET, "--output_dir", str(out)])
         found = json.loads((out / "all_results.json").read_text())
         for split, prefix in (("validation", "eval"), ("test", "test")):
+            calibrated = {name: entry[split].pop(f"calibrated_{name}") for name in ("ece", "brier", "nll")}
             assert set(entry[split]) == {"loss", "accuracy", "f1", "ece", "brier", "nll"}
+            assert calibrated["nll"] < entry[split]["nll"]  # on test too, by the number that validation gave
             for metric, value in entry[split].items():
                 assert value == pytest.approx(found[f"{prefix}_{metric}"], abs=1e-5), (split, metric)
             curve = entry["reliability"][split]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from transformers import ConvNextImageProcessorPil, ResNetConfig, ViTImageProcessorPil
+from transformers import AutoConfig, ConvNextImageProcessorPil, ResNetConfig, ViTImageProcessorPil
 
 from hf_squareloss.recipes.image_encoding import processor_size
 from hf_squareloss.recipes.image_models import load_processor, require_rgb, timm_errors
@@ -47,3 +47,18 @@ def test_the_models_own_processor_or_another_or_a_new_one(tmp_path: Path) -> Non
     assert processor_size(load_processor(scratch, None, config, sizes, None)) == (8, 8)
     with pytest.raises(ValueError, match="image_size would be ignored"):
         load_processor(trained, None, config, sizes, 8)
+
+
+def test_an_adapters_is_that_of_its_base_model_where_it_has_none(tmp_path: Path) -> None:
+    ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "base")
+    ResNetConfig().save_pretrained(tmp_path / "base")
+    config = AutoConfig.from_pretrained(tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    adapter = ScratchModelArguments(model_name_or_path=str(tmp_path / "adapter"))
+    assert processor_size(load_processor(adapter, None, config, {(8, 8)}, None)) == (16, 16)
+    with pytest.raises(OSError, match="image processor"):
+        load_processor(adapter, str(tmp_path / "adapter"), config, {(8, 8)}, None)
+    for file in (tmp_path / "base").iterdir():
+        file.unlink()
+    with pytest.raises(OSError, match="base"):
+        load_processor(adapter, None, config, {(8, 8)}, None)

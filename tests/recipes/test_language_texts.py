@@ -88,15 +88,16 @@ def test_a_stream_is_known_by_its_bytes(write: Callable[[str, str], str]) -> Non
 
 
 def test_a_data_set_of_the_hub(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
+    folder, cache = tmp_path / "data", {"cache_dir": str(tmp_path / "cache")}
     folder.mkdir()
     for split in ("train", "test"):
         (folder / f"{split}.csv").write_text("words,n\none,1\ntwo,2\n")
     for streaming in (False, True):
-        splits = load_named_texts(str(folder), None, "words", streaming=streaming, cache_dir=str(tmp_path / "cache"))
+        splits = load_named_texts(str(folder), None, "words", {"validation": "test"}, streaming=streaming, **cache)
         assert {name: [row["text"] for row in rows] for name, rows in splits.items()} == {
             "train": ["one", "two"],
+            "validation": ["one", "two"],
             "test": ["one", "two"],
         }
     with pytest.raises(ValueError, match="no column 'text'; it has words, n"):
-        load_named_texts(str(folder), None, "text", cache_dir=str(tmp_path / "cache"))
+        load_named_texts(str(folder), None, "text", {}, **cache)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from tag_files import TAGS, save_tiny_tagger, write_files
 
-from hf_squareloss.recipes.text_arguments import ModelArguments
-from hf_squareloss.recipes.token_arguments import DataArguments, load_tagger
+from hf_squareloss.recipes.token_arguments import DataArguments, ModelArguments, load_tagger
 
 
 def test_a_data_set_by_name_and_its_model(tmp_path: Path) -> None:
@@ -16,10 +15,11 @@ def test_a_data_set_by_name_and_its_model(tmp_path: Path) -> None:
     rows = [{"tokens": ["Dr", "Ada"], "pos_tags": ["X", "Y"]}] * 2
     for split in ("train", "test"):
         (tmp_path / "data" / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    arguments = DataArguments(dataset_name=str(tmp_path / "data"), task_name="pos", max_seq_length=3)
+    data_set = str(tmp_path / "data")
+    arguments = DataArguments(dataset_name=data_set, task_name="pos", max_seq_length=3, eval_split_name="test")
     assert not arguments.is_demo and DataArguments().is_demo
     data = arguments.load(model)
-    assert (data.label_names, list(data.splits)) == (["X", "Y"], ["train", "test"])
+    assert (data.label_names, list(data.splits)) == (["X", "Y"], ["train", "test", "validation"])
     model.ignore_mismatched_sizes = True
     tagger, _, tokenizer, data = load_tagger(model, data, train=True, verbose=False)
     assert tagger.config.id2label == {0: "X", 1: "Y"}

@@ -107,6 +107,7 @@ def test_numbers_are_in_their_order() -> None:
         ({"tokens": [["a"]], "other": [1]}, "row 1: other must be a list"),
         ({"tokens": [["a"]]}, "no column 'tags'"),
         ({"tokens": []}, "train split is empty"),
+        ({"tokens": [[], []], "tags": [[], []]}, "no sentence of the train split has a token"),
     ],
 )
 def test_bad_rows_are_named(rows: dict[str, list[Any]], message: str) -> None:
@@ -164,6 +165,14 @@ def test_what_is_cut_is_counted(encode: Any) -> None:
     assert found["train"]["starts"][0] == [1, -1, -1]
     assert cut_sentences(found).endswith("left out: 1 of 2 in train (2 tokens), 1 of 2 in validation (2 tokens)")
     assert cut_sentences(encode(data())) == ""
+
+
+def test_a_split_without_any_tag_is_refused(encode: Any) -> None:
+    with pytest.raises(ValueError, match="no token of the train split has a tag within max_seq_length=2"):
+        encode(data(), max_length=2)
+    with pytest.raises(ValueError, match="no token of the validation split has a tag"):
+        encode(data(validation={"tokens": [[]], "tags": [[]]}))
+    assert encode(data(test={"tokens": [[]]}))["test"]["starts"][:] == [[]]  # nothing is asked of it
 
 
 def test_an_empty_sentence_has_no_label(encode: Any) -> None:

@@ -15,10 +15,12 @@ from hf_squareloss import (
     CrossEntropy,
     SquareLoss,
     SquareLossTrainer,
+    attach_loss,
     load_config,
     load_loss,
     probability_pipeline,
 )
+from hf_squareloss.config import write_adapter
 from hf_squareloss.inference import unfold_calibration
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21, 5.24
@@ -164,3 +166,23 @@ def test_an_adapter_resumes_with_its_loss_alone(tmp_path: Path) -> None:
 def test_a_folder_without_either(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="config.json"):
         load_config(tmp_path)
+
+
+class NamelessConfig(tf.ViTConfig):
+    """Its dictionary leaves the names of classes out, as that of `TimmWrapperConfig` does."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in super().to_dict().items() if key not in ("id2label", "label2id")}
+
+
+def test_names_that_a_config_leaves_out_of_its_dictionary(tmp_path: Path) -> None:
+    size: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 8}
+    config = NamelessConfig(**size, patch_size=4, intermediate_size=16, id2label=dict(enumerate(NAMES)))
+    model = attach_loss(tf.ViTForImageClassification(config), SQUARE)
+    model.save_pretrained(tmp_path / "base")
+    lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["q_proj"])
+    wrapped = peft.get_peft_model(tf.ViTForImageClassification.from_pretrained(tmp_path / "base", config=config), lora)
+    write_adapter(wrapped)
+    wrapped.save_pretrained(str(tmp_path / "adapter"))
+    found = load_config(tmp_path / "adapter")
+    assert found.id2label == dict(enumerate(NAMES)) and load_loss(tmp_path / "adapter") == SQUARE

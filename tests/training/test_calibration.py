@@ -11,8 +11,7 @@ from tiny_models import arguments, batch_of, flat_weights, make_examples, make_m
 from transformers import AutoConfig
 
 from hf_squareloss import SquareLoss, SquareLossTrainer, attach_loss, detach_loss, load_loss
-from hf_squareloss.heads import Head
-from hf_squareloss.inference import calibrate, fold_calibration, unfold_calibration
+from hf_squareloss.inference import calibrate
 from hf_squareloss.losses import Calibration
 
 FOLDED = ["bert", "distilbert", "llama", "gpt2", "bart", "vit", "wav2vec2", "bert_tokens", "bert_choice"]
@@ -77,8 +76,8 @@ def test_a_decoder_reads_raw_scores_and_the_calibration_beside_them(family: str,
     calibration = load_loss(saved).calibration
     assert calibration is not None and calibration.folded_into is None and calibration.items > 0
     shifted = raw - raw.amax(-1, keepdim=True)
-    weights = torch.tensor(load_loss(saved).class_weights or 1.0)
-    expected = (calibration.T * shifted - weights.log()).softmax(-1)
+    expected = (calibration.T * shifted).softmax(-1)
+    assert (load_loss(saved).class_weights is not None) == (family == "wav2vec2_ctc")  # and they are not undone there
     torch.testing.assert_close(load_loss(saved).probabilities(raw), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -108,7 +107,8 @@ def test_without_a_bias_class_weights_stay_beside(tmp_path: Path) -> None:
     trainer.save_model()
     saved = again(trainer.model, tmp_path)
     torch.testing.assert_close(scores_of(saved, "gpt2"), raw, rtol=0, atol=0)
-    assert saved.config.problem_type == "regression" and load_loss(saved).calibration.folded_into is None
+    calibration = load_loss(saved).calibration
+    assert calibration is not None and calibration.folded_into is None and saved.config.problem_type == "regression"
 
 
 def test_several_classes_at_once_have_a_sigmoid(tmp_path: Path) -> None:
@@ -140,9 +140,25 @@ def test_it_is_the_likeliest_on_the_evaluation_set(tmp_path: Path) -> None:
         log_p = (T * scores).log_softmax(-1)
         return -(sum(row[y] for row, y in zip(log_p, labels, strict=True)) + log_p.mean()).item()  # type: ignore[union-attr]
 
-    T = trainer.selected_loss.calibration.T
+    calibration = trainer.loss.calibration
+    assert calibration is not None and calibration.items == 24
+    T = calibration.T
     assert surprise(T) < min(surprise(0.98 * T), surprise(1.02 * T))
-    assert trainer.selected_loss.calibration.items == 24
+
+
+def test_it_is_of_the_checkpoint_that_is_kept(tmp_path: Path) -> None:
+    model, rows = make_model("bert"), make_examples("bert", 16)
+    steps = {"max_steps": 4, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    kept = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "learning_rate": 1.0}
+    args = arguments(tmp_path, **steps, **kept)
+    trainer = SquareLossTrainer(model, args, train_dataset=make_examples("bert"), eval_dataset=rows)
+    trainer.train()
+    best = str(trainer.state.best_model_checkpoint)
+    assert not best.endswith("-4")
+    scores = scores_of_rows(type(model).from_pretrained(best), rows)
+    found = calibrate(trainer.loss, scores, batch_of(rows)["labels"]).calibration
+    assert found is not None and trainer.loss.calibration is not None
+    assert trainer.loss.calibration.T == pytest.approx(found.T, rel=1e-3)
 
 
 def test_two_batch_sizes_give_the_same_number(tmp_path: Path) -> None:
@@ -175,6 +191,16 @@ def test_without_an_evaluation_set_the_square_loss_has_a_rule(loss: Any, T: floa
     torch.testing.assert_close(scores_of(saved, "bert"), (T or 1.0) * raw, rtol=1e-5, atol=1e-4)
     calibration = load_loss(saved).calibration
     assert calibration == (None if T is None else Calibration(T=T, source="rule", folded_into="classifier"))
+
+
+def test_hidden_labels_calibrate_nothing_and_lose_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hidden = [{**e, "labels": torch.tensor(-100)} for e in make_examples("bert")]
+    args = arguments(tmp_path, max_steps=1)
+    trainer = SquareLossTrainer(make_model("bert"), args, train_dataset=make_examples("bert"), eval_dataset=hidden)
+    trainer.train()
+    assert trainer.loss.calibration is None and "not calibrated: there is no item" in caplog.text
+    trainer.save_model()
+    assert load_loss(tmp_path).calibration is None
 
 
 def test_it_can_be_left_out(tmp_path: Path) -> None:
@@ -244,7 +270,8 @@ def test_checkpoints_are_raw_and_a_resumed_run_ends_as_the_whole_one(tmp_path: P
     )
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     torch.testing.assert_close(flat_weights(resumed.model), flat_weights(whole.model))
-    assert resumed.selected_loss.calibration.T == pytest.approx(whole.selected_loss.calibration.T, rel=1e-5)
+    calibration = resumed.loss.calibration
+    assert calibration is not None and calibration.T == pytest.approx(whole.loss.calibration.T, rel=1e-5)
 
 
 def test_attached_losses_are_of_raw_scores(tmp_path: Path) -> None:
@@ -258,52 +285,3 @@ def test_attached_losses_are_of_raw_scores(tmp_path: Path) -> None:
     detach_loss(model)
     torch.testing.assert_close(scores_of(model, "bert"), folded, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(load_loss(model).probabilities(folded), folded.softmax(-1), rtol=0, atol=1e-6)
-
-
-# ---- by hand ---------------------------------------------------------------------------------------------------------
-def test_calibrate_and_fold_without_a_trainer(tmp_path: Path) -> None:
-    model = attach_loss(make_model("bert"), "square")
-    batch = batch_of(make_examples("bert", 16))
-    labels = batch.pop("labels")
-    with torch.no_grad():
-        raw = model(**batch).logits
-    loss = calibrate(model, raw, labels, source="validation")
-    fold_calibration(model, batch)
-    with torch.no_grad():
-        torch.testing.assert_close(model(**batch).logits.softmax(-1), loss.probabilities(raw), rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match="unfold_calibration"):
-        calibrate(model, raw, labels)
-    with pytest.raises(ValueError, match="not folded yet"):
-        fold_calibration(model, batch)
-    unfold_calibration(model)
-    with torch.no_grad():
-        torch.testing.assert_close(model(**batch).logits, raw, rtol=1e-5, atol=1e-5)
-
-
-def test_a_head_that_is_not_linear_is_not_folded(tmp_path: Path) -> None:
-    class Squashed(type(make_model("bert"))):
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            outputs = super().forward(*args, **kwargs)
-            outputs.logits = outputs.logits.tanh()
-            return outputs
-
-    model = attach_loss(make_model("bert"), "square")
-    detached = detach_loss(model)
-    detached.__class__ = Squashed
-    Head.of(detached).write(SquareLoss(k=1.0, M=1.0), detached)
-    batch = batch_of(make_examples("bert", 16))
-    labels = batch.pop("labels")
-    before = flat_weights(detached)
-    with torch.no_grad():
-        calibrate(detached, detached(**batch).logits, labels)
-    with pytest.raises(ValueError, match="no linear layer alone makes its scores"):
-        fold_calibration(detached, batch)
-    torch.testing.assert_close(flat_weights(detached), before, rtol=0, atol=0)
-
-
-def test_a_config_that_names_another_layer_is_refused() -> None:
-    model = make_model("bert")
-    entry = {"loss": "square", "calibration": {"T": 2.0, "folded_into": "no.such.layer"}}
-    model.config.hf_squareloss = entry
-    with pytest.raises(ValueError, match="no.such.layer"):
-        unfold_calibration(model)

@@ -13,6 +13,7 @@ import torch
 from scaling_cases import RUNS, case_gradient, whole
 from tiny_models import relative_difference, step_gradient
 from torch import Tensor
+from trainer_runs import calibration
 from transformers import Trainer
 
 TOLERANCE = 1e-5
@@ -25,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two_processes(folder: Path) -> dict[Any, Tensor]:
+def written(folder: Path) -> dict[str, Any]:
     """All cases on two processes, in one launch."""
     for num_labels in (1, 3):
         other_trainers.cross_encoder(num_labels, folder / f"encoder{num_labels}")
@@ -40,6 +41,11 @@ def two_processes(folder: Path) -> dict[Any, Tensor]:
     assert run.returncode == 0, run.stderr
     written = torch.load(folder / "gradients.pt")
     assert written["world_size"] == 2
+    return written
+
+
+@pytest.fixture(scope="module")
+def two_processes(written: dict[str, Any]) -> dict[Any, Tensor]:
     return written["gradients"]
 
 
@@ -109,3 +115,12 @@ def test_a_mean_of_means_would_fail(folder: Path) -> None:
     )
     assert relative_difference(one, whole("bert_tokens", "cross_entropy", folder)) < TOLERANCE
     assert relative_difference(four, one) > 0.01
+
+
+@pytest.mark.parametrize("family", ["bert", "bert_tokens", "wav2vec2_ctc"])
+def test_two_processes_calibrate_alike(family: str, folder: Path, written: dict[str, Any]) -> None:
+    """Both find the same number, that of one process: no row that fills up the last batch counts twice."""
+    first, second = (numbers[family] for numbers in written["calibrations"])
+    assert first == second
+    T, items = calibration(family, folder)
+    assert first[1] == items and first[0] == pytest.approx(T, rel=1e-3)

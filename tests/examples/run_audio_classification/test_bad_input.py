@@ -51,6 +51,26 @@ def test_folders_of_nothing(run: Run, train: Path) -> None:
         run(*SHORT, "--train_dir", str(train))
 
 
+def test_validation_of_other_folders(run: Run, train: Path) -> None:
+    (train / "b").rename(train / "z")
+    with pytest.raises(ValueError, match="the validation split has labels that the training labels do not have: z"):
+        run(*SHORT, "--validation_dir", str(train))
+    for file in list(train.rglob("*.wav")):
+        file.rename(train / file.name)
+    with pytest.raises(ValueError, match="the validation folder .*.wav lies in no class's folder"):
+        run(*SHORT, "--validation_dir", str(train))
+
+
+def test_sounds_that_are_no_waveforms(run: Run, train: Path) -> None:
+    for array, message in (
+        (np.zeros((5, 4), np.float32), r"aaa.npy\): features \(5, 4\), but the model takes waveforms"),
+        (np.full(900, np.nan, np.float32), r"aaa.npy\): NaN or infinite values, first at sample 0"),
+    ):
+        np.save(train / "a" / "aaa.npy", array)
+        with pytest.raises(ValueError, match=message):
+            run(*SHORT, "--train_dir", str(train))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

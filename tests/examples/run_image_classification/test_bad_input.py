@@ -26,6 +26,30 @@ def test_broken_images(run: Run, train: Path) -> None:
         run(*SHORT, "--train_dir", str(train))
 
 
+def test_images_of_a_mode_without_a_range(run: Run, train: Path) -> None:
+    Image.fromarray(np.ones((8, 8), np.float32)).save(train / "across" / "zzz.tiff")
+    with pytest.raises(ValueError, match=r"train row 33 \(.*zzz.tiff\): .* its mode is F, pixels of 32 bits"):
+        run(*SHORT, "--train_dir", str(train))
+
+
+def test_lists_of_nothing_and_of_files_that_are_not_there(train: Path, tmp_path: Path) -> None:
+    from example_scripts import QUIET, load_example
+    from picture_files import MODEL
+
+    main, file = load_example("run_image_classification").main, tmp_path / "list.csv"
+    given = [*MODEL, "--train_file", str(file), *SHORT, *QUIET, "--output_dir", str(tmp_path / "out")]
+    for content, message in (
+        ("", "the train split is empty: no rows in .*list.csv"),
+        ("image,label\n", "the train split is empty"),
+        ("image,label\nno.png,a\n", r"train row 1 \(.*no.png\): the image cannot be read: .*No such file"),
+        (f"image,label\n{train},a\n", r"train row 1 .*: the image cannot be read: .*directory"),
+        (f"image,label\n{train / 'across' / '000.png'},\n", "the train split has an empty label in row 1"),
+    ):
+        file.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            main(given)
+
+
 def test_folders_without_images(run: Run, train: Path) -> None:
     shutil.rmtree(train / "across")
     (train / "across").mkdir()
@@ -61,6 +85,8 @@ def test_grey_colour_and_other_sizes_go_together(run: Run, train: Path, tmp_path
         (["--augmentations", "crop", "turn"], "augmentations must be of crop, flip"),
         (["--min_crop_area", "0"], "min_crop_area must be in"),
         (["--train_file", "x.csv"], "exclude each other"),
+        (["--image_size", "0"], "image_size must be at least 1"),
+        (["--image_size", "1"], "of at least 2 x 2 pixels"),
         (["--train_val_split", "0.1"], "train_val_split would be ignored"),
     ],
 )

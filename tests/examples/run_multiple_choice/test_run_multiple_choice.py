@@ -103,6 +103,9 @@ def test_missing_choices_and_class_weights_are_refused(run: Callable[..., dict[s
     write_questions(tmp_path / "empty.csv", [])
     with pytest.raises(ValueError, match="train split is empty"):
         run(*SHORT, "--train_file", str(tmp_path / "empty.csv"))
+    for option in (["--max_seq_length", "0"], ["--model_type", "bert"]):
+        with pytest.raises(SystemExit):
+            run(*SHORT, *option)
     with pytest.raises(ValueError, match="class_weights would weigh places"):
         run(*SHORT, "--class_weights", "1,2,3")
 
