@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from typing import Any
 def environment() -> dict[str, Any]:
     """What figures depend on besides the code: hardware class, threads, versions, and the commit where there is one."""
     import torch
-    import transformers
 
     import hf_squareloss
 
@@ -24,7 +24,7 @@ def environment() -> dict[str, Any]:
         "hf_squareloss": hf_squareloss.__version__,
         "commit": _commit(),
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),  # its import would take seconds
     }
 
 
