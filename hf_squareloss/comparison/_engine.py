@@ -25,6 +25,7 @@ from hf_squareloss.comparison._settings import refuse_changed_settings
 from hf_squareloss.comparison._study import Study
 
 MODELS = "models"
+_AGAIN = 1.0  # seconds: who signals a whole group of processes, as timeout does, signals this one twice
 _TRIES = 2  # of a run whose worker dies; a script that refuses something would do so again
 
 
@@ -218,11 +219,15 @@ class _Carrying:
 def _signals() -> Iterator[list[int]]:
     """SIGINT and SIGTERM are noted down, since a study ends between two runs; no other thread may do so."""
     received: list[int] = []
+    first = 0.0
 
     def note(number: int, frame: FrameType | None) -> None:
-        if received:
+        nonlocal first
+        if not received:
+            first = time.monotonic()
+            received.append(number)
+        elif time.monotonic() > first + _AGAIN:
             raise KeyboardInterrupt
-        received.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -164,7 +164,8 @@ class Signalled(PoolHere):
 
     def wait(self, seconds: float) -> list[Outcome]:
         if len(self.made) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(2):  # as timeout does, which signals the group too
+                os.kill(os.getpid(), signal.SIGINT)
             return []
         return super().wait(seconds)
 
