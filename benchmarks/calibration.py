@@ -76,6 +76,8 @@ def read_run(folder: Path) -> dict[str, Any]:
         with np.load(file) as content:
             scores, labels = content["scores"].astype(np.float64), content["labels"]
             loss = loss_from_dict(json.loads(str(content["loss"])))
+        if loss.calibration is not None:
+            raise SystemExit(f"{file}: the model was calibrated, perhaps in its head: run it with --calibrate False")
         kept = labels.reshape(-1) >= 0  # -100 marks what is no item
         parts[file.stem] = (scores.reshape(-1, scores.shape[-1])[kept], labels.reshape(-1)[kept])
     size = float(loss.M) if loss.name == "square" else 1.0

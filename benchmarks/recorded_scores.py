@@ -1,11 +1,13 @@
 """Run an example script in this process and keep the scores and labels that it sees, for benchmarks/calibration.py.
 
     python benchmarks/recorded_scores.py run_glue.py --train_file train.tsv --validation_file dev.tsv \
-        --test_file test.tsv --model_name_or_path MODEL --loss square --output_dir outputs/TASK/square-seed0
+        --test_file test.tsv --model_name_or_path MODEL --loss square --calibrate False \
+        --output_dir outputs/TASK/square-seed0
 
-All that follows the script's name goes to the script. Beside the model, OUTPUT_DIR/scores holds validation.npz,
-test.npz, and train.npz: 2,000 rows that the model was trained on (in image and audio scripts as training sees them,
-with their random changes). Each has scores (N, C) in float32, labels (N,) and the loss as JSON.
+All that follows the script's name goes to the script; without calibration the scores are those that training gave.
+Beside the model, OUTPUT_DIR/scores holds validation.npz, test.npz, and train.npz: 2,000 rows that the model was trained
+on (in image and audio scripts as training sees them, with their random changes). Each has scores (N, C) in float32,
+labels (N,) and the loss as JSON.
 """
 
 import importlib

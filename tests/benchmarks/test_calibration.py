@@ -21,7 +21,8 @@ Part = tuple[np.ndarray, np.ndarray]
 # ---- scores ----------------------------------------------------------------------------------------------------------
 def test_a_run_leaves_its_scores(tmp_path: Path) -> None:
     folders = write_pictures(tmp_path / "pictures", {"train": 32, "validation": 16, "test": 16})
-    given = [*folders, *MODEL, *SHORT, *QUIET, "--loss", "square", "--output_dir", str(tmp_path / "task/run")]
+    given = [*folders, *MODEL, *SHORT, *QUIET, "--loss", "square", "--calibrate", "False"]
+    given += ["--output_dir", str(tmp_path / "task/run")]
     before = (SquareLossTrainer.evaluation_loop, SquareLossTrainer.evaluate)
     recorded_scores.main(["run_image_classification.py", *given])
     assert (SquareLossTrainer.evaluation_loop, SquareLossTrainer.evaluate) == before
@@ -162,6 +163,13 @@ def test_the_checkpoint_and_T_of_the_same_rows(tmp_path: Path) -> None:
         assert least < found[name]["nll"] < least + 0.1
     text = render.optimism([found])
     assert f"{found['same']['nll']:.3f} on the test part" in text and "1 runs with 2 checkpoints" in text
+
+
+def test_scores_of_a_calibrated_model_are_refused(tmp_path: Path) -> None:
+    calibrated = make_loss("square", k=1.0, M=1.0, calibration={"T": 2.0})
+    leave(tmp_path / "task/square", calibrated, 2.0)
+    with pytest.raises(SystemExit, match="--calibrate False"):
+        table(tmp_path)
 
 
 def test_a_folder_without_scores_is_named(tmp_path: Path) -> None:
