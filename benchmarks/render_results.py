@@ -118,20 +118,20 @@ def sections(comparisons: Sequence[Results], alone: Sequence[Results]) -> str:
 
 
 def section(results: Results, heading: str) -> str:
-    where = results.environment
-    toolkit = " ".join(next((name, where[name]) for name in ("transformers", "speechbrain") if name in where))
-    note = (
-        f"{where['machine']}, {where['threads']} thread, torch {where['torch']}, {toolkit}. Seconds "
-        "are wall clock beside other work on that machine, so they compare nothing."
-    )
-    return f"{study_markdown(results, brief=True, heading=heading).strip()}\n\n{note}"
+    """The figures of a comparison, and what all of its runs were made with."""
+    where = dict(results.environment)
+    known = [where["machine"]] if "machine" in where else []
+    known += [f"{where['threads']} thread"] if "threads" in where else []
+    known += [f"{name} {where[name]}" for name in ("torch", "transformers", "speechbrain") if name in where]
+    note = f"{', '.join(known)}. Seconds are wall clock beside other work on that machine, so they compare nothing."
+    return f"{study_markdown(results, brief=True, heading=heading).strip()}\n\n{note.removeprefix('. ')}"
 
 
-def command(results: Results) -> str:
+def command(results: Results) -> str | None:
     """The command that made the runs; for results of before studies had one, put together from their arguments."""
     settings = results.settings
-    if "command" in settings:
-        return settings["command"]
+    if "command" in settings or "learning_rates" not in settings:
+        return settings.get("command")
     losses = " ".join(dict.fromkeys(run.loss for run in results.runs))
     rates = " ".join(f"{rate:g}" for rate in settings["learning_rates"])
     seeds = " ".join(str(seed) for seed in sorted({run.seed for run in results.runs}))

@@ -20,7 +20,7 @@ from functools import partial
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
 from hf_squareloss.recipes.choice_arguments import DataArguments, ModelArguments, load_chooser
-from hf_squareloss.recipes.choice_data import ChoiceCollator, choice_data
+from hf_squareloss.recipes.choice_data import ChoiceCollator, choice_data, cut_choices
 from hf_squareloss.recipes.choice_demo import DEMO_TRAINING, docstring_endings, similarity_baseline
 from hf_squareloss.recipes.classification import class_columns, compute_metrics
 from hf_squareloss.recipes.cli import parse_arguments, run_script
@@ -51,6 +51,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model = lora_args.wrap(model, loading_info, train=args.do_train)
     with args.main_process_first(desc="tokenizing"):
         encoded = data_args.encode(data, tokenizer, model_args)
+    if args.should_log and (cut := cut_choices(encoded)):
+        print(cut)
     trainer = SquareLossTrainer(
         **trainer_inputs(args, model, encoded),
         processing_class=tokenizer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -67,7 +67,7 @@ class ProblemAnalysis:
 
 @dataclass(frozen=True)
 class Pooled:
-    """A loss against the baseline over all tasks, each with one vote, however many models and noise levels it has.
+    """A loss against the baseline over all tasks, each with one vote, however many models it has.
 
     Attributes:
         wins, ties, losses, undecided: numbers of problems; undecided are those without an interval, by one seed or
@@ -99,7 +99,8 @@ class Analysis:
             beside the baseline; None where there is no other loss.
         labels: every loss, the baseline first and the main one next.
         problems: in the order of the runs.
-        pooled: label -> figures over all tasks.
+        pooled: label -> figures over all tasks, without label noise (or with the least there is).
+        noisy: label noise -> label -> the same with so much noise: another question, so it is not averaged in.
     """
 
     title: str
@@ -108,10 +109,18 @@ class Analysis:
     labels: tuple[str, ...]
     problems: tuple[ProblemAnalysis, ...]
     pooled: Mapping[str, Pooled]
+    noisy: Mapping[float, Mapping[str, Pooled]]
+
+    @property
+    def pooled_problems(self) -> tuple[ProblemAnalysis, ...]:
+        """The problems that `pooled` is about."""
+        least = min(p.problem.label_noise for p in self.problems)
+        return tuple(p for p in self.problems if p.problem.label_noise == least)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(p.problem.task for p in self.problems))
+        """Their tasks."""
+        return tuple(dict.fromkeys(p.problem.task for p in self.pooled_problems))
 
 
 def analyse(results: Results, baseline: str | None = None) -> Analysis:
@@ -132,9 +141,16 @@ def analyse(results: Results, baseline: str | None = None) -> Analysis:
     others = [run for run in results.runs if run.label != baseline]
     labels = dict.fromkeys(run.label for run in sorted(others, key=rank_of))
     main = next(iter(labels), None)
-    compared = [label for label in labels if any(c.contender.label == label for p in analysed for c in p.comparisons)]
-    pooled = {label: _pooled(label, analysed) for label in compared}
-    return Analysis(results.title, baseline, main, (baseline, *labels), analysed, pooled)
+    least, *noise = sorted({problem.label_noise for problem in found})
+    of_noise = {level: [p for p in analysed if p.problem.label_noise == level] for level in (least, *noise)}
+    noisy = {level: _pooled_losses(labels, of_noise[level]) for level in noise}
+    pooled = _pooled_losses(labels, of_noise[least])
+    return Analysis(results.title, baseline, main, (baseline, *labels), analysed, pooled, noisy)
+
+
+def _pooled_losses(labels: Iterable[str], analysed: Sequence[ProblemAnalysis]) -> dict[str, Pooled]:
+    compared = {c.contender.label for p in analysed for c in p.comparisons}
+    return {label: _pooled(label, analysed) for label in labels if label in compared}
 
 
 def _analysed(problem: Problem, several_models: bool) -> ProblemAnalysis:

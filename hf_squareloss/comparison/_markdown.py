@@ -60,7 +60,8 @@ def analysis_markdown(results: Results, analysis: Analysis, *, brief: bool = Fal
     parts = [f"**{markdown_text(verdict(analysis))}**"]
     if noted := warnings(analysis):
         parts.append("\n".join(f"- {markdown_text(sentence)}" for sentence in noted))
-    pooled = [_tables.over_tasks(analysis), None if brief else _tables.ratios_over_tasks(analysis)]
+    pooled = [_tables.over_tasks(analysis)]
+    pooled += [] if brief else [_tables.ratios_over_tasks(analysis), _tables.calibration_over_tasks(analysis)]
     if tables := _rendered(pooled):
         parts += [f"{heading} Over all tasks", *tables]
     several = len(analysis.problems) > 1

@@ -267,7 +267,7 @@ def _by_epoch(contender: Contender, part: Part) -> dict[float, list[float]]:
 
 
 def _of_label(analysis: Analysis, label: str) -> list[tuple[ProblemAnalysis, Any]]:
-    return [(p, c) for p in analysis.problems for c in p.comparisons if c.contender.label == label]
+    return [(p, c) for p in analysis.pooled_problems for c in p.comparisons if c.contender.label == label]
 
 
 def _interval(across: Scale, interval: Interval, y: float) -> str:

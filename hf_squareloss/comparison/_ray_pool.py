@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from importlib import import_module
 from typing import Any
 
 from hf_squareloss.comparison._execution import Order, Outcome, execute, last_lines
@@ -22,9 +23,8 @@ class RayPool:
     """
 
     def __init__(self, address: str, gpus_per_run: float = 0.0) -> None:
-        import ray
-
-        self._ray: Any = ray
+        self._ray: Any = import_module("ray")  # not where the types are checked: it is an extra of 240 MB
+        ray = self._ray
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:

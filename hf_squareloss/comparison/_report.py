@@ -61,6 +61,7 @@ def report_page(results: Results, analysis: Analysis) -> str:
         overview=_tables.overview(analysis),
         over_tasks=_tables.over_tasks(analysis),
         ratios=_tables.ratios_over_tasks(analysis),
+        calibration=_tables.calibration_over_tasks(analysis),
         advantages=_pictures.advantages(analysis, analysis.main, analysis.labels) if analysis.main else None,
         spreads=_pictures.spreads(analysis, analysis.main, analysis.labels) if analysis.main else None,
         problems=[_problem(analysis, found) for found in analysis.problems],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_squareloss.comparison._analysis import CALIBRATION, Analysis, ProblemAnalysis
+from hf_squareloss.comparison._analysis import CALIBRATION, Analysis, Pooled, ProblemAnalysis
 from hf_squareloss.comparison._problems import Contender, best_epoch, value_at
 from hf_squareloss.comparison._records import Results, RunRecord
 from hf_squareloss.comparison._results import shared
@@ -104,20 +104,18 @@ def metrics(found: ProblemAnalysis) -> Table | None:
 
 
 def calibration(found: ProblemAnalysis) -> Table | None:
-    """Calibration by each loss's own link, and calibrated; with advantages. None where it was not measured."""
-    names = [name for name in CALIBRATION if name in found.problem.metrics]
+    """Calibration by each loss's own link, and calibrated; a row per measure. None where it was not measured."""
     of_label = {c.contender.label: c for c in found.comparisons}
     rows = []
-    for contender in found.problem.contenders:
-        row = (contender.label,)
-        for name in names:
+    for name in (name for name in CALIBRATION if name in found.problem.metrics):
+        for contender in found.problem.contenders:
             each = of_label.get(contender.label)
-            compared = each.calibration.get(name) if each else None
+            compared = _compared(each.calibration[name]) if each and name in each.calibration else (NOTHING,) * 3
             values = list(contender.values(found.problem.part, name).values())
-            row = (*row, spread_text(values), interval_text(compared.interval, signed=True) if compared else NOTHING)
-        rows.append(row)
-    header = ("loss", *(title for name in names for title in (arrow(name), f"advantage in {name}, 95 %")))
-    return Table(header, tuple(rows)) if names else None
+            rows.append((contender.label, arrow(name), spread_text(values), *compared))
+    return (
+        Table(("loss", "measure", "value", "advantage", "95 % interval", "p"), tuple(rows), names=2) if rows else None
+    )
 
 
 def spread(found: ProblemAnalysis) -> Table:
@@ -175,9 +173,9 @@ def over_tasks(analysis: Analysis) -> Table | None:
     if len(analysis.tasks) < 2:
         return None
     rows = []
-    for pooled in analysis.pooled.values():
+    for name, pooled in _pooled_rows(analysis):
         counts = (pooled.wins, pooled.ties, pooled.losses, pooled.undecided)
-        row: Row = (pooled.label, *map(str, counts))
+        row: Row = (name, *map(str, counts))
         if mean := pooled.advantage:
             bounds = (interval_text(each, signed=True, digits=2) for each in (mean.interval, mean.bootstrap))
             size = number(mean.mean, signed=True, digits=2)
@@ -189,21 +187,39 @@ def over_tasks(analysis: Analysis) -> Table | None:
 
 
 def ratios_over_tasks(analysis: Analysis) -> Table | None:
-    """Spread over seeds, training time and calibration over all tasks; None with one task."""
+    """Spread over seeds and training time over all tasks; None with one task."""
     if len(analysis.tasks) < 2:
         return None
     rows = []
-    for pooled in analysis.pooled.values():
-        row: Row = (pooled.label,)
+    for name, pooled in _pooled_rows(analysis):
+        row: Row = (name,)
         for ratio in (pooled.spread, pooled.seconds):
             figures = (number(ratio.ratio, digits=2), interval_text(ratio.interval, digits=2)) if ratio else None
             row += figures or (NOTHING, NOTHING)
-        for name in CALIBRATION:
-            each = pooled.calibration.get(name)
-            row += (interval_text(each.interval, signed=True, digits=2) if each else NOTHING,)
         rows.append(row)
     header = ("loss", "spread over seeds, ratio", "95 % interval", "seconds, ratio", "95 % interval")
-    return Table((*header, *(f"advantage in {name}, SD, 95 %" for name in CALIBRATION)), tuple(rows))
+    return Table(header, tuple(rows))
+
+
+def calibration_over_tasks(analysis: Analysis) -> Table | None:
+    """Advantages in calibration over all tasks, a row per loss and measure; None with one task or without any."""
+    rows = []
+    for name, pooled in _pooled_rows(analysis) if len(analysis.tasks) > 1 else ():
+        for measure, mean in pooled.calibration.items():
+            figures = (number(mean.mean, signed=True, digits=2), interval_text(mean.interval, signed=True, digits=2))
+            rows.append((name, arrow(measure), str(mean.tasks), *figures, probability(mean.p_value)))
+    header = ("loss", "measure", "tasks", "advantage, SD", "95 % interval", "p, Wilcoxon")
+    return Table(header, tuple(rows), names=2) if rows else None
+
+
+def _pooled_rows(analysis: Analysis) -> list[tuple[str, Pooled]]:
+    """Name and figures of every loss, and of every share of label noise that several tasks have."""
+    rows = list(analysis.pooled.items())
+    for noise, of_label in analysis.noisy.items():
+        tasks = {p.problem.task for p in analysis.problems if p.problem.label_noise == noise}
+        shown = of_label.items() if len(tasks) > 1 else ()
+        rows += [(f"{label}, {100 * noise:g} % label noise", pooled) for label, pooled in shown]
+    return rows
 
 
 def every_run(runs: Sequence[RunRecord]) -> Table:

@@ -152,6 +152,17 @@ def encode_choices(
     return tokenized_splits(data.splits, encode, key, num_proc=num_proc, overwrite=overwrite, cache_dir=cache_dir)
 
 
+def cut_choices(encoded: Mapping[str, Dataset]) -> str:
+    """One line about questions of which two choices are one to the model, mostly for being cut; empty without such."""
+    told = []
+    for name, rows in encoded.items():
+        alike = sum(len(set(map(tuple, choices))) < len(choices) for choices in rows["input_ids"])
+        told += [f"{alike} of {len(rows)} in {name}"] if alike else []
+    if not told:
+        return ""
+    return f"Questions of which two choices are alike within max_seq_length tokens: {', '.join(told)}"
+
+
 class ChoiceCollator:
     """Pads the choices of a batch to one length: each input is (B, choices, L).
 

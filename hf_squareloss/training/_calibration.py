@@ -97,8 +97,8 @@ class CalibrationMixin(_Trainer):
                     self._calibrate_by_rule(num_classes)
                 else:
                     self._calibrate_on(rows)
-        except ValueError as error:  # no label that counts, hidden labels: the model is trained all the same
-            logger.warning_once(f"the model's probabilities are not calibrated: {error}")
+        except Exception as error:  # hidden labels, or whatever it is: hours of training must not be lost for it
+            logger.warning_once(f"the model's probabilities are not calibrated: {type(error).__name__}: {error}")
         finally:
             model.train(was_training)
         if self._loss.calibration is not None:
@@ -149,11 +149,11 @@ class CalibrationMixin(_Trainer):
 
     def _limits(self) -> tuple[int, int]:
         """How many rows, and of each how many labels at most, so that the scores fit into memory."""
-        if not self._head.language_model:
-            return _ROWS if self._head.blank is None else _UTTERANCES, 2**31
-        vocabulary = self._head.num_classes or 1
-        rows = min(_ROWS, max(64, _SCORES // (16 * vocabulary)))
-        return rows, max(1, _SCORES // (rows * vocabulary))
+        if self._head.blank is not None:
+            return _UTTERANCES, 0
+        num_classes = self._head.num_classes or 1
+        rows = min(_ROWS, max(64, _SCORES // (16 * num_classes)))
+        return rows, max(1, _SCORES // (rows * num_classes))
 
     def _batch_items(self, inputs: Mapping[str, Any], labels: Tensor, per_row: int) -> tuple[Tensor, ...]:
         frames: list[Tensor] = []

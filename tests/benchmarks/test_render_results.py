@@ -94,6 +94,9 @@ def test_one_loss_alone_is_no_comparison(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_study_with_a_command_of_its_own() -> None:
     study = results_of(made_up_study(), title="t", settings={"command": "hf-squareloss compare a.csv"})
     assert render.command(study) == "hf-squareloss compare a.csv"
+    mixed = [*made_up_study(), *made_up_study({"b": 1.0}, environment={"machine": "another", "torch": "2.14"})]
+    study = results_of(mixed, title="t")  # two machines, and nobody wrote the command down
+    assert render.command(study) is None and render.sections([study], []).endswith("so they compare nothing.")
 
 
 def test_the_overview_has_a_column_for_every_loss_that_a_comparison_holds() -> None:

@@ -7,6 +7,7 @@ import pytest
 from studies import RATES, a_run, grid_study, made_up_study, runs_of, whole_study
 
 from hf_squareloss.comparison import Analysis, RunRecord, analyse, results_of, verdict, warnings
+from hf_squareloss.comparison._tables import over_tasks, ratios_over_tasks
 from hf_squareloss.comparison._words import interval_text, number, probability
 
 
@@ -37,10 +38,22 @@ def test_a_study_with_everything_that_goes_wrong(whole: Analysis) -> None:
 
 def test_counts_are_of_problems_and_means_are_of_tasks(whole: Analysis) -> None:
     pooled = whole.pooled["square"]
-    assert pooled.wins + pooled.ties + pooled.losses + pooled.undecided == len(whole.problems) == 8
+    assert pooled.wins + pooled.ties + pooled.losses + pooled.undecided == len(whole.pooled_problems) == 7
     assert pooled.advantage is not None and pooled.advantage.tasks == 6  # not "one seed"; trec-6 once
     assert set(pooled.calibration) == {"ece", "brier", "nll"}
     assert pooled.seconds is not None and pooled.seconds.ratio == pytest.approx(1, abs=0.05)
+
+
+def test_label_noise_is_not_averaged_in() -> None:
+    tasks = {"a": 3.0, "b": 3.0, "c": 3.0}
+    clean = made_up_study(tasks)
+    noisy = made_up_study(dict.fromkeys(tasks, -3.0), noise=0.4)
+    alone, both = analysed(clean), analysed(clean + noisy)
+    assert both.pooled == alone.pooled and alone.noisy == {} and verdict(both) == verdict(alone)
+    assert list(both.noisy) == [0.4] and both.noisy[0.4] == analysed(noisy).pooled
+    assert both.noisy[0.4]["square"].losses > 0 == both.pooled["square"].losses
+    rows = [row[0] for table in (over_tasks(both), ratios_over_tasks(both)) if table for row in table.rows]
+    assert rows == 2 * ["square", "squentropy", "square, 40 % label noise", "squentropy, 40 % label noise"]
 
 
 def test_the_warnings_name_what_they_are_about(whole: Analysis) -> None:

@@ -92,7 +92,7 @@ def test_a_study_file_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[
     script = write_script(tmp_path)
     (tmp_path / "words.txt").write_text("the data")
     (tmp_path / "toy.yaml").write_text(
-        f"tasks: {{toy: {{script: {script.name}, diary: diary.txt}}}}\n"
+        f"tasks: {{toy: {{script: {script.name}, diary: {tmp_path / 'diary.txt'}}}}}\n"
         "losses: {cross_entropy: , square: {k: [1, auto], M: [1, 4]}}\n"
         "learning_rates: [1e-4, 1e-3]\nseeds: [0, 1, 2]\ntuning_seeds: [0]\n"
     )

@@ -5,7 +5,7 @@ import re
 import pytest
 from studies import a_run, grid_study, made_up_study, whole_study
 
-from hf_squareloss.comparison import overview_markdown, results_of, study_markdown
+from hf_squareloss.comparison import RunRecord, overview_markdown, results_of, study_markdown
 
 
 def tables(page: str) -> list[list[str]]:
@@ -40,6 +40,21 @@ def test_figures_of_one_task() -> None:
     assert "| cross_entropy | 0.0003 | 2 | 0.6000 ± 0.1414 | 1 | – | – | – | – | – |" in lines
     assert "| square | 0.0003 | 2 | 0.6000 ± 0.1414 | 1 | +0.0000 | – | 1.00 | – | tie |" in lines
     assert not any(line.startswith("#") for line in lines)
+
+
+def test_calibration_has_a_row_for_each_measure_and_counts_less_as_better() -> None:
+    def runs(loss: str, *errors: float) -> list[RunRecord]:
+        measured = [{"accuracy": 0.5, "ece": error, "calibrated_nll": 1.0} for error in errors]
+        epochs = [[{"epoch": 1, "validation": each, "test": each}] for each in measured]
+        return [a_run(loss=loss, seed=seed, epochs=each) for seed, each in enumerate(epochs)]
+
+    both = runs("square", 0.1, 0.2, 0.1) + runs("cross_entropy", 0.3, 0.2, 0.2)
+    lines = study_markdown(results_of(both, title="t")).splitlines()
+    (square,) = (line for line in lines if line.startswith("| square | ece ↓ |"))
+    assert square.startswith("| square | ece ↓ | 0.1333 ± 0.0577 | +0.1000 | −0.1484 to +0.3484 |")  # 4.303 / sqrt(3)
+    assert "| cross_entropy | ece ↓ | 0.2333 ± 0.0577 | – | – | – |" in lines
+    assert any(line.startswith("| square | calibrated_nll ↓ | 1.0000 ± 0.0000 | +0.0000 |") for line in lines)
+    assert not any("brier" in line for line in lines)
 
 
 def test_a_name_cannot_break_the_page() -> None:

@@ -11,7 +11,7 @@ from foreign_script import write_script
 
 from hf_squareloss.comparison import Options, Order, Outcome, RayPool, carry_out, make_study
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install .[ray]")
+cluster_utils: Any = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: make test-ray")
 pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves files open
@@ -23,12 +23,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a cluster of two nodes with one processor each."""
-    from ray.cluster_utils import Cluster
-
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     # The nodes have this machine's address: Ray's clients (2.60) look there for one that says 127.0.0.1.
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     cluster.add_node(**node)
     cluster.wait_for_nodes()
     yield str(cluster.address)

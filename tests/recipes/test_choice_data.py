@@ -10,7 +10,14 @@ from choice_files import questions, write_questions
 from datasets import Dataset
 from tiny_tokenizer import make_tokenizer
 
-from hf_squareloss.recipes.choice_data import ChoiceCollator, ChoiceColumns, choice_data, encode_choices, load_choices
+from hf_squareloss.recipes.choice_data import (
+    ChoiceCollator,
+    ChoiceColumns,
+    choice_data,
+    cut_choices,
+    encode_choices,
+    load_choices,
+)
 
 ROW: dict[str, Any] = {"sent1": "one", "sent2": "two", "ending0": "three", "ending1": "four five", "label": 1}
 
@@ -102,3 +109,13 @@ def test_batches_have_one_length(tmp_path: Path) -> None:
 
 def test_the_toy_questions_are_questions() -> None:
     assert {row["label"] for row in questions(32, "a")} == {0, 1, 2}
+
+
+def test_choices_that_are_cut_are_told(tmp_path: Path) -> None:
+    splits = {"train": Dataset.from_list([ROW, ROW | {"ending0": "four six"}]), "test": Dataset.from_list([ROW])}
+    found = choice_data(splits)
+    whole, cut = (
+        cut_choices(encode_choices(found, make_tokenizer(), max_length=length, cache_dir=str(tmp_path)))
+        for length in (16, 6)
+    )
+    assert whole == "" and cut.endswith("within max_seq_length tokens: 1 of 2 in train")

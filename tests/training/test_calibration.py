@@ -198,9 +198,21 @@ def test_hidden_labels_calibrate_nothing_and_lose_no_training(tmp_path: Path, ca
     args = arguments(tmp_path, max_steps=1)
     trainer = SquareLossTrainer(make_model("bert"), args, train_dataset=make_examples("bert"), eval_dataset=hidden)
     trainer.train()
-    assert trainer.loss.calibration is None and "not calibrated: there is no item" in caplog.text
+    assert trainer.loss.calibration is None and "not calibrated: ValueError: there is no item" in caplog.text
     trainer.save_model()
     assert load_loss(tmp_path).calibration is None
+
+
+def test_an_evaluation_that_fails_loses_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class OwnEvaluation(SquareLossTrainer):
+        def get_test_dataloader(self, test_dataset: Any) -> Any:
+            raise RuntimeError("no such file")
+
+    rows = make_examples("bert")
+    args = arguments(tmp_path, max_steps=1)
+    trainer = OwnEvaluation(make_model("bert"), args, train_dataset=rows, eval_dataset=rows)
+    assert trainer.train().global_step == 1
+    assert trainer.loss.calibration is None and "not calibrated: RuntimeError: no such file" in caplog.text
 
 
 def test_it_can_be_left_out(tmp_path: Path) -> None:

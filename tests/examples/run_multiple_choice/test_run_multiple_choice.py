@@ -96,6 +96,13 @@ def test_prediction_alone_without_labels(learnt: Path, tmp_path: Path) -> None:
     assert predictions(tmp_path / "out") == predictions(learnt)
 
 
+def test_choices_that_are_cut_are_told(
+    run: Callable[..., dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(*SHORT, "--do_train", "--max_seq_length", "3")
+    assert "within max_seq_length tokens: 256 of 256 in train, 48 of 48 in validation" in capsys.readouterr().out
+
+
 def test_missing_choices_and_class_weights_are_refused(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
     write_questions(tmp_path / "bad.csv", [*questions(2, "a"), questions(1, "b")[0] | {"ending1": ""}])
     with pytest.raises(ValueError, match="validation split, row 3: choice 1 is missing"):
