@@ -225,6 +225,6 @@ def test_a_terminal_shows_progress_and_the_best_of_each_loss(
         monkeypatch.setenv(name, value)
     run(a_study(script), tmp_path / "out", PoolHere(2))
     said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
-    assert "10/10" in said and "best on validation" in said and "left" in said
+    assert "10/10" in said and "best on validation" in said
     last = said[said.rindex("best on validation") :]
     assert "accuracy 0.8500" in last and "learning rate 0.001, seed 0" in last
