@@ -48,9 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--baseline", help="the loss that others are compared to; default: cross_entropy")
     for name, text in _OF_SCRIPTS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        default: Any = {"nargs": "?", "default": "glue"} if name == "demo" else {}
-        command.add_argument("task", choices=[_task(script) for script in recipes()], metavar="TASK", **default,
-                             help=f"one of {', '.join(_task(script) for script in recipes())}")  # fmt: skip
+        tasks = [_task(script) for script in recipes()]
+        command.add_argument("task", choices=tasks, metavar="TASK", help=f"one of {', '.join(tasks)}")
         command.add_argument("options", nargs=argparse.REMAINDER, help="the script's own: try TASK --help")
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     study.add_argument("--title", help="name of the comparison; default: that of the data")
     running = parser.add_argument_group("how it runs")
     running.add_argument("--output_dir", type=Path, help="default: outputs/compare-TITLE")
-    running.add_argument("--workers", type=int, default=1, help="runs at once on this machine; default: 1")
+    running.add_argument(
+        "--workers", type=int, default=1, help="runs at once on this machine, from 2 with one thread each; default: 1"
+    )
     running.add_argument("--ray_address", help="run on the Ray cluster there; auto: the one of this machine")
     running.add_argument("--gpus_per_run", type=float, default=0.0, help="of a Ray cluster, also a part of one")
     running.add_argument("--hours", type=float, help="begin no run after so many hours; the same command goes on")
@@ -141,6 +144,9 @@ def compare(args: argparse.Namespace, words: list[str], command: str) -> int:
     except Stopped as stopped:
         print(stopped)  # noqa: T201
         return 128 + stopped.number
+    except KeyboardInterrupt:  # for the second time
+        print("Stopped at once. The same command goes on.")  # noqa: T201
+        return 128 + signal.SIGINT
     if records:
         show_results(records)
         print(f"More is in {report(folder)}.")  # noqa: T201

@@ -76,7 +76,7 @@ class Display:
         best = self._best.get(record.label)
         if record.status != "failed" and (best is None or best_value(record) > best_value(best)):
             self._best[record.label] = record
-        left = f"about {shown_time(self.seconds_left)} left" if self._made else ""
+        left = f"about {shown_time(self.seconds_left)} left" if self._made and self._done < self._total else ""
         self._bar.update(self._task, completed=self._done, description=left)
         if self._live is not None:
             self._live.update(Group(self._bar, self._table()))
@@ -105,11 +105,12 @@ def shown_time(seconds: float) -> str:
     """A time in the unit that fits it.
 
     Example:
-        >>> [shown_time(seconds) for seconds in (8, 100, 4000, 40000)]
-        ['8 seconds', '2 minutes', '67 minutes', '11 hours']
+        >>> [shown_time(seconds) for seconds in (1, 100, 4000, 40000)]
+        ['1 second', '2 minutes', '67 minutes', '11 hours']
     """
     if seconds < 90:
-        return f"{max(seconds, 1):.0f} seconds"
+        count = max(round(seconds), 1)
+        return f"{count} second{'s' if count > 1 else ''}"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"
 
 

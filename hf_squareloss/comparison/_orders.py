@@ -24,6 +24,7 @@ _RECORDED = {
     "eval_strategy": "epoch",
     "save_total_limit": 1,
     "enable_jit_checkpoint": True,
+    "calibrate": "False",  # the record has what it would bring
     "disable_tqdm": "True",
     "report_to": "none",
 }
@@ -102,7 +103,7 @@ class Orders:
             arguments |= {"report_to": self.options.report_to, "run_name": name, "project": self.study.title}
         if self.options.keep_models:
             metric = self.study.metric_of(run.task)
-            arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True}
+            arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True, "calibrate": "True"}
             arguments |= {"metric_for_best_model": f"validation_{metric}"}
             arguments |= {"greater_is_better": str(greater_is_better(metric))}
         return arguments

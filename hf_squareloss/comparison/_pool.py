@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import asdict
@@ -90,21 +91,22 @@ class LocalPool:
         if line:
             self._idle.append(worker)
             return [Outcome(**json.loads(line))]
+        words = worker.last_words()
         worker.close()
-        code = worker.process.returncode
-        said = f"the worker died ({_death(code)})"
-        return [Outcome(key, None, "\n".join(filter(None, (last_lines(order.log), said))))]
+        said = f"the worker died ({_death(worker.process.returncode)})"
+        return [Outcome(key, None, "\n".join(filter(None, (last_lines(order.log) or words, said))))]
 
 
 class _Worker:
     def __init__(self, threads: int | None, news: queue.SimpleQueue[tuple[_Worker, str]]) -> None:
         variables = {"TOKENIZERS_PARALLELISM": "false"} | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
         session: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
+        self._errors = tempfile.TemporaryFile()  # what it says where no run is under way
         self.process: Any = subprocess.Popen(
             [sys.executable, "-m", "hf_squareloss.comparison._worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
             encoding="utf8",
             env={**variables, **os.environ} if threads is None else {**os.environ, **variables},
@@ -135,6 +137,12 @@ class _Worker:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+        self._errors.close()
+
+    def last_words(self) -> str:
+        """The last line of what it said outside of runs."""
+        self._errors.seek(0)
+        return (self._errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
 
 
 def _death(code: int) -> str:

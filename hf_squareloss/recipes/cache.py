@@ -44,6 +44,7 @@ def tokenized_splits(
         overwrite: make it again, not from the cache.
         cache_dir: as for `cache_file`.
     """
+    files = {name: cache_file(split, key, cache_dir=cache_dir) for name, split in splits.items()}
     return {
         name: split.map(
             encode,
@@ -51,7 +52,8 @@ def tokenized_splits(
             remove_columns=split.column_names,
             num_proc=num_proc,
             load_from_cache_file=not overwrite,
-            cache_file_name=cache_file(split, key, cache_dir=cache_dir),
+            cache_file_name=files[name],
+            new_fingerprint=Path(files[name]).stem,  # else `encode` is pickled for one, with its tokenizer
             desc=f"Tokenizing {name}",
         )
         for name, split in splits.items()

@@ -13,7 +13,7 @@ import pytest
 from foreign_script import PoolHere, write_script
 from tiny_text_model import save_tiny_model, write_toy_files
 
-from hf_squareloss.__main__ import main
+from hf_squareloss.__main__ import main, parse
 from hf_squareloss.comparison import read_runs, read_study
 
 
@@ -90,9 +90,8 @@ def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
 @pytest.mark.usefixtures("in_this_process")
 def test_a_study_file_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = write_script(tmp_path)
-    (tmp_path / "words.txt").write_text("the data")
     (tmp_path / "toy.yaml").write_text(
-        f"tasks: {{toy: {{script: {script.name}, diary: {tmp_path / 'diary.txt'}}}}}\n"
+        f"tasks: {{toy: {{script: {script.name}, best: 1.0e-4}}}}\n"
         "losses: {cross_entropy: , square: {k: [1, auto], M: [1, 4]}}\n"
         "learning_rates: [1e-4, 1e-3]\nseeds: [0, 1, 2]\ntuning_seeds: [0]\n"
     )
@@ -199,6 +198,8 @@ def test_train_and_evaluate_are_the_example_scripts(data: Path, capsys: pytest.C
     main(["evaluate", "glue", *files, "--model_name_or_path", "out", *quiet])
     again = json.loads((data / "out/eval_results.json").read_text())
     assert again["eval_accuracy"] == trained["eval_accuracy"]
+    args, _ = parse(["demo", "ner", "--loss", "square"])
+    assert (args.command, args.task, args.options) == ("demo", "ner", ["--loss", "square"])
     with pytest.raises(SystemExit):
         main(["train", "no_such_task"])
     assert "invalid choice: 'no_such_task'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -215,3 +216,15 @@ def test_the_screen_says_what_is_done(script: Path, tmp_path: Path, capsys: pyte
     said = capsys.readouterr().out
     assert "1 of 10: task, model, cross_entropy, learning rate 0.0001, seed 0: accuracy 0.7000, 2 s" in said
     assert "10 of 10" in said and said.count("The whole will take") == 1 and "with 2 workers" in said
+
+
+def test_a_terminal_shows_progress_and_the_best_of_each_loss(
+    script: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TTY_COMPATIBLE", "1"), ("TERM", "xterm"), ("COLUMNS", "120"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    run(a_study(script), tmp_path / "out", PoolHere(2))
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
+    assert "10/10" in said and "best on validation" in said
+    last = said[said.rindex("best on validation") :]
+    assert "accuracy 0.8500" in last and "learning rate 0.001, seed 0" in last

@@ -81,6 +81,15 @@ def test_a_worker_dies_alone(pool: LocalPool, tmp_path: Path) -> None:
     assert outcomes(pool, 1)["next"].code == 0
 
 
+def test_a_worker_that_cannot_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (broken := tmp_path / "python").write_text("#!/bin/sh\necho no such module >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    (pool := LocalPool(1)).submit(order(tmp_path, "run", "pass"))
+    assert outcomes(pool, 1)["run"] == Outcome("run", None, "no such module\nthe worker died (exit code 3)")
+    pool.stop(0)
+
+
 def test_stopping_asks_before_it_kills(pool: LocalPool, tmp_path: Path) -> None:
     saves = "import signal, sys, time\ndef save(*_):\n    open('SAVED', 'w').close()\n    sys.exit(143)\n"
     saves = saves.replace("SAVED", str(tmp_path / "saved"))

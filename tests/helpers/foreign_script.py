@@ -7,7 +7,7 @@ import pytest
 
 from hf_squareloss.comparison import Order, Outcome, execute
 
-# Accuracy is a known function of its options, so that tests know what must be chosen. `die` and `fail` name seeds.
+# Accuracy is a known function of its options, so that tests know what must be chosen. `fail` and `nan` name seeds.
 SCRIPT = """
 import argparse, json, os, pathlib, signal, sys
 
@@ -21,11 +21,7 @@ parser.add_argument("--label_noise", type=float, default=0.0)
 parser.add_argument("--best", type=float, default=1e-3)
 parser.add_argument("--fail", type=int)
 parser.add_argument("--nan", type=int)
-parser.add_argument("--diary", type=pathlib.Path)
 args = parser.parse_args()
-if args.diary:
-    with args.diary.open("a") as diary:
-        diary.write(f"{args.loss} {args.learning_rate:g} {args.seed}\\n")
 print("training", args.loss)
 if args.seed == args.fail:
     raise RuntimeError("no such thing")
