@@ -6,7 +6,9 @@ import gc
 import os
 import re
 import runpy
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -129,6 +131,7 @@ def error_in(lines: str) -> str:
 def _run(script: str, arguments: list[str]) -> int:
     """The exit status of a script that is run as `python SCRIPT ARGUMENTS` would."""
     argv, path, modules = sys.argv, list(sys.path), set(sys.modules)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     sys.argv = [script, *arguments]
     sys.path.insert(0, str(Path(script).parent))
     try:
@@ -144,6 +147,10 @@ def _run(script: str, arguments: list[str]) -> int:
         return 1
     finally:
         sys.argv, sys.path[:] = argv, path
+        # That of --enable_jit_checkpoint (transformers 5.24) stays: it holds its Trainer, and the handler before it.
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         _forget_neighbours(Path(script).parent, set(sys.modules) - modules)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ def test_a_script_finds_its_arguments_neighbours_and_variables(tmp_path: Path) -
     before = list(sys.argv), list(sys.path), dict(os.environ)
     assert run(tmp_path, code, "--a", "1", OURS="yes").last_lines == "__main__ ['--a', '1'] there yes"
     assert (list(sys.argv), list(sys.path), dict(os.environ)) == before
+
+
+def test_no_handler_of_a_signal_stays(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run(tmp_path, "import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_another_script_has_other_neighbours(tmp_path: Path) -> None:
