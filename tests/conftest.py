@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf_squareloss_tests_")
@@ -11,6 +12,14 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """datasets (5.2) leaves a copy of os.environ behind a map in several processes, which who has the first misses."""
+    before = os.environ
+    yield
+    os.environ = before  # noqa: B003  # the very object, not its content
 
 
 @pytest.fixture
