@@ -57,7 +57,12 @@ def row(runs: list[Results]) -> list[str]:
     """One method under one budget."""
     rates = sorted({run["key"]["learning_rate"] for run in runs})
     of_rate = {rate: [run for run in runs if run["key"]["learning_rate"] == rate] for rate in rates}
-    best = max(rates, key=lambda rate: mean(run["validation"]["accuracy"] for run in of_rate[rate]))
+    common = set.intersection(*({run["key"]["seed"] for run in part} for part in of_rate.values()))
+
+    def validated(rate: float) -> float:  # by the seeds that every rate was tried with
+        return mean(run["validation"]["accuracy"] for run in of_rate[rate] if run["key"]["seed"] in common)
+
+    best = max(rates, key=validated)
     chosen = of_rate[best]
     return [
         f"`{runs[0]['key']['method']}`",

@@ -3,7 +3,6 @@
 import ast
 import importlib
 import json
-import math
 import re
 import shlex
 import sys
@@ -254,18 +253,19 @@ def test_what_the_readme_says_of_the_losses_is_true_of_the_results() -> None:
 
 
 def test_what_the_readme_says_of_language_models_is_true_of_the_results() -> None:
-    """In equal time: more right words at a higher perplexity; with an end in cross-entropy ahead in both; one seed."""
+    """In equal time: more right words at a higher perplexity; with an end in cross-entropy ahead in both; two seeds."""
     results = json.loads((ROOT / "benchmarks/language_modeling.json").read_text(encoding="utf8"))
-    accuracy: dict[str, float] = {}
-    perplexity: dict[str, float] = {}
+    found: dict[str, list[tuple[float, float]]] = {}
     for run in (run for run in results["runs"] if "equal_time" in run["key"]):
         method = run["key"]["method"]
-        name = method.partition(":")[0] if "@" not in method else "end" if ",cross_entropy@" in method else "start"
-        accuracy[name] = max(accuracy.get(name, 0.0), run["test"]["accuracy"])
-        perplexity[name] = min(perplexity.get(name, math.inf), run["test"]["calibrated"])
-        assert run["key"]["seed"] == 0, "say so"
-    assert accuracy["cross_entropy"] < accuracy["square"] < accuracy["end"], "say so"
-    assert perplexity["end"] < perplexity["cross_entropy"] < perplexity["square"], "say so"
+        name = method.partition(":")[0] if "@" not in method else "end" if ",cross_entropy@0.7" in method else "other"
+        found.setdefault(name, []).append((run["test"]["accuracy"], run["test"]["calibrated"]))
+        assert run["key"]["seed"] in (0, 1), "say so"
+    accurate = max(accuracy for accuracy, _ in found["cross_entropy"])
+    likely = min(perplexity for _, perplexity in found["cross_entropy"])
+    more = [perplexity for accuracy, perplexity in found["square"] if accuracy > accurate]
+    assert more and min(more) > likely, "say so"
+    assert all(accuracy > accurate and perplexity < likely for accuracy, perplexity in found["end"]), "say so"
     assert results["step_ratios"]["square"] < 0.4
 
 
