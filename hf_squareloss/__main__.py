@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     add_compare_options(commands.add_parser("compare", help="losses on your data", description=COMPARE, **raw))
     report = commands.add_parser("report", help="a study as one page: report.html, report.md, results.json")
-    report.add_argument("study", help="the folder of a study, or a results.json")
+    report.add_argument("studies", nargs="+", metavar="STUDY", help="the folder of a study, or a results.json")
+    report.add_argument("--output_dir", help="where the page is written; default: beside the study")
+    report.add_argument("--title", help="the name on the page; default: that of the study")
     report.add_argument("--baseline", help="the loss that others are compared to; default: cross_entropy")
     for name, text in _OF_SCRIPTS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -72,9 +74,10 @@ def _report(args: argparse.Namespace) -> int:
     from hf_squareloss.comparison import report
 
     try:
-        print(report(args.study, baseline=args.baseline))  # noqa: T201
+        page = report(*args.studies, output_dir=args.output_dir, title=args.title, baseline=args.baseline)
     except FileNotFoundError as error:
-        raise ValueError(f"there is no {args.study}: give the folder of a study, or a results.json") from error
+        raise ValueError(f"{error}: give the folder of a study, or a results.json") from error
+    print(page)  # noqa: T201
     return 0
 
 

@@ -40,6 +40,7 @@ from hf_squareloss.comparison._records import (
 )
 from hf_squareloss.comparison._report import report
 from hf_squareloss.comparison._results import (
+    merged_results,
     read_results,
     results_of,
     write_results,
@@ -105,6 +106,7 @@ __all__ = [
     "environment",
     "markdown_table",
     "markdown_text",
+    "merged_results",
     "outlying",
     "overview_markdown",
     "paired_comparison",

@@ -57,6 +57,7 @@ class Outcome:
         peak_memory_mb: of this process in the run, or of its GPU, in 2^20 bytes; None where the system does not say.
         last_lines: of its output.
         environment: of the machine that made it.
+        continued: whether another process had begun the run, whose seconds are not among `seconds`.
     """
 
     key: str
@@ -68,11 +69,13 @@ class Outcome:
     seconds: float | None = None
     peak_memory_mb: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    continued: bool = False
 
 
 def execute(order: Order) -> Outcome:
     """Run the script of an order as the main program, in this process."""
     folder = Path(order.folder)
+    continued = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     _forget_peak_memory()
@@ -91,6 +94,7 @@ def execute(order: Order) -> Outcome:
         seconds=time.monotonic() - start,
         peak_memory_mb=_peak_memory_mb(),
         environment=_environment_of_this_process(),
+        continued=continued,
     )
 
 

@@ -140,7 +140,7 @@ def _result(outcome: Outcome | None, metric: str) -> dict[str, Any]:
         "peak_memory_mb": outcome.peak_memory_mb,
     }
     evaluation = sum(entry.get("seconds", 0.0) for entry in outcome.epochs)
-    if outcome.seconds is not None and outcome.training_seconds is not None:
+    if outcome.seconds is not None and outcome.training_seconds is not None and not outcome.continued:
         fields["overhead_seconds"] = outcome.seconds - outcome.training_seconds - evaluation
     last = outcome.epochs[-1]["validation"].get(metric) if outcome.epochs else None
     if outcome.code != 0 and not outcome.diverged:

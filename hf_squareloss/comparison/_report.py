@@ -10,18 +10,28 @@ from hf_squareloss.comparison import _pictures, _tables
 from hf_squareloss.comparison._analysis import Analysis, ProblemAnalysis, analyse
 from hf_squareloss.comparison._markdown import analysis_markdown, problem_note
 from hf_squareloss.comparison._records import RUNS, Results, write_text
-from hf_squareloss.comparison._results import FILE, read_results, write_results
+from hf_squareloss.comparison._results import FILE, merged_results, read_results, write_results
 from hf_squareloss.comparison._svg import SERIES
 from hf_squareloss.comparison._words import verdict, warnings
 
 
-def report(study: str | Path, *, baseline: str | None = None) -> Path:
+def report(
+    study: str | Path,
+    *others: str | Path,
+    output_dir: str | Path | None = None,
+    title: str | None = None,
+    baseline: str | None = None,
+) -> Path:
     """Write report.html into a study's folder, and beside it report.md and, from run files, results.json.
 
-    The page needs nothing else: no network, no script, pictures as SVG. The same runs make the same page.
+    The page needs nothing else: no network, no script, pictures as SVG. The same runs make the same page. Several
+    studies become one page, with figures over all of their tasks.
 
     Args:
-        study: the study's folder, or a results.json; the page is written beside that.
+        study: the study's folder, or a results.json.
+        others: more of them, for one page of all.
+        output_dir: where the page is written; beside the study by default.
+        title: the name on the page; the study's by default.
         baseline: label of the loss that others are compared to; cross-entropy by default.
 
     Returns:
@@ -29,14 +39,19 @@ def report(study: str | Path, *, baseline: str | None = None) -> Path:
 
     Raises:
         FileNotFoundError: there is no such folder or file.
-        ValueError: no runs, files that do not fit, or a baseline that no run has; it says which.
+        ValueError: no runs, files that do not fit, a baseline that no run has, or several studies and no output_dir.
     """
-    study = Path(study)
-    results = read_results(study)
-    folder = study if study.is_dir() else study.parent
+    paths = [Path(each) for each in (study, *others)]
+    if len(paths) > 1 and output_dir is None:
+        raise ValueError("give output_dir: the page of several studies belongs into none of them")
+    found = [read_results(path) for path in paths]
+    names = " and ".join(dict.fromkeys(results.title for results in found))
+    results = found[0] if len(found) == 1 else merged_results(found, names)
+    results = results.model_copy(update={"title": title}) if title else results
+    folder = Path(output_dir) if output_dir else paths[0] if paths[0].is_dir() else paths[0].parent
     analysis = analyse(results, baseline)
     page = report_page(results, analysis)
-    if (study / RUNS).is_dir():
+    if len(paths) > 1 or (paths[0] / RUNS).is_dir():
         write_results(folder / FILE, results)
     write_text(folder / "report.md", f"# {results.title}\n\n{analysis_markdown(results, analysis)}")
     return write_text(folder / "report.html", page)

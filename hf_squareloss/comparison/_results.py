@@ -75,6 +75,19 @@ def results_of(
     )
 
 
+def merged_results(studies: Sequence[Results], title: str) -> Results:
+    """Several studies as one, for figures over all of their tasks; a run that two of them hold counts once.
+
+    Problems of one task and model become one problem, so their losses must not clash: see `problems`.
+
+    Args:
+        studies: as `read_results` gives them, at least one.
+        title: the name of the whole.
+    """
+    runs = {run.identity: run for study in studies for run in study.runs}
+    return results_of(list(runs.values()), title=title)
+
+
 def write_study(folder: Path, command: str, study: Mapping[str, Any]) -> Path:
     """Write study.json into a study's folder: the last command that worked there, and all that it means."""
     return write_json(folder / STUDY, {"command": command, "study": dict(study)})

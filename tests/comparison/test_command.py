@@ -220,7 +220,7 @@ def test_the_report_names_the_command_without_folders(tmp_path: Path, capsys: py
     assert (tmp_path / "out/report.html").read_text() == before
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(tmp_path / "none")])
-    assert "hf-squareloss: error: there is no" in capsys.readouterr().err
+    assert f"{tmp_path / 'none'}" in (said := capsys.readouterr().err) and "give the folder of a study" in said
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -69,6 +69,10 @@ def test_another_script_has_other_neighbours(tmp_path: Path) -> None:
     assert "neighbour" not in sys.modules
 
 
+def test_a_run_that_another_process_began_is_continued(tmp_path: Path) -> None:
+    assert [run(tmp_path, "print(1)").continued for _ in range(2)] == [False, True]
+
+
 def test_memory_is_that_of_the_run(tmp_path: Path) -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("this system does not say")

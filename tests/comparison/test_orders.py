@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from foreign_script import write_script
 
-from hf_squareloss.comparison import Options, Order, make_study
+from hf_squareloss.comparison import Options, Order, Outcome, RunRecord, Study, make_study
 from hf_squareloss.comparison._orders import Orders
 from hf_squareloss.comparison._schedule import tuning_runs
 from hf_squareloss.comparison._scripts import from_words
 
 
-def first_order(folder: Path, *, script: str = "run_glue.py", **options: Any) -> Order:
-    study = make_study(
+def a_study(script: str) -> Study:
+    return make_study(
         {
             "title": "a study",
             "tasks": {"task": {"script": script, "metric": "nll"}},
@@ -23,7 +24,16 @@ def first_order(folder: Path, *, script: str = "run_glue.py", **options: Any) ->
         },
         "here",
     )
+
+
+def first_order(folder: Path, *, script: str = "run_glue.py", **options: Any) -> Order:
+    study = a_study(script)
     return Orders(study, Options(folder, **options)).order(tuning_runs(study)[0])
+
+
+def first_record(folder: Path, outcome: Outcome) -> RunRecord:
+    study = a_study("run_glue.py")
+    return Orders(study, Options(folder)).record(tuning_runs(study)[0], outcome)
 
 
 def test_a_script_of_ones_own_gets_its_four_options(tmp_path: Path) -> None:
@@ -57,3 +67,13 @@ def test_kept_models_are_the_best_by_the_metric_of_the_task(tmp_path: Path) -> N
     arguments = from_words(first_order(tmp_path, keep_models=True).arguments)
     assert (arguments["metric_for_best_model"], arguments["greater_is_better"]) == ("validation_nll", "False")
     assert arguments["load_best_model_at_end"] is True
+
+
+@pytest.mark.parametrize(("continued", "overhead"), [(False, 2.0), (True, None)])
+def test_what_a_run_needs_beside_training_is_known_of_runs_in_one_piece(
+    tmp_path: Path, continued: bool, overhead: float | None
+) -> None:
+    entry = {"epoch": 1.0, "validation": {"nll": 0.5}, "test": None, "seconds": 3.0}
+    # Of a run that went on from a checkpoint, training counts the seconds of both processes, the whole those of one.
+    outcome = Outcome("key", 0, "", [entry], training_seconds=20.0, seconds=25.0, continued=continued)
+    assert first_record(tmp_path, outcome).overhead_seconds == overhead

@@ -135,3 +135,18 @@ def test_nothing_is_written_where_there_is_nothing_to_report(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="no runs yet"):
         report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_studies_make_one_page_with_figures_over_all_of_their_tasks(tmp_path: Path) -> None:
+    folders = []
+    for task, advantage in (("first", 2.0), ("second", 1.0)):
+        folders.append(tmp_path / task)
+        made(folders[-1], made_up_study({task: advantage}, seeds=3))
+    with pytest.raises(ValueError, match="give output_dir"):
+        report(*folders)
+    page = report(*folders, folders[0], output_dir=tmp_path / "both", title="Both of them")
+    assert page == tmp_path / "both/report.html" and "<h1>Both of them</h1>" in page.read_text(encoding="utf8")
+    whole = read_results(tmp_path / "both/results.json")
+    assert whole.runs == [run for folder in folders for run in read_results(folder).runs]  # each run once
+    both, one = (tmp_path / "both/report.md", folders[0] / "report.md")
+    assert "2 tasks" in both.read_text(encoding="utf8") and "tasks" not in one.read_text(encoding="utf8")
