@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison import Results, analyse, outlying
+from hf_squareloss.comparison import Results, analyse, best_epoch, outlying
 
 
 def draw_comparisons(comparisons: Sequence[Results], path: Path, description: str) -> None:
@@ -55,6 +55,32 @@ def _draw_panel(
     axis.locator_params(axis="x", nbins=5)
 
 
+def draw_advantages(studies: Sequence[Results], path: Path, description: str) -> None:
+    """A row per task: the square loss's advantage over cross-entropy with every seed, its mean and its interval."""
+    plt = _pyplot()
+    rows = [
+        (found, comparison)
+        for results in studies
+        for found in analyse(results).problems
+        for comparison in found.comparisons
+        if comparison.contender.label == "square" and found.problem.label_noise == 0 and comparison.tuned.seeds
+    ]
+    figure, axis = plt.subplots(figsize=(7, 0.9 + 0.27 * len(rows)))
+    for place, (_, comparison) in enumerate(rows):
+        tuned = comparison.tuned
+        assert tuned.mean is not None
+        color = {"win": "C0", "loss": "C3"}.get(comparison.outcome or "", "0.45")
+        axis.plot([100 * a for a in tuned.advantages], [place] * len(tuned.seeds), "o", color=color, alpha=0.35, ms=4)
+        axis.plot(100 * tuned.mean, place, "|", color=color, ms=11, mew=2)
+        if tuned.interval:
+            axis.hlines(place, *(100 * bound for bound in tuned.interval), color=color)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_yticks(range(len(rows)), [f"{f.problem.task}, {f.problem.model}" for f, _ in rows], fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("advantage of the square loss over cross-entropy, points of each task's metric (right is better)")
+    _save(figure, path, description)
+
+
 def draw_growth(results: dict[str, Any], path: Path, description: str) -> None:
     """Seconds against classes and against tokens, both logarithmic, with the fitted slopes."""
     plt = _pyplot()
@@ -97,3 +123,46 @@ def _save(figure: Any, path: Path, description: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None, "Description": description})
     _pyplot().close(figure)
+
+
+def draw_grids(grids: Sequence[tuple[str, int, Results]], path: Path, description: str) -> None:
+    """One panel per task: the square loss's best accuracy on validation over k and M, against cross-entropy's.
+
+    Args:
+        grids: name, number of classes and runs of each, with one task and one model.
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(1, len(grids), figsize=(2.6 * len(grids), 3.1), squeeze=False)
+    for axis, (name, classes, results) in zip(axes.flat, grids, strict=True):
+        values = grid_values(results)
+        baseline = values.pop(None)
+        ks, targets = (sorted({pair[i] for pair in values if pair is not None}) for i in (0, 1))
+        advantages = [[values[k, M] - baseline for M in targets] for k in ks]
+        axis.imshow(advantages, cmap="RdBu", vmin=-0.1, vmax=0.1, aspect="auto", origin="lower")
+        for y, of_k in enumerate(advantages):
+            for x, advantage in enumerate(of_k):
+                color = "white" if abs(advantage) > 0.07 else "black"
+                axis.text(x, y, f"{baseline + advantage:.3f}", ha="center", va="center", fontsize=8, color=color)
+        axis.set_xticks(range(len(targets)), [f"{M:g}" for M in targets], fontsize=8)
+        axis.set_yticks(range(len(ks)), [f"{k:.3g}\n{_share(k, classes)}" for k in ks], fontsize=7)
+        axis.set_xlabel("M", fontsize=9)
+        axis.set_title(f"{name}, C = {classes}\ncross-entropy {baseline:.3f}", fontsize=9)
+    axes.flat[0].set_ylabel("k", fontsize=9)
+    _save(figure, path, description)
+
+
+def grid_values(results: Results) -> dict[tuple[float, float] | None, float]:
+    """(k, M), or None for cross-entropy -> best value on validation, over learning rates and epochs."""
+    values: dict[tuple[float, float] | None, float] = {}
+    for run in results.runs:
+        pair = (float(run.parameters["k"]), float(run.parameters["M"])) if run.parameters else None
+        place = best_epoch(run)
+        value = None if place is None else run.epochs[place].validation[run.metric]
+        if value is not None:
+            values[pair] = max(value, values.get(pair, value))
+    return values
+
+
+def _share(k: float, classes: int) -> str:
+    """k as a part of the number of classes."""
+    return f"C/{classes / k:g}" if (classes / k).is_integer() and k != 1 else ""

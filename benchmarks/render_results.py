@@ -1,10 +1,11 @@
-"""Render the tables and pictures of README.md and docs/, and the cards in model_cards/, from results.json files.
+"""Render the tables and pictures of README.md and docs/, and the cards in model_cards/, from results files.
 
     python benchmarks/render_results.py [--check]
 
-A comparison is published by putting its results.json into model_cards/NAME/; the benchmarks write theirs, and
-models.tsv says which models work. With --check nothing is written and the exit status says whether what is written is
-up to date.
+A comparison is published by putting its results.json into model_cards/NAME/; those of the study are in
+model_cards/study-NAME/, with a file for each run, and the grids of k and M in benchmarks/k_and_M/. The benchmarks write
+their own results, and models.tsv says which models work. With --check nothing is written and the exit status says
+whether what is written is up to date.
 """
 
 import argparse
@@ -16,19 +17,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pictures import draw_comparisons, draw_growth
+from pictures import draw_advantages, draw_comparisons, draw_grids, draw_growth
 from render_benchmarks import tables
 from render_calibration import calibration_section
 from render_language import language_section
 from render_models import models_section, read_models
 from render_speech_calibration import speech_section
 from render_statistics import statistics
+from render_study import study_overview, study_section, study_verdict
 
 from hf_squareloss.comparison import (
     Results,
     card_pictures,
-    overview_markdown,
     read_results,
+    read_study,
     study_card,
     study_markdown,
 )
@@ -36,19 +38,24 @@ from hf_squareloss.comparison import (
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "model_cards"
 BENCHMARKS = ROOT / "benchmarks"
+GRIDS = {"sst2": 2, "trec": 6, "20newsgroups": 20, "trec50": 50, "banking77": 77}  # name -> classes
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args(argv).check
-    all_results = {path.parent: read_results(path) for path in sorted(CARDS.glob("*/results.json"))}
-    comparisons = [results for results in all_results.values() if is_comparison(results)]
-    alone = [results for results in all_results.values() if not is_comparison(results)]
+    studies, under_way = read_studies()
+    files = [path for path in sorted(CARDS.glob("*/results.json")) if not path.parent.name.startswith("study-")]
+    others = {path.parent: read_results(path) for path in files}
+    comparisons = [results for results in others.values() if is_comparison(results)]
+    alone = [results for results in others.values() if not is_comparison(results)]
+    study = list(studies.values())
+    grids = [(name, classes, read_results(folder)) for name, classes, folder in grid_folders()]
     benchmarks = read(BENCHMARKS / "results.json")
     places: dict[str, dict[str, str]] = {
-        "README.md": {"overview": overview(comparisons)},
-        "docs/results.md": {"comparisons": sections(comparisons, alone)},
+        "README.md": {"verdict": study_verdict(study), "overview": study_overview(study)},
+        "docs/results.md": {"study": study_section(study, under_way), "comparisons": sections(comparisons, alone)},
         "docs/performance.md": tables(benchmarks),
         "docs/large_vocabularies.md": {
             "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
@@ -61,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         "docs/models.md": {"models": models_section(*read_models(BENCHMARKS / "models.tsv"))},
     }
     rendered: dict[Path, str] = {}
-    for folder, results in all_results.items():
+    for folder, results in (others | studies).items():
         rendered[folder / "README.md"] = study_card(results, command=command(results))
         rendered |= {folder / name: svg for name, svg in card_pictures(results).items()}
     for name, contents in places.items():
@@ -74,6 +81,10 @@ def main(argv: list[str] | None = None) -> None:
     }
     if comparisons:
         pictures[ROOT / "docs/pictures/comparisons.svg"] = draw_comparisons, comparisons
+    if study:
+        pictures[ROOT / "docs/pictures/study.svg"] = draw_advantages, study
+    if grids:
+        pictures[ROOT / "docs/pictures/k_and_M.svg"] = draw_grids, grids
     stale = [path for path, text in rendered.items() if not path.exists() or path.read_text(encoding="utf8") != text]
     # Pictures of the same numbers differ between releases of matplotlib: what was drawn is written into them.
     stale += [p for p, (_, drawn) in pictures.items() if not p.exists() or digest(drawn) not in p.read_text("utf8")]
@@ -100,20 +111,26 @@ def digest(drawn: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def overview(comparisons: Sequence[Results]) -> str:
-    """One row per comparison, one column per loss that any of them holds."""
-    if not comparisons:
-        return "No comparison has been published yet."
-    note = "Mean ± standard deviation over the seeds; advantages are over cross-entropy, positive is better."
-    return f"{overview_markdown(comparisons)}\n\n{note}"
+def read_studies() -> tuple[dict[Path, Results], list[tuple[str, int, int]]]:
+    """The tasks of the study whose runs are all there; and of the others the name, and how many of their runs are."""
+    begun = {path.parent: read_results(path.parent) for path in sorted(CARDS.glob("study-*/runs"))}
+    sizes = {folder: read_study(folder / "study.yaml").size for folder in begun}
+    complete = {folder: results for folder, results in begun.items() if len(results.runs) == sizes[folder]}
+    return complete, [(r.title, len(r.runs), sizes[folder]) for folder, r in begun.items() if folder not in complete]
+
+
+def grid_folders() -> list[tuple[str, int, Path]]:
+    """Name, number of classes and folder of each grid of k and M that has runs."""
+    folders = [(name, classes, BENCHMARKS / "k_and_M" / name) for name, classes in GRIDS.items()]
+    return [each for each in folders if (each[2] / "runs").is_dir()]
 
 
 def sections(comparisons: Sequence[Results], alone: Sequence[Results]) -> str:
     """Every comparison under a heading of its own; runs of one loss apart, under a heading that says so."""
-    parts = [f"## {results.title}\n\n{section(results, '###')}" for results in comparisons]
+    parts = [f"### {results.title}\n\n{section(results, '####')}" for results in comparisons]
     if alone:
-        parts.append("## Runs of one loss alone\n\nThese are no comparison: there is nothing to hold them against.")
-        parts += [f"### {results.title}\n\n{section(results, '####')}" for results in alone]
+        parts.append("### Runs of one loss alone\n\nThese are no comparison: there is nothing to hold them against.")
+        parts += [f"#### {results.title}\n\n{section(results, '#####')}" for results in alone]
     return "\n\n".join(parts) or "No comparison has been published yet."
 
 

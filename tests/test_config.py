@@ -53,7 +53,7 @@ def save(folder: Path, loss: Any, family: str = "bert", *, fold: bool = False, *
         (CrossEntropy(), CrossEntropy()),
         (CrossEntropy(label_smoothing=0.1, class_weights=WEIGHTS), None),
         (SquareLoss(k=1 / 3, M=15), None),
-        (SquareLoss(), SquareLoss(k=1.0, M=2.0)),
+        (SquareLoss(), SquareLoss(k=1.0, M=1.0)),
         (SquareLoss(k="paper", M="paper"), SquareLoss(k=1.0, M=1.0)),
         (SquareLoss(k=2.0, class_weights=WEIGHTS, label_smoothing=0.2), SquareLoss(
             k=2.0, M=1.0, class_weights=WEIGHTS, label_smoothing=0.2)),

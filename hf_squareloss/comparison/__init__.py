@@ -59,6 +59,9 @@ from hf_squareloss.comparison._statistics import (
 )
 from hf_squareloss.comparison._study import LossChoice, Study, Task, make_study
 from hf_squareloss.comparison._words import (
+    interval_text,
+    number,
+    probability,
     verdict,
     warnings,
 )
@@ -80,6 +83,7 @@ __all__ = [
     "compare",
     "execute",
     "find_script",
+    "interval_text",
     "make_study",
     "read_study",
     "recipes",
@@ -107,11 +111,13 @@ __all__ = [
     "markdown_table",
     "markdown_text",
     "merged_results",
+    "number",
     "outlying",
     "overview_markdown",
     "paired_comparison",
     "pooled_mean",
     "pooled_ratio",
+    "probability",
     "problems",
     "read_results",
     "read_runs",

@@ -60,7 +60,6 @@ class Loss(ABC):
     citation: ClassVar[str] = ""
     scores_are_logits: ClassVar[bool] = False  # whether a softmax (sigmoid if multi_label) of scores is a probability
     needs_scores: ClassVar[bool] = True  # whether `of_linear` builds the scores of integer labels
-    meaning: ClassVar[int] = 1  # raised when equal parameters come to mean another loss: no run goes on across it
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -113,6 +112,11 @@ class Loss(ABC):
     def resolve(self, num_classes: int) -> Self:
         """This loss with every parameter that depends on the number of classes as a number."""
         return self
+
+    @property
+    def meaning(self) -> int:
+        """Raised when equal parameters come to mean another loss, so that no run goes on across that."""
+        return 1
 
     def default_calibration(self, num_classes: int) -> Calibration | None:
         """What `probabilities` of a trained model take where no scores were held out; None: the link."""

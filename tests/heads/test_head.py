@@ -105,7 +105,7 @@ def test_module_without_a_config() -> None:
 
 def test_fit_resolves_for_the_number_of_classes() -> None:
     assert CLASSIFIER.fit(SquareLoss()) == SquareLoss().resolve(CLASSES)
-    assert Head(**VOCABULARY).fit(SquareLoss(k=5.0)) == SquareLoss(k=5.0, M=VOCAB / 10.0)
+    assert Head(**VOCABULARY).fit(SquareLoss(k=5.0)) == SquareLoss(k=5.0).resolve(VOCAB)
     assert Head().fit(SquareLoss()) == SquareLoss()
     assert Head(num_classes=CLASSES, multi_label=True).fit(CrossEntropy()).multi_label
 

@@ -189,7 +189,7 @@ def test_tau_is_the_losses_own_unless_given() -> None:
 
 
 def test_what_auto_means_for_ctc() -> None:
-    """k M = C / 4 at M = 1, the posterior, and less weight for the blank: each only where nothing else is given."""
+    """k and M as ever, the posterior, and less weight for the blank: each only where nothing else is given."""
     auto = SquareLoss().for_ctc(10, blank=9)
     assert (auto.k, auto.M, auto.ctc_tau) == (2.5, 1.0, "posterior")
     weights = auto.class_weights
@@ -199,7 +199,7 @@ def test_what_auto_means_for_ctc() -> None:
     assert SquareLoss(class_weights=own).for_ctc(10, blank=0) == SquareLoss(
         k=2.5, M=1.0, class_weights=own, ctc_tau="posterior"
     )
-    assert SquareLoss(ctc_tau=0.1, M=2.0).for_ctc(10, blank=0) == SquareLoss(k=1.25, M=2.0, ctc_tau=0.1)
+    assert SquareLoss(ctc_tau=0.1, M=2.0).for_ctc(10, blank=0) == SquareLoss(k=2.5, M=2.0, ctc_tau=0.1)
     assert SquareLoss(k="paper", M="paper").for_ctc(50, blank=0).M == 15.0
     for loss in (CrossEntropy(), Squentropy()):
         assert loss.for_ctc(10, blank=0).ctc_tau == 1.0 and loss.for_ctc(10, blank=0).class_weights is None
