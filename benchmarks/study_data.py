@@ -14,6 +14,7 @@ import io
 import json
 import random
 import shutil
+import wave
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,8 @@ def text_parts(texts: Texts, folder: Path) -> Parts:
     """The parts of a set of texts; classes that training does not have are left out of the others."""
 
     def rows(name: str) -> list[Row]:
-        with (folder / f"{name}.tsv").open(encoding="utf8", newline="") as file:
-            read = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            return [{**{name: row[name] for name in texts.columns}, "label": row[texts.label]} for row in read]
+        read = read_table(folder / f"{name}.tsv")
+        return [{**{name: row[name] for name in texts.columns}, "label": row[texts.label]} for row in read]
 
     train, test = rows(texts.train), rows(texts.test)
     if isinstance(texts.validation, str):
@@ -175,8 +175,7 @@ def write_images(images: Sequence[Any], labels: Sequence[int], folder: Path) -> 
 
 def fsdd(sources: Path, folder: Path) -> None:
     """The Free Spoken Digit Dataset by its own split, 300 of the training recordings for validation."""
-    with (sources / "fsdd" / "metadata.tsv").open(encoding="utf8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    rows = read_table(sources / "fsdd" / "metadata.tsv")
     train, validation = cut([row for row in rows if row["split"] == "train"], 300)
     test = [row for row in rows if row["split"] == "test"]
     for part, of_part in (("train", train), ("validation", validation), ("test", test)):
@@ -186,6 +185,84 @@ def fsdd(sources: Path, folder: Path) -> None:
             shutil.copy(sources / "fsdd" / row["path"], of_class)
 
 
+def fsdd_strings(sources: Path, folder: Path) -> None:
+    """Strings of 2 to 6 spoken digits of one speaker, with 0.1 seconds of silence between them, 8 kHz."""
+    for split, parts in (("train", ("train", "validation")), ("test", ("test",))):
+        rows = read_table(sources / "fsdd" / f"strings_{split}.tsv")
+        rest, first = cut(rows, 100) if split == "train" else (rows, [])
+        for part, of_part in zip(parts, (rest, first), strict=False):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            lines = ["audio\ttext"]
+            for place, row in enumerate(of_part):
+                name = f"{part}/{place:04d}.wav"
+                join_recordings([sources / "fsdd" / path for path in row["paths"].split(",")], folder / name)
+                lines.append(f"{name}\t{row['text']}")
+            (folder / f"{part}.tsv").write_text("\n".join(lines) + "\n", encoding="utf8")
+
+
+def join_recordings(paths: Sequence[Path], path: Path, *, gap: float = 0.1) -> None:
+    """One wav file of several of 16 bits and one channel, with `gap` seconds of silence before, between and behind."""
+    with wave.open(str(paths[0])) as first:
+        silence = bytes(2 * int(gap * first.getframerate()))
+        parts, parameters = [silence], first.getparams()
+    for each in paths:
+        with wave.open(str(each)) as recording:
+            parts += [recording.readframes(recording.getnframes()), silence]
+    with wave.open(str(path), "wb") as joined:
+        joined.setparams(parameters)
+        joined.writeframes(b"".join(parts))
+
+
+def an4(sources: Path, folder: Path) -> None:
+    """AN4 as cepstral features, 100 frames of 13 values a second; an eighth of the training speakers for validation."""
+    import numpy as np
+
+    rows = read_table(sources / "an4_mfcc" / "metadata.tsv")
+    speakers = sorted({row["speaker"] for row in rows if row["split"] == "train"})
+    random.Random(SEED).shuffle(speakers)
+    held_out = speakers[: len(speakers) // 8]
+    (folder / "features").mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[str]] = {part: ["audio\ttext"] for part in ("train", "validation", "test")}
+    for split in ("train", "test"):
+        features = np.load(sources / "an4_mfcc" / f"{split}.npz")
+        for row in (row for row in rows if row["split"] == split):
+            name = f"features/{row['id']}.npy"
+            np.save(folder / name, features[row["id"]].astype("f4"))
+            part = "validation" if row["speaker"] in held_out and split == "train" else split
+            lines[part].append(f"{name}\t{row['text']}")
+    for part, of_part in lines.items():
+        (folder / f"{part}.tsv").write_text("\n".join(of_part) + "\n", encoding="utf8")
+
+
+def digits(_: Path, folder: Path) -> None:
+    """scikit-learn's digits, 8 x 8 pixels: 1,000 for training, 297 for validation, 500 for test."""
+    from sklearn.datasets import load_digits
+
+    found: Any = load_digits()
+    images, labels = (found.images * 255 / 16).round().astype("uint8"), found.target
+    rest, test = cut(range(len(labels)), 500)
+    for part, rows in (("train", rest[297:]), ("validation", rest[:297]), ("test", test)):
+        write_images(images[rows], labels[rows], folder / part)
+
+
+def characters(sources: Path, folder: Path) -> None:
+    """The texts of 20 Newsgroups as long texts: a million characters for training, 100,000 for each other part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for published, parts in (("train", {"train": 1_000_000, "validation": 100_000}), ("test", {"test": 100_000})):
+        with gzip.open(sources / "20newsgroups" / f"{published}.jsonl.gz", "rt", encoding="utf8") as file:
+            texts, _ = cut([json.loads(line)["text"] for line in file], 0)
+        text, start = "\n".join(" ".join(each.split()) for each in texts), 0
+        for part, length in parts.items():
+            (folder / f"{part}.txt").write_text(text[start : start + length], encoding="utf8")
+            start += length
+
+
+def read_table(path: Path) -> list[Row]:
+    """Rows of a tab-separated file with a header and no quotes."""
+    with path.open(encoding="utf8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
 def _texts(name: str) -> Callable[[Path, Path], None]:
     return lambda sources, folder: write_texts(text_parts(TEXTS[name], sources / TEXTS[name].folder), folder)
 
@@ -193,8 +270,12 @@ def _texts(name: str) -> Callable[[Path, Path], None]:
 SETS: dict[str, Callable[[Path, Path], None]] = {
     **{name: _texts(name) for name in TEXTS},
     "20newsgroups": newsgroups,
+    "an4": an4,
+    "characters": characters,
     "cifar10": cifar10,
+    "digits": digits,
     "fsdd": fsdd,
+    "fsdd_strings": fsdd_strings,
     "mnist": mnist,
 }
 
