@@ -12,10 +12,11 @@ from hf_squareloss._markdown import markdown_text
 from hf_squareloss.comparison import _pictures
 from hf_squareloss.comparison._analysis import Analysis, ProblemAnalysis, analyse
 from hf_squareloss.comparison._markdown import analysis_markdown
-from hf_squareloss.comparison._records import Results, write_text
+from hf_squareloss.comparison._records import Results
 from hf_squareloss.comparison._report import style_sheet
 from hf_squareloss.comparison._statistics import CONFIDENCE, mean_interval
 from hf_squareloss.comparison._svg import standalone
+from hf_squareloss.recipes.run_files import write_text
 
 
 def write_card(folder: str | Path, results: Results, **options: Any) -> Path:

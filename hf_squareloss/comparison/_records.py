@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from hf_squareloss.recipes.run_files import write_object
 
 FORMAT = 1
 RUNS = "runs"  # the folder of a study's run files
@@ -177,21 +178,9 @@ def write_run(folder: str | Path, record: RunRecord) -> Path:
     Returns:
         The file's path. A file of the same run is replaced.
     """
-    return write_json(Path(folder) / RUNS / f"{record.identity}.json", record.model_dump(mode="json"))
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write JSON, whole or not at all."""
-    return write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a file so that another process sees the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    unfinished.write_text(text, encoding="utf8")
-    unfinished.replace(path)
-    return path
+    return write_object(
+        Path(folder) / RUNS / f"{record.identity}.json", record.model_dump(mode="json"), allow_nan=False
+    )
 
 
 def read_runs(folder: str | Path) -> list[RunRecord]:

@@ -9,10 +9,11 @@ from typing import Any
 from hf_squareloss.comparison import _pictures, _tables
 from hf_squareloss.comparison._analysis import Analysis, ProblemAnalysis, analyse
 from hf_squareloss.comparison._markdown import analysis_markdown, problem_note
-from hf_squareloss.comparison._records import RUNS, Results, write_text
+from hf_squareloss.comparison._records import RUNS, Results
 from hf_squareloss.comparison._results import FILE, merged_results, read_results, write_results
 from hf_squareloss.comparison._svg import SERIES
 from hf_squareloss.comparison._words import verdict, warnings
+from hf_squareloss.recipes.run_files import write_text
 
 
 def report(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison._records import Results, read_runs, validated, write_json
+from hf_squareloss.comparison._records import Results, read_runs, validated
 from hf_squareloss.metric_order import greater_is_better
-from hf_squareloss.recipes.run_files import read_object
+from hf_squareloss.recipes.run_files import read_object, write_object
 
 FILE = "results.json"
 STUDY = "study.json"  # the command that the folder's runs are of, and the study that it describes
@@ -90,12 +90,12 @@ def merged_results(studies: Sequence[Results], title: str) -> Results:
 
 def write_study(folder: Path, command: str, study: Mapping[str, Any]) -> Path:
     """Write study.json into a study's folder: the last command that worked there, and all that it means."""
-    return write_json(folder / STUDY, {"command": command, "study": dict(study)})
+    return write_object(folder / STUDY, {"command": command, "study": dict(study)}, allow_nan=False)
 
 
 def write_results(path: str | Path, results: Results) -> Path:
     """Write results.json, whole or not at all; returns its path."""
-    return write_json(Path(path), results.model_dump(mode="json"))
+    return write_object(path, results.model_dump(mode="json"), allow_nan=False)
 
 
 def converted(old: Mapping[str, Any]) -> dict[str, Any]:

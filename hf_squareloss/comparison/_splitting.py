@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hf_squareloss.recipes.run_files import write_text
+
 SHARE = 0.1
 _SEED = 0
 
@@ -76,7 +78,4 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if path.is_file() and path.read_text(encoding="utf8") == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(content, encoding="utf8")
-    unfinished.replace(path)
+    write_text(path, content)

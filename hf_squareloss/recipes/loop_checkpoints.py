@@ -7,6 +7,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from hf_squareloss.recipes.run_files import write_text
+
 _FILES = "_files.json"  # name -> size of all the others, written last
 
 
@@ -19,10 +21,7 @@ def save_checkpoint(accelerator: Accelerator, folder: str | Path, step: int) -> 
     accelerator.save_state(str(path))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        sizes = _sizes(path)
-        unfinished = path / f"{_FILES}.part"
-        unfinished.write_text(json.dumps(sizes), encoding="utf8")
-        unfinished.replace(path / _FILES)
+        write_text(path / _FILES, json.dumps(_sizes(path)))
 
 
 def choose_checkpoint(folder: str | Path, given: str | None = None) -> tuple[str | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,20 @@ def read_object(path: str | Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write_object(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one go: there is the old one, or the whole new one."""
+def write_object(path: str | Path, content: Mapping[str, Any], *, allow_nan: bool = True) -> Path:
+    """Write a JSON file, whole or not at all.
+
+    Args:
+        allow_nan: NaN and infinities as Python writes them; otherwise they are refused (ValueError), as JSON has none.
+    """
+    return write_text(path, json.dumps(content, indent=1, allow_nan=allow_nan) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a file so that another process sees the old one or the whole new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished.write_text(text, encoding="utf8")
     unfinished.replace(path)
+    return path
