@@ -39,6 +39,27 @@ ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "model_cards"
 BENCHMARKS = ROOT / "benchmarks"
 GRIDS = {"sst2": 2, "trec": 6, "20newsgroups": 20, "trec50": 50, "banking77": 77}  # name -> classes
+# What the Hub calls the task of a script, and the data sets.
+HUB_TASKS = {
+    "run_glue.py": "text-classification",
+    "run_language_modeling.py": "text-generation",
+    "run_audio_classification.py": "audio-classification",
+    "run_speech_recognition_ctc.py": "automatic-speech-recognition",
+    "run_image_classification.py": "image-classification",
+}
+HUB_SETS = {
+    "mrpc": "nyu-mll/glue",
+    "rte": "nyu-mll/glue",
+    "cola": "nyu-mll/glue",
+    "sst2": "stanfordnlp/sst2",
+    "trec": "CogComp/trec",
+    "trec50": "CogComp/trec",
+    "ag_news": "fancyzhx/ag_news",
+    "banking77": "PolyAI/banking77",
+    "20newsgroups": "SetFit/20_newsgroups",
+    "mnist": "ylecun/mnist",
+    "cifar10": "uoft-cs/cifar10",
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -69,7 +90,8 @@ def main(argv: list[str] | None = None) -> None:
     }
     rendered: dict[Path, str] = {}
     for folder, results in (others | studies).items():
-        rendered[folder / "README.md"] = study_card(results, command=command(results))
+        task, dataset = hub_names(results)
+        rendered[folder / "README.md"] = study_card(results, command=command(results), task=task, dataset=dataset)
         rendered |= {folder / name: svg for name, svg in card_pictures(results).items()}
     for name, contents in places.items():
         text = (ROOT / name).read_text(encoding="utf8")
@@ -94,6 +116,13 @@ def main(argv: list[str] | None = None) -> None:
         path.write_text(text, encoding="utf8")
     for path, (draw_picture, drawn) in pictures.items():
         draw_picture(drawn, path, digest(drawn))
+
+
+def hub_names(results: Results) -> tuple[str | None, str | None]:
+    """The Hub's names of a comparison's task and data set, where they are known."""
+    first = results.runs[0]
+    script = first.settings.get("script", results.settings.get("script", ""))
+    return HUB_TASKS.get(script), HUB_SETS.get(first.task)
 
 
 def read(path: Path) -> Any:
