@@ -24,7 +24,7 @@ from render_language import language_section
 from render_models import models_section, read_models
 from render_speech_calibration import speech_section
 from render_statistics import statistics
-from render_study import study_overview, study_section, study_verdict
+from render_study import grid_table, study_overview, study_section, study_verdict
 
 from hf_squareloss.comparison import (
     Results,
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args(argv).check
-    studies, under_way = read_studies()
+    studies, rest = read_studies()
     files = [path for path in sorted(CARDS.glob("*/results.json")) if not path.parent.name.startswith("study-")]
     others = {path.parent: read_results(path) for path in files}
     comparisons = [results for results in others.values() if is_comparison(results)]
@@ -75,8 +75,9 @@ def main(argv: list[str] | None = None) -> None:
     grids = [(name, classes, read_results(folder)) for name, classes, folder in grid_folders()]
     benchmarks = read(BENCHMARKS / "results.json")
     places: dict[str, dict[str, str]] = {
-        "README.md": {"verdict": study_verdict(study), "overview": study_overview(study)},
-        "docs/results.md": {"study": study_section(study, under_way), "comparisons": sections(comparisons, alone)},
+        "README.md": {"verdict": study_verdict(study, rest), "overview": study_overview(study)},
+        "docs/results.md": {"study": study_section(study, rest), "comparisons": sections(comparisons, alone)},
+        "docs/losses.md": {"grid": grid_table(grids)},
         "docs/performance.md": tables(benchmarks),
         "docs/large_vocabularies.md": {
             "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
@@ -141,11 +142,17 @@ def digest(drawn: Any) -> str:
 
 
 def read_studies() -> tuple[dict[Path, Results], list[tuple[str, int, int]]]:
-    """The tasks of the study whose runs are all there; and of the others the name, and how many of their runs are."""
-    begun = {path.parent: read_results(path.parent) for path in sorted(CARDS.glob("study-*/runs"))}
-    sizes = {folder: read_study(folder / "study.yaml").size for folder in begun}
-    complete = {folder: results for folder, results in begun.items() if len(results.runs) == sizes[folder]}
-    return complete, [(r.title, len(r.runs), sizes[folder]) for folder, r in begun.items() if folder not in complete]
+    """The tasks of the study whose runs are all there; of each other its title, its runs so far and how many it has."""
+    complete, rest = {}, []
+    for path in sorted(CARDS.glob("study-*/study.yaml")):
+        study, begun = read_study(path), (path.parent / "runs").is_dir()
+        results = read_results(path.parent) if begun else None
+        done = len(results.runs) if results else 0
+        if results and done == study.size:
+            complete[path.parent] = results
+        else:
+            rest.append((study.title, done, study.size))
+    return complete, rest
 
 
 def grid_folders() -> list[tuple[str, int, Path]]:

@@ -4,11 +4,24 @@ A study is what model_cards/study-NAME holds. Nothing here is typed but the clai
 follow from intervals.
 """
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from study_claims import DOMAINS, SQUARE, claims, interval, plain_problems, points
+from pictures import grid_values
+from study_claims import (
+    DOMAINS,
+    SQUARE,
+    at_an_edge,
+    claims,
+    interval,
+    measured,
+    plain_problems,
+    points,
+    whole_analysis,
+)
 
+from hf_squareloss import SquareLoss
 from hf_squareloss.comparison import (
     Analysis,
     Comparison,
@@ -16,13 +29,10 @@ from hf_squareloss.comparison import (
     PooledRatio,
     ProblemAnalysis,
     Results,
-    analyse,
     interval_text,
     markdown_table,
-    merged_results,
     number,
     overview_markdown,
-    probability,
 )
 
 # Hui & Belkin (ICLR 2021), square loss and cross-entropy, where the task is the same; models and training are others.
@@ -33,25 +43,36 @@ PUBLISHED = {
 }
 
 
-def study_section(studies: Sequence[Results], under_way: Sequence[tuple[str, int, int]] = ()) -> str:
-    """Every figure of the study as Markdown; of tasks that are under way, how many of their runs are done."""
-    rest = [f"{title} ({done} of {size} runs)" for title, done, size in under_way]
-    note = f"Under way, and in no figure yet: {'; '.join(rest)}." if rest else ""
+Rest = Sequence[tuple[str, int, int]]
+
+
+def study_section(studies: Sequence[Results], rest: Rest = ()) -> str:
+    """Every figure of the study as Markdown.
+
+    Args:
+        studies: those whose runs are all there.
+        rest: title of every other one, how many of its runs are there, and how many it has.
+    """
+    missing = [f"{title} ({done} of {size} runs)" for title, done, size in rest]
+    note = f"Not complete, and in no figure: {'; '.join(missing)}." if missing else ""
     if not studies:
         return f"No task of the study has all of its runs yet. {note}".strip()
-    whole = analyse(merged_results(studies, "the study"))
+    whole = whole_analysis(studies)
     plain = plain_problems(whole)
     parts = [
         f"{counted(studies)} {note}".strip(),
         "### The claims",
-        claims_table(whole),
+        claims_table(studies),
+        "The square loss with `auto` against cross-entropy, in standard deviations over seeds (SD, Hedges' g) or in "
+        "points of the task's metric; 95 % interval by Student's t over the votes, one for each source of data. "
+        "A verdict in SD also needs the mean in points to have the same sign.",
         "### Over all tasks",
         domains_table(studies),
-        "Advantages over cross-entropy in standard deviations over seeds (Hedges' g) and points of the task's metric; "
-        "each task has one vote; ratios are geometric means. In brackets: Student's 95 % interval over the tasks.",
+        "Better, worse: pairs of task and model whose own interval leaves out zero. Ratios are geometric means.",
         "### Task by task",
         overview_markdown([without_noise(study) for study in studies]),
         published_table(plain),
+        edges(plain),
     ]
     if noisy := noise_table(whole):
         parts += ["### Label noise", noisy]
@@ -69,33 +90,30 @@ def study_overview(studies: Sequence[Results]) -> str:
     return f"{overview_markdown([without_noise(study) for study in studies])}\n\n{note}"
 
 
-def study_verdict(studies: Sequence[Results]) -> str:
-    """What the study says, in three sentences."""
-    if not studies:
-        return "The study has not been carried out yet."
-    whole = analyse(merged_results(studies, "the study"))
-    pooled, tasks = whole.pooled.get(SQUARE), len(plain_problems(whole))
-    if pooled is None or pooled.advantage is None:
+def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
+    """What the study says, in three sentences; and that it is not complete, where it is not."""
+    whole = whole_analysis(studies) if studies else None
+    pooled = whole.pooled.get(SQUARE) if whole else None
+    if whole is None or pooled is None or pooled.advantage is None or pooled.advantage.interval is None:
         return "The study has too few runs for a verdict yet."
-    mean, spread, brier = pooled.advantage, pooled.spread, pooled.calibration.get("brier")
-    undecided = pooled.ties + pooled.undecided
-    better = side(mean.interval, "is better than cross-entropy", "is worse than cross-entropy", "and cross-entropy "
-                  "cannot be told apart")  # fmt: skip
+    count = len(plain_problems(whole))
+    mean, spread, brier = pooled.advantage, pooled.spread, measured(plain_problems(whole), "brier")
+    neither = "and cross-entropy cannot be told apart"
+    better = side(mean.interval, "is better than cross-entropy", "is worse than cross-entropy", neither)
+    so_far = f" (interim: {len(studies)} of {len(studies) + len(rest)} studies are complete)" if rest else ""
     sentences = [
-        f"Over the {tasks} tasks below, each tuned alike, the square loss {better}: a mean advantage of "
-        f"{mean_text(mean)} standard deviations over seeds; by itself it is better on {pooled.wins}, worse on "
-        f"{pooled.losses} and undecided on {undecided} of them."
+        f"Over the {count} comparisons below{so_far}, each loss tuned alike, the square loss {better}: an advantage of "
+        f"{mean_text(mean)} standard deviations over seeds; by itself it is better in {pooled.wins}, worse in "
+        f"{pooled.losses} and undecided in {pooled.ties + pooled.undecided} of them."
     ]
     if spread:
-        less = side(spread.interval, "more", "less", "not provably less", border=1.0)
-        sentences.append(
-            f"It depends {less} on the seed: its deviation over seeds is {ratio_text(spread)} times theirs."
-        )
+        less = side(spread.interval, "more", "less", "neither more nor less, as far as can be told,", border=1.0)
+        sentences.append(f"It depends {less} on the seed: the ratio of deviations is {ratio_text(spread)}.")
     if brier:
         calibrated = side(brier.interval, "better", "worse", "neither better nor worse")
         sentences.append(
-            f"Before any calibration its probabilities are {calibrated} by the Brier score ({mean_text(brier)}), "
-            "standard deviations again."
+            f"Before any calibration its probabilities are {calibrated}: an advantage of {mean_text(brier, scale=100)} "
+            "points of the Brier score."
         )
     return " ".join(sentences)
 
@@ -113,16 +131,17 @@ def counted(studies: Sequence[Results]) -> str:
     hours = sum((run.seconds or 0) + (run.overhead_seconds or 0) for run in runs) / 3600
     tasks = len({(run.task, run.model) for run in runs})
     bad = [f"{sum(run.status == status for run in runs)} {status}" for status in ("diverged", "failed")]
-    return f"{len(runs):,} runs ({', '.join(bad)}) on {tasks} tasks, {hours:.0f} hours of one CPU core."
+    return (
+        f"{len(runs):,} runs ({', '.join(bad)}) of {tasks} pairs of task and model, {hours:.1f} hours of one CPU core."
+    )
 
 
-def claims_table(whole: Analysis) -> str:
-    """Every claim with its verdict and the figures that it follows from."""
-    rows = [
-        [claim, " / ".join(dict.fromkeys(e.verdict for e in evidence)), "; ".join(e.figure for e in evidence)]
-        for claim, evidence in claims(whole)
-    ]
-    return markdown_table(["claim", "verdict", "figures"], rows)
+def claims_table(studies: Sequence[Results]) -> str:
+    """Every claim, the figures that speak for or against it, and what follows from each."""
+    rows = []
+    for claim, evidence in claims(studies):
+        rows += [[claim if each is evidence[0] else "", *each.cells, each.verdict] for each in evidence]
+    return markdown_table(["claim", "figure", "mean [95 % interval]", "votes", "p, Wilcoxon", "verdict"], rows)
 
 
 def domains_table(studies: Sequence[Results]) -> str:
@@ -133,16 +152,20 @@ def domains_table(studies: Sequence[Results]) -> str:
     everything = [study for of_domain in domains.values() for study in of_domain]
     rows = []
     for name, of_domain in [*sorted(domains.items()), *([("all", everything)] if len(domains) > 1 else [])]:
-        analysis = analyse(merged_results(of_domain, name))
+        analysis = whole_analysis(of_domain, name)
         for label, pooled in analysis.pooled.items():
             decided = f"{pooled.wins} / {pooled.ties + pooled.undecided} / {pooled.losses}"
-            tasks = pooled.advantage.tasks if pooled.advantage else 0
-            wilcoxon = probability(pooled.advantage.p_value) if pooled.advantage else "–"
-            cells = [mean_text(pooled.advantage), wilcoxon, mean_text(points(analysis.problems, label), scale=100)]
-            cells += [ratio_text(pooled.spread), mean_text(pooled.calibration.get("brier")), ratio_text(pooled.seconds)]
-            rows.append([name, f"`{label}`", str(tasks), decided, *cells])
-    header = ["domain", "loss", "tasks", "better / undecided / worse", "advantage, SD", "p, Wilcoxon", "in points"]
-    return markdown_table([*header, "spread over seeds, ratio", "Brier score, SD", "seconds, ratio"], rows)
+            cells = [mean_text(pooled.advantage), mean_text(points(analysis.problems, label), scale=100)]
+            votes = pooled.advantage.tasks if pooled.advantage else 0
+            rows.append([name, f"`{label}`", str(votes), decided, *cells, ratio_text(pooled.spread)])
+    header = ["domain", "loss", "votes", "better / undecided / worse", "advantage, SD", "in points"]
+    return markdown_table([*header, "deviation over seeds, ratio"], rows)
+
+
+def edges(problems: Sequence[ProblemAnalysis]) -> str:
+    """Where a better learning rate may lie beyond the list."""
+    found = at_an_edge(problems)
+    return f"At an edge of the learning rates that were tried: {'; '.join(found)}." if found else ""
 
 
 def published_table(problems: Sequence[ProblemAnalysis]) -> str:
@@ -203,3 +226,20 @@ def ratio_text(ratio: PooledRatio | None) -> str:
 
 def without_noise(study: Results) -> Results:
     return study.model_copy(update={"runs": [run for run in study.runs if run.label_noise == 0]})
+
+
+def grid_table(grids: Sequence[tuple[str, int, Results]]) -> str:
+    """Of each grid of k and M: cross-entropy, the pair of the grid next to "auto", and the best pair."""
+    rows = []
+    for name, classes, results in grids:
+        values = grid_values(results)
+        baseline = values.pop(None)
+        auto = SquareLoss().resolve(classes)
+        near = min(
+            (pair for pair in values if pair), key=lambda p: (abs(math.log(p[0] / float(auto.k))), abs(p[1] - 1))
+        )
+        best = max((pair for pair in values if pair), key=lambda pair: values[pair])
+        cells = [f"{values[pair]:.3f} ({pair[0]:.3g}, {pair[1]:g})" for pair in (near, best)]
+        rows.append([name, str(classes), f"{baseline:.3f}", *cells])
+    header = ["set", "C", "cross-entropy", "square, (k, M) next to `auto`", "best of the grid"]
+    return markdown_table(header, rows)

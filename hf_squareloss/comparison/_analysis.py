@@ -39,8 +39,9 @@ class Comparison:
         equal_epochs: the metric, the loss after as many epochs as the baseline needed for its best.
         calibration: ece, brier and nll, by the link and calibrated, where both were measured, each loss at its own best
             epoch.
-        standardised: advantages per seed of `tuned` in standard deviations; None where nothing varies.
-        spread: of the metric over seeds, over that of the baseline.
+        standardised: advantages per seed of `tuned` in standard deviations; None where nothing varies or a run without
+            any value is left out.
+        spread: of the metric over seeds, over that of the baseline; None as before.
         seconds_ratio, memory_ratio: geometric mean over common seeds of training time and peak memory over those of the
             baseline; None where they were not measured.
     """
@@ -68,6 +69,8 @@ class ProblemAnalysis:
 @dataclass(frozen=True)
 class Pooled:
     """A loss against the baseline over all tasks, each with one vote, however many models it has.
+
+    A problem in which a run has no value is left out of means and ratios.
 
     Attributes:
         wins, ties, losses, undecided: numbers of problems; undecided are those without an interval, by one seed or
@@ -123,13 +126,14 @@ class Analysis:
         return tuple(dict.fromkeys(p.problem.task for p in self.pooled_problems))
 
 
-def analyse(results: Results, baseline: str | None = None) -> Analysis:
+def analyse(results: Results, baseline: str | None = None, *, sources: Mapping[str, str] | None = None) -> Analysis:
     """Compare every loss of a study with the baseline, by problem and over tasks.
 
     Args:
         results: as `read_results` gives them.
         baseline: label of the loss that others are compared to; cross-entropy by default, the one with the fewest
             parameters, or the first label where there is none.
+        sources: task -> name of the data that it is cut from; tasks of one source share one vote in `pooled`.
 
     Raises:
         ValueError: runs that cannot be compared, or a baseline that no run has.
@@ -143,14 +147,16 @@ def analyse(results: Results, baseline: str | None = None) -> Analysis:
     main = next(iter(labels), None)
     least, *noise = sorted({problem.label_noise for problem in found})
     of_noise = {level: [p for p in analysed if p.problem.label_noise == level] for level in (least, *noise)}
-    noisy = {level: _pooled_losses(labels, of_noise[level]) for level in noise}
-    pooled = _pooled_losses(labels, of_noise[least])
+    noisy = {level: _pooled_losses(labels, of_noise[level], sources or {}) for level in noise}
+    pooled = _pooled_losses(labels, of_noise[least], sources or {})
     return Analysis(results.title, baseline, main, (baseline, *labels), analysed, pooled, noisy)
 
 
-def _pooled_losses(labels: Iterable[str], analysed: Sequence[ProblemAnalysis]) -> dict[str, Pooled]:
+def _pooled_losses(
+    labels: Iterable[str], analysed: Sequence[ProblemAnalysis], sources: Mapping[str, str]
+) -> dict[str, Pooled]:
     compared = {c.contender.label for p in analysed for c in p.comparisons}
-    return {label: _pooled(label, analysed) for label in labels if label in compared}
+    return {label: _pooled(label, analysed, sources) for label in labels if label in compared}
 
 
 def _analysed(problem: Problem, several_models: bool) -> ProblemAnalysis:
@@ -180,8 +186,10 @@ def _compared(problem: Problem, contender: Contender, baseline: Contender) -> Co
             contender.values_at_epochs_of(baseline, part), reference, greater_is_better=better
         ),
         calibration=calibration,
-        standardised=standardised_advantages(own, reference, greater_is_better=better),
-        spread=spread_ratio([own[s] for s in sorted(common)], [reference[s] for s in sorted(common)]),
+        standardised=standardised_advantages(own, reference, greater_is_better=better) if complete else None,
+        spread=spread_ratio([own[s] for s in sorted(common)], [reference[s] for s in sorted(common)])
+        if complete
+        else None,
         seconds_ratio=_ratio(contender.measured("seconds"), baseline.measured("seconds")),
         memory_ratio=_ratio(contender.measured("peak_memory_mb"), baseline.measured("peak_memory_mb")),
     )
@@ -192,7 +200,7 @@ def _ratio(own: Mapping[int, float], reference: Mapping[int, float]) -> float | 
     return math.exp(fmean(logs)) if logs else None
 
 
-def _pooled(label: str, analysed: Sequence[ProblemAnalysis]) -> Pooled:
+def _pooled(label: str, analysed: Sequence[ProblemAnalysis], sources: Mapping[str, str]) -> Pooled:
     found = [(p.problem, c) for p in analysed for c in p.comparisons if c.contender.label == label]
     outcomes = [comparison.outcome for _, comparison in found]
 
@@ -201,7 +209,7 @@ def _pooled(label: str, analysed: Sequence[ProblemAnalysis]) -> Pooled:
         tasks: dict[str, list[Any]] = defaultdict(list)
         for problem, comparison in found:
             if (each := value(problem, comparison)) is not None:
-                tasks[problem.task].append(each)
+                tasks[sources.get(problem.task, problem.task)].append(each)
         return list(tasks.values())
 
     calibration = {name: pooled_mean(by_task(_standardised_calibration(name))) for name in CALIBRATION}

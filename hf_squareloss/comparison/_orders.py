@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hf_squareloss.comparison._execution import Order, Outcome
-from hf_squareloss.comparison._records import RunRecord
+from hf_squareloss.comparison._records import MEANING, RunRecord
 from hf_squareloss.comparison._schedule import Planned
 from hf_squareloss.comparison._scripts import as_words, find_script, is_recipe
-from hf_squareloss.comparison._settings import MEANING, settings_of
+from hf_squareloss.comparison._settings import settings_of
 from hf_squareloss.comparison._study import Study
 from hf_squareloss.metric_order import greater_is_better
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from hf_squareloss.comparison._records import RunRecord
+from hf_squareloss.comparison._records import MEANING, RunRecord
 
 Part = Literal["validation", "test"]
 BASELINE, SUBJECT = "cross_entropy", "square"
@@ -96,6 +96,11 @@ class Contender:
     def diverged(self) -> tuple[int, ...]:
         """Seeds whose run diverged."""
         return tuple(seed for seed, run in self.runs.items() if run.status == "diverged" or best_epoch(run) is None)
+
+    @property
+    def without_value(self) -> tuple[int, ...]:
+        """Those of them whose run had no finite value after any epoch."""
+        return tuple(seed for seed, run in self.runs.items() if best_epoch(run) is None)
 
     def values(self, part: Part, metric: str | None = None) -> dict[int, float]:
         """Seed -> value at the run's own best epoch, where it is finite."""
@@ -186,6 +191,12 @@ def _problem(runs: Sequence[RunRecord], baseline: str) -> Problem:
     metrics = {(run.metric, run.greater_is_better) for run in runs}
     if len(metrics) > 1:
         raise ValueError(f"the runs of {where} do not agree on the metric: {', '.join(sorted(m for m, _ in metrics))}")
+    if other := next((run for run in runs if _compared_settings(run) != _compared_settings(first)), None):
+        raise ValueError(
+            f"the runs of {where} are of different settings, so their losses cannot be compared: {first.label} and "
+            f"{other.label} differ in {_difference(first, other, parameters=False)}: give the tasks names of "
+            f"their own, or remove one of runs/{first.identity}.json and runs/{other.identity}.json"
+        )
     by_label: dict[str, list[RunRecord]] = defaultdict(list)
     for run in runs:
         by_label[run.label].append(run)
@@ -235,8 +246,14 @@ def _measured(run: RunRecord, part: Part) -> set[str]:
     return set((epoch.test if part == "test" else epoch.validation) or {}) if epoch else set()
 
 
-def _difference(one: RunRecord, other: RunRecord) -> str:
-    """The settings and parameters that two runs do not share, with the values of both."""
-    first, second = ({**run.settings, **run.parameters} for run in (one, other))
+def _compared_settings(run: RunRecord) -> dict[str, Any]:
+    """The settings that all losses of a problem must share."""
+    return {name: value for name, value in run.settings.items() if name != MEANING}
+
+
+def _difference(one: RunRecord, other: RunRecord, *, parameters: bool = True) -> str:
+    """The settings, and parameters, that two runs do not share, with the values of both."""
+    first, second = ({**run.settings, **(run.parameters if parameters else {})} for run in (one, other))
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    names = names if parameters else [name for name in names if name != MEANING]
     return ", ".join(f"{name} ({first.get(name)!r}, {second.get(name)!r})" for name in names)

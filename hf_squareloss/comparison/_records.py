@@ -16,6 +16,7 @@ from hf_squareloss.recipes.run_files import write_object
 
 FORMAT = 1
 RUNS = "runs"  # the folder of a study's run files
+MEANING = "meaning of the loss's parameters"  # the one setting that a loss has of its own
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison._records import Results, read_runs, validated
+from hf_squareloss.comparison._records import Results, RunRecord, read_runs, validated
 from hf_squareloss.metric_order import greater_is_better
 from hf_squareloss.recipes.run_files import read_object, write_object
 
@@ -76,7 +76,9 @@ def results_of(
 
 
 def merged_results(studies: Sequence[Results], title: str) -> Results:
-    """Several studies as one, for figures over all of their tasks; a run that two of them hold counts once.
+    """Several studies as one, for figures over all of their tasks.
+
+    A run that two of them hold counts once, as the one that did not fail.
 
     Problems of one task and model become one problem, so their losses must not clash: see `problems`.
 
@@ -84,7 +86,10 @@ def merged_results(studies: Sequence[Results], title: str) -> Results:
         studies: as `read_results` gives them, at least one.
         title: the name of the whole.
     """
-    runs = {run.identity: run for study in studies for run in study.runs}
+    runs: dict[str, RunRecord] = {}
+    for run in (run for study in studies for run in study.runs):
+        if run.identity not in runs or run.status != "failed":
+            runs[run.identity] = run
     return results_of(list(runs.values()), title=title)
 
 

@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison._records import RunRecord
+from hf_squareloss.comparison._records import MEANING, RunRecord
 from hf_squareloss.comparison._scripts import find_script, is_recipe
 from hf_squareloss.comparison._study import Study
 
 # Why an option counts for nothing here. Other exceptions of a run's identity do count: they choose what is measured, or
 # the content of the data says more, which only the script sees.
-MEANING = "meaning of the loss's parameters"
+
 _REASONS = (
     "it says where things are",
     "it is for the log",

@@ -97,7 +97,11 @@ def _on_one_problem(analysis: Analysis, problem: ProblemAnalysis, comparison: Co
 def warnings(analysis: Analysis) -> list[str]:
     """What weakens the figures, one sentence for each kind, with the problems and losses that it is about."""
     of_contender: list[tuple[str, Callable[[Contender], bool]]] = [
-        ("Runs diverged, and count as they are up to there", lambda c: bool(c.diverged)),
+        ("Runs diverged, and count as they are up to there", lambda c: set(c.diverged) > set(c.without_value)),
+        (
+            "Runs never had a finite value, so their problem has no verdict and is in no figure over all tasks",
+            lambda c: bool(c.without_value),
+        ),
         ("Runs failed, and are left out", lambda c: bool(c.failed)),
         ("No run has ended", lambda c: c.learning_rate is None),
         (

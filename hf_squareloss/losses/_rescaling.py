@@ -14,8 +14,8 @@ def k_and_M(k: Rescaling, M: Rescaling, num_classes: int) -> tuple[float, float]
     "auto":  k = C / 4, from 1 to 100, and M with k M^2 = C / 4, at least 1.
 
     k M^2 is the true class's part of the first loss, to which the first, random scores add C times their variance. If
-    it is far below C / 4, training goes into shrinking those scores, far above it into travelling to the target: on
-    validation data with C from 2 to 20,000 the best (k, M) kept it near C / 4, for k = 1 as for k = C / 2
+    it is far below C / 4, training goes into shrinking those scores, far above it into travelling to the target: what
+    was measured on validation data with C from 2 to 20,000 is compatible with that, for k = 1 as for k = C / 2
     (docs/losses.md). k itself says which probabilities can be told apart, those up to about 1 / k.
 
     Args:

@@ -13,7 +13,7 @@ from hf_squareloss.comparison import Results, read_results, results_of, study_ca
 from hf_squareloss.comparison._results import converted
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("results", "performance", "large_vocabularies", "models", "probabilities", "statistics")
+PAGES = ("results", "losses", "performance", "large_vocabularies", "models", "probabilities", "statistics")
 SOURCES = (
     "results.json",
     "language_modeling.json",
@@ -71,7 +71,7 @@ def test_stale_figures_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(render, "ROOT", tmp_path)
     monkeypatch.setattr(render, "CARDS", tmp_path / "model_cards")
     monkeypatch.setattr(render, "BENCHMARKS", tmp_path / "benchmarks")
-    with pytest.raises(SystemExit, match=r"README.md, docs/results.md, docs/pictures/growth.svg: run make docs"):
+    with pytest.raises(SystemExit, match=r"README.md, docs/results.md, docs/losses.md, docs/pictures/growth.svg: run make docs"):
         render.main(["--check"])  # no comparison is left
     render.main([])
     assert "No comparison has been published yet" in (tmp_path / "README.md").read_text()

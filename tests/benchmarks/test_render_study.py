@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from studies import a_run, made_up_study, runs_of
 
-from hf_squareloss.comparison import Results, RunRecord, analyse, merged_results, results_of, write_run
+from hf_squareloss.comparison import Results, RunRecord, results_of, write_run
 
 claims: Any = importlib.import_module("study_claims")
 study: Any = importlib.import_module("render_study")
@@ -37,38 +37,54 @@ def whole() -> list[Results]:
 
 
 @pytest.mark.parametrize(
-    ("interval", "above", "border", "verdict"),
+    ("value", "interval", "options", "verdict"),
     [
-        ((0.1, 0.2), True, 0.0, "supported"),
-        ((-0.2, -0.1), True, 0.0, "not supported"),
-        ((-0.1, 0.1), True, 0.0, "undecided"),
-        ((-0.2, -0.1), False, 0.0, "supported"),
-        ((0.1, 0.2), False, 0.0, "not supported"),
-        ((0.5, 0.9), False, 1.0, "supported"),
-        ((0.9, 1.1), False, 1.0, "undecided"),
-        (None, True, 0.0, "undecided"),
+        (0.15, (0.1, 0.2), {}, "supported"),
+        (0.15, (0.1, 0.2), {"agrees": 0.01}, "supported"),
+        (0.15, (0.1, 0.2), {"agrees": -0.01}, "undecided"),
+        (-0.15, (-0.2, -0.1), {}, "not supported"),
+        (0.0, (-0.1, 0.1), {}, "undecided"),
+        (-0.15, (-0.2, -0.1), {"above": False}, "supported"),
+        (0.15, (0.1, 0.2), {"above": False}, "not supported"),
+        (0.7, (0.5, 0.9), {"above": False, "border": 1.0}, "supported"),
+        (1.0, (0.9, 1.1), {"above": False, "border": 1.0}, "undecided"),
+        (-0.1, (-0.4, 0.2), {"border": -0.5}, "supported"),
+        (0.5, None, {}, "no figure yet"),
+        (None, None, {}, "no figure yet"),
     ],
 )
 def test_a_verdict_follows_from_the_interval(
-    interval: tuple[float, float] | None, above: bool, border: float, verdict: str
+    value: float | None, interval: tuple[float, float] | None, options: dict[str, Any], verdict: str
 ) -> None:
-    assert claims.Evidence("x", 0.0, interval, above, border).verdict == verdict
+    assert claims.Evidence("x", value, interval, **options).verdict == verdict
 
 
 def test_claims_are_judged_on_their_own_domains(whole: list[Results]) -> None:
-    judged = dict(claims.claims(analyse(merged_results(whole, "the study"))))
-    verdicts = {claim: [evidence.verdict for evidence in of_claim] for claim, of_claim in judged.items()}
-    assert verdicts["Better than cross-entropy in text and speech"] == ["supported"]
+    verdicts = {claim: [each.verdict for each in evidence] for claim, evidence in claims.claims(whole)}
+    assert verdicts["As good or better in text and speech"] == ["supported"] * 3
     assert verdicts["Cross-entropy ahead in vision"] == ["supported"]
     assert verdicts["The same after as many epochs as cross-entropy needed"] == ["supported", "supported"]
-    (over_paper,) = judged["auto is a good k and M: better than the paper's where they differ"]
-    assert over_paper.interval is not None
-    nothing = dict(claims.claims(analyse(whole[0])))  # one task has no interval over tasks
-    assert {e.verdict for of_claim in nothing.values() for e in of_claim} == {"undecided"}
+    (alone,) = [evidence for claim, evidence in claims.claims(whole[:1]) if claim == "Depends less on the seed"]
+    assert alone[0].verdict == "no figure yet"  # one source has no interval
+
+
+def test_tasks_of_one_source_have_one_vote_and_a_problem_without_all_values_has_none() -> None:
+    texts = [a_study(task, advantage) for task, advantage in (("trec", 3.0), ("trec50", 1.0), ("cola", 2.0))]
+    problems = claims.plain_problems(claims.whole_analysis(texts))
+    found = claims.advantage(problems, "square")
+    of_task = {p.problem.task: sum(p.comparisons[0].standardised) / 5 for p in problems}
+    assert found.tasks == 2
+    assert found.mean == pytest.approx(((of_task["trec"] + of_task["trec50"]) / 2 + of_task["cola"]) / 2)
+    runs = texts[2].runs
+    lost = next(r for r in runs if r.label == "square" and r.seed == 4)
+    epochs = [{"epoch": 1.0, "validation": {"accuracy": None}, "test": {"accuracy": None}}]
+    gone = RunRecord.model_validate({**lost.model_dump(), "status": "diverged", "epochs": epochs})
+    texts[2] = results_of([gone if run is lost else run for run in runs], title="cola")
+    assert claims.advantage(claims.plain_problems(claims.whole_analysis(texts)), "square").tasks == 1
 
 
 def test_the_mean_in_points_is_that_of_the_differences(whole: list[Results]) -> None:
-    problems = [p for p in analyse(merged_results(whole[1:3], "two")).problems]
+    problems = claims.plain_problems(claims.whole_analysis(whole[1:3]))
     means = []
     for found in problems:
         values = {c.label: c.values("test") for c in found.problem.contenders}
@@ -77,9 +93,16 @@ def test_the_mean_in_points_is_that_of_the_differences(whole: list[Results]) -> 
     assert claims.points(problems, "square").mean == pytest.approx(sum(means) / 2)
 
 
+def test_the_calibration_error_of_bins_is_their_mean_gap() -> None:
+    bins = {"confidence": [0.5, 0.8, None], "accuracy": [0.6, 0.5, None], "count": [3, 1, 0]}
+    run = a_run(reliability={"test": bins})
+    assert claims.mass_error(run, "test") == pytest.approx((3 * 0.1 + 0.3) / 4)
+    assert claims.mass_error(run, "validation") is None and claims.mass_error(a_run(), "test") is None
+
+
 def test_the_section_has_every_task_and_the_paper_beside_it(whole: list[Results]) -> None:
     text = study.study_section(whole, [("Slow one", 3, 36)])
-    assert "Under way, and in no figure yet: Slow one (3 of 36 runs)." in text
+    assert "Not complete, and in no figure: Slow one (3 of 36 runs)." in text
     lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if "| `square` |" in line]
     rows = [cells[1:4:2] for cells in lines if cells[1] != "task"]
     assert rows == [["speech", "1"], ["text", "6"], ["vision", "5"], ["all", "12"]]
@@ -92,30 +115,29 @@ def test_the_section_has_every_task_and_the_paper_beside_it(whole: list[Results]
 
 def test_the_verdict_is_three_sentences_with_their_intervals(whole: list[Results]) -> None:
     text = study.study_verdict(whole[:7])
-    assert "the square loss is better than cross-entropy" in text and "better on 7, worse on 0" in text
+    assert "the square loss is better than cross-entropy" in text and "better in 7, worse in 0" in text
+    assert text.count("[") == 3 and "interim" not in text
+    assert "(interim: 7 of 9 studies are complete)" in study.study_verdict(whole[:7], [("a", 1, 2), ("b", 0, 2)])
     assert "worse than cross-entropy" in study.study_verdict(whole[7:])
     assert "cannot be told apart" in study.study_verdict(whole[6:8])
-    assert "too few runs" in study.study_verdict([results_of([a_run()], title="t")])
+    assert "too few runs" in study.study_verdict(whole[:1]) and "too few runs" in study.study_verdict([])
 
 
-def test_a_study_that_is_under_way_counts_in_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_is_not_complete_counts_in_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "title: A task\ntasks: {task: {train_file: t.csv}}\nmodels: {m: {}}\nlosses: [cross_entropy, square]\n"
     text += "learning_rates: [0.001]\nseeds: [0, 1]\n"
-    root = Path(__file__).parents[2]
-    for name in ("README.md", "docs", "benchmarks"):
-        (tmp_path / name).symlink_to(root / name)
-    folder = tmp_path / "model_cards/study-task"
-    folder.mkdir(parents=True)
+    folder = tmp_path / "study-task"
+    folder.mkdir()
     (folder / "study.yaml").write_text(text)
+    monkeypatch.setattr(render, "CARDS", tmp_path)
+    assert render.read_studies() == ({}, [("A task", 0, 4)])
     runs = [*runs_of("cross_entropy", 0.7, 0.8), *runs_of("square", 0.8, 0.85)]
     for run in runs[:3]:
         write_run(folder, run)
-    monkeypatch.setattr(render, "CARDS", tmp_path / "model_cards")
-    complete, under_way = render.read_studies()
-    assert complete == {} and under_way == [("a study", 3, 4)]
+    assert render.read_studies() == ({}, [("A task", 3, 4)])
     write_run(folder, runs[3])
-    complete, under_way = render.read_studies()
-    assert list(complete) == [folder] and under_way == []
+    complete, rest = render.read_studies()
+    assert list(complete) == [folder] and rest == []
 
 
 @pytest.fixture

@@ -39,9 +39,32 @@ def test_a_study_with_everything_that_goes_wrong(whole: Analysis) -> None:
 def test_counts_are_of_problems_and_means_are_of_tasks(whole: Analysis) -> None:
     pooled = whole.pooled["square"]
     assert pooled.wins + pooled.ties + pooled.losses + pooled.undecided == len(whole.pooled_problems) == 7
-    assert pooled.advantage is not None and pooled.advantage.tasks == 6  # not "one seed"; trec-6 once
+    assert pooled.advantage is not None
+    assert pooled.advantage.tasks == 5  # not "one seed", nor rte, where a run has no value; trec-6 once
     assert set(pooled.calibration) == {"ece", "brier", "nll"}
     assert pooled.seconds is not None and pooled.seconds.ratio == pytest.approx(1, abs=0.05)
+
+
+def test_tasks_of_one_source_share_a_vote() -> None:
+    runs = made_up_study({"a": 1.0, "b": 2.0, "c": 3.0})
+    apart, together = analysed(runs).pooled["square"], analysed(runs, sources={"b": "a"}).pooled["square"]
+    assert apart.advantage is not None and together.advantage is not None
+    assert (apart.advantage.tasks, together.advantage.tasks) == (3, 2)
+    means = [sum(c.standardised) / 5 for p in analysed(runs).problems for c in p.comparisons if c.standardised][::2]
+    assert together.advantage.mean == pytest.approx(((means[0] + means[1]) / 2 + means[2]) / 2)
+
+
+def test_a_problem_with_a_run_without_any_value_is_in_no_mean() -> None:
+    runs = made_up_study({"a": 1.0, "b": 2.0, "c": 3.0})
+    lost = next(r for r in runs if (r.task, r.loss, r.seed) == ("c", "square", 4))
+    epochs = [{"epoch": 1.0, "validation": {"accuracy": None}, "test": {"accuracy": None}}]
+    gone = type(lost).model_validate({**lost.model_dump(), "status": "diverged", "epochs": epochs})
+    found = analysed([gone if run is lost else run for run in runs])
+    square = found.pooled["square"]
+    assert square.advantage is not None and square.advantage.tasks == 2 and square.undecided == 1
+    assert square.advantage == analysed([run for run in runs if run.task != "c"]).pooled["square"].advantage
+    (said,) = [line for line in warnings(found) if "never had a finite value" in line]
+    assert said.endswith(": c, square.") and not any("count as they are" in line for line in warnings(found))
 
 
 def test_label_noise_is_not_averaged_in() -> None:

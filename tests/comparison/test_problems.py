@@ -100,8 +100,12 @@ def test_the_baseline_is_cross_entropy_with_fewest_parameters() -> None:
         ([a_run(), of_epochs((0.5, 0.5), metric="f1", loss="brier")], "accuracy, f1"),
         ([a_run(), a_run(loss="brier", label="square")], "'square'.*brier and square"),
         (
-            [a_run(), a_run(settings={"epochs": 3})],
-            r"two runs of 'square'.*differ in epochs \(None, 3\).*names of their own.*runs/mrpc",
+            [a_run(), a_run(loss="brier", settings={"epochs": 3})],
+            r"mrpc.*square and brier differ in epochs \(None, 3\).*names of their own.*runs/mrpc",
+        ),
+        (
+            [a_run(parameters={"k": 2}), a_run(parameters={"k": 3})],
+            r"two runs of 'square'.*differ in k \(2, 3\).*names of their own.*runs/mrpc",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from studies import a_run, made_up_study
 
-from hf_squareloss.comparison import analyse, read_results, results_of, write_results, write_run
+from hf_squareloss.comparison import analyse, merged_results, read_results, results_of, write_results, write_run
 
 CARDS = sorted((Path(__file__).parents[2] / "model_cards").glob("*/results.json"))
 OLD: dict[str, Any] = {
@@ -93,3 +93,11 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(ValueError, match=r"results\.json is no JSON"):
         read_results(tmp_path)
+
+
+def test_of_two_copies_of_a_run_the_one_that_ended_counts() -> None:
+    ended = a_run()
+    failed = a_run(status="failed", epochs=[], error="out of memory")
+    for studies in ([ended, failed], [failed, ended]):
+        merged = merged_results([results_of([run], title="t") for run in studies], "both")
+        assert merged.runs == [ended] and merged.title == "both"
