@@ -58,9 +58,10 @@ def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
     Raises:
         ValueError: it describes none; says what is missing or would be ignored.
     """
-    from hf_squareloss.comparison._scripts import from_words
+    from hf_squareloss.comparison._scripts import from_words, plain_name
 
-    shared = from_words(words)
+    arguments = from_words(words)
+    shared = {plain_name(name): value for name, value in arguments.items()}
     files = [name for name in args.data if Path(name).suffix in (".yaml", ".yml")]
     if files:
         ignored = [f"--{name}" for name in _OF_A_STUDY if vars(args)[name] is not None] + (["--"] if words else [])
@@ -74,7 +75,7 @@ def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
     if args.losses:
         given["losses"] = [_loss(word) for word in args.losses]
     tasks = _tasks(args, shared, folder, title)
-    content = {"title": title, "tasks": tasks, "models": _models(args, shared), "arguments": shared, **given}
+    content = {"title": title, "tasks": tasks, "models": _models(args, shared), "arguments": arguments, **given}
     return make_study(content, "the command line"), folder
 
 

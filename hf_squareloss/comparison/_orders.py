@@ -88,7 +88,7 @@ class Orders:
         own = {**run.choice.arguments, "learning_rate": run.learning_rate, "seed": run.seed}
         if run.label_noise:
             own["label_noise"] = run.label_noise
-        arguments = {**first, **self._arguments(run), **own, "output_dir": str(folder), **last}
+        arguments = {**first, **self.study.arguments_of(run.task, run.model), **own, "output_dir": str(folder), **last}
         environment = {"TENSORBOARD_LOGGING_DIR": str(self.options.folder / "tensorboard" / key)}
         environment |= {"WANDB_PROJECT": self.study.title, "WANDB_RUN_GROUP": self.study.title}
         script = find_script(self.study.tasks[run.task].script)
@@ -107,10 +107,6 @@ class Orders:
             arguments |= {"metric_for_best_model": f"validation_{metric}"}
             arguments |= {"greater_is_better": str(greater_is_better(metric))}
         return arguments
-
-    def _arguments(self, run: Planned) -> dict[str, Any]:
-        study = self.study
-        return {**study.arguments, **study.models[run.model], **study.tasks[run.task].arguments}
 
     def _settings_of(self, run: Planned) -> dict[str, Any]:
         place = run.task, run.model

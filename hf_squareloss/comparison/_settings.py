@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_squareloss.comparison._records import RunRecord
-from hf_squareloss.comparison._scripts import find_script, is_recipe
+from hf_squareloss.comparison._scripts import find_script, is_recipe, plain_name
 from hf_squareloss.comparison._study import Study
 
 # Why an option counts for nothing here. Other exceptions of a run's identity do count: they choose what is measured, or
@@ -35,7 +35,7 @@ def settings_of(study: Study, task: str, model: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"script": script.name}
     if not is_recipe(script):
         settings["content of the script"] = content_of(script)
-    arguments = {**study.arguments, **study.models[model], **study.tasks[task].arguments}
+    arguments = {plain_name(name): value for name, value in study.arguments_of(task, model).items()}
     for name, value in sorted(arguments.items()):
         local = isinstance(value, str) and value and Path(value).exists()
         if local:

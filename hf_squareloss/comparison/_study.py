@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hf_squareloss.comparison._records import refuse_fields
+from hf_squareloss.comparison._scripts import plain_name
 
 if TYPE_CHECKING:
     from hf_squareloss.losses import Loss
@@ -124,10 +125,14 @@ class Study(_Part):
         if min(self.learning_rates) <= 0 or not all(0 <= share <= 1 for share in self.label_noise):
             raise ValueError("learning_rates must be positive, and label_noise between 0 and 1")
         for where, given in self._given():
-            taken = next((name for name in given if name in OF_THE_STUDY), None)
+            names = [plain_name(name) for name in given]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{where} gives {twice} twice")
+            taken = next((name for name in names if name in OF_THE_STUDY), None)
             if taken is not None:
                 raise ValueError(f"{where} gives {taken}: that is the study's own, for all losses alike")
-            if any(name in _SECRETS for name in given):
+            if any(name in _SECRETS for name in names):
                 raise ValueError(
                     f"{where} gives a token, and the files of a study are meant to be shared: use HF_TOKEN"
                 )
@@ -163,6 +168,14 @@ class Study(_Part):
 
     def metric_of(self, task: str) -> str:
         return self.tasks[task].metric or self.metric
+
+    def arguments_of(self, task: str, model: str) -> Arguments:
+        """The script's options of a task with a model: the task's win over the model's, and these over those for all.
+
+        A name counts however it is spelt, and is written as it was given last.
+        """
+        parts = (self.arguments, self.models[model], self.tasks[task].arguments)
+        return dict({plain_name(name): (name, value) for part in parts for name, value in part.items()}.values())
 
 
 def make_study(content: Any, source: str) -> Study:

@@ -105,6 +105,17 @@ def test_a_study_file_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_script_gets_its_options_as_they_are_spelt(tmp_path: Path) -> None:
+    script = write_script(tmp_path)
+    option = 'parser.add_argument("--warm-up", type=float, required=True)\nargs = parser.parse_args()'
+    script.write_text(script.read_text().replace("args = parser.parse_args()", option))
+    command = ["compare", "--script", str(script), "--losses", "square", "--learning_rates", "1e-3", "--seeds", "0"]
+    main([*command, "--output_dir", str(tmp_path / "out"), "--", "--warm-up=-1e-3"])
+    (record,) = read_runs(tmp_path / "out")
+    assert (record.status, record.settings["warm_up"]) == ("finished", -1e-3)
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_failed_run_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["compare", "--script", str(write_script(tmp_path)), "--output_dir", str(tmp_path / "out")]
     with pytest.raises(SystemExit, match="1"):
@@ -128,6 +139,7 @@ def test_a_failed_run_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureF
         ("a/data.csv b/data.csv", "two tasks are called 'data'"),
         ("--script run_glue.py", "give data"),
         ("-- --seed 3", "arguments gives seed: that is the study's own"),
+        ("-- --learning-rate 3", "arguments gives learning_rate: that is the study's own"),
         ("-- 3", "'3' belongs to no option"),
     ],
 )
@@ -153,6 +165,7 @@ def test_what_cannot_be_done_is_one_line(
         ("tasks: {a: {}}\nmodels: [x]", "models: "),
         ("tasks: {a: {}}\nlossses: [square]", "lossses: "),
         ("- a", "it must hold option names"),
+        ("tasks: {a: {hub-token: secret}}", "task a gives a token"),
         ("tasks: {a: {}", ""),
     ],
 )

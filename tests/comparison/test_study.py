@@ -43,6 +43,13 @@ def test_parameters_with_several_values_are_a_grid(losses: Any) -> None:
     assert choices[2].arguments == {"loss": "square", "loss_parameters": ["k=1", "M=4"]}
 
 
+def test_an_option_counts_once_however_it_is_spelt() -> None:
+    study = a_study(
+        tasks={"a": {"batch-size": 32, "train_file": "a.tsv"}}, models={"m": {"width": 8}}, arguments={"batch_size": 16}
+    )
+    assert study.arguments_of("a", "m") == {"batch-size": 32, "width": 8, "train_file": "a.tsv"}
+
+
 def test_parameters_are_written_as_the_command_line_reads_them() -> None:
     from hf_squareloss.training import SquareLossTrainingArguments
 
@@ -76,7 +83,10 @@ def test_the_number_of_runs_is_that_of_its_parts() -> None:
         ({"tuning_seeds": [7]}, "must be among the seeds"),
         ({"arguments": {"seed": 1}}, "arguments gives seed: that is the study's own"),
         ({"models": {"m": {"learning_rate": 1}}}, "model m gives learning_rate"),
+        ({"models": {"m": {"learning-rate": 1}}}, "model m gives learning_rate"),
         ({"arguments": {"hub_token": "x"}}, "HF_TOKEN"),
+        ({"arguments": {"hub-token": "x"}}, "HF_TOKEN"),
+        ({"arguments": {"batch-size": 1, "batch_size": 2}}, "arguments gives batch_size twice"),
         ({"epochs": 3}, "epochs: "),
         ({"tasks": {}}, "tasks: "),
     ],
