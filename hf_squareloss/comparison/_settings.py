@@ -56,14 +56,16 @@ def content_of(path: Path) -> str:
 
 
 def refuse_changed_settings(folder: Path, there: list[RunRecord], planned: list[RunRecord]) -> None:
-    """ValueError where runs of a problem are there already with other settings, or for another metric."""
+    """ValueError where runs of a problem are there already with other settings, or by another metric or its reverse."""
     of_problem = {run.problem: run for run in planned}
     of_loss = {(run.problem, run.label): run for run in planned}
     for run in there:
         new = of_loss.get((run.problem, run.label)) or of_problem.get(run.problem)
         if new is None:
             continue
-        before, now = ({**each.settings, "metric": each.metric} for each in (run, new))
+        before, now = (
+            {**each.settings, "metric": each.metric, "greater_is_better": each.greater_is_better} for each in (run, new)
+        )
         changed = [
             f"{name}={before.get(name)!r} there, now {now.get(name)!r}"
             for name in dict.fromkeys((*before, *now))

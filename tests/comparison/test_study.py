@@ -24,6 +24,24 @@ def test_a_task_is_its_script_and_the_arguments_beside_it() -> None:
     assert study.metric_of("an4") == "cer" and a_study().metric_of("a") == "accuracy"
 
 
+def test_of_a_metric_that_is_not_known_the_study_or_the_task_says_which_side_is_best() -> None:
+    tasks: dict[str, Any] = {
+        "study's": {},
+        "known": {"metric": "rmse"},
+        "own": {"metric": "power", "greater_is_better": True},
+        "reverse": {"greater_is_better": True},
+    }
+    study = a_study(metric="my_cost", greater_is_better=False, tasks=tasks)
+    assert {task: study.greater_is_better_of(task) for task in tasks} == {
+        "study's": False,
+        "known": False,
+        "own": True,
+        "reverse": True,
+    }
+    assert all(task.arguments == {} for task in study.tasks.values())
+    assert a_study().greater_is_better_of("a") is True
+
+
 @pytest.mark.parametrize(
     "losses",
     [
@@ -87,6 +105,9 @@ def test_the_number_of_runs_is_that_of_its_parts() -> None:
         ({"arguments": {"hub_token": "x"}}, "HF_TOKEN"),
         ({"arguments": {"hub-token": "x"}}, "HF_TOKEN"),
         ({"arguments": {"batch-size": 1, "batch_size": 2}}, "arguments gives batch_size twice"),
+        ({"metric": "my_cost"}, "metric 'my_cost' is not known: say by greater_is_better, true or false"),
+        ({"tasks": {"a": {"metric": "power"}}, "metric": "my_cost", "greater_is_better": False}, "metric 'power'"),
+        ({"metric": "acc", "greater_is_better": "up"}, "greater_is_better: "),
         ({"epochs": 3}, "epochs: "),
         ({"tasks": {}}, "tasks: "),
     ],
