@@ -137,21 +137,27 @@ STEPWISE = ["--loss", "square", "--save_strategy", "steps", "--save_steps", "8"]
 @pytest.mark.parametrize(
     ("length", "kill"),
     [
-        (["--num_train_epochs", "1"], KillAt(epoch=1.0)),
-        (["--num_train_epochs", "1"], KillAt(epoch=1.0, part=1)),
-        (["--num_train_epochs", "2"], KillAt(epoch=1.0)),
-        (["--num_train_epochs", "2"], KillAt(epoch=2.0)),
-        (["--num_train_epochs", "2"], KillAt(step=11)),
-        (["--max_steps", "12"], KillAt(epoch=1.5)),
+        (["--num_train_epochs", "1"], {"epoch": 1.0}),
+        (["--num_train_epochs", "1"], {"epoch": 1.0, "part": 1}),
+        (["--num_train_epochs", "2"], {"epoch": 1.0}),
+        (["--num_train_epochs", "2"], {"epoch": 2.0}),
+        (["--num_train_epochs", "2"], {"step": 11}),
+        (["--max_steps", "12"], {"epoch": 1.5}),
     ],
     ids=["only_epoch", "in_its_test_part", "first_epoch", "last_epoch", "behind_first_epoch", "half_an_epoch"],
 )
 def test_no_epoch_is_lost_by_a_kill_before_its_evaluation_has_ended(
-    given: list[str], whole: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: list[str], kill: KillAt
+    given: list[str],
+    whole: RunOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    length: list[str],
+    kill: dict[str, Any],
 ) -> None:
     cut = [*given, *RECORD, *STEPWISE, *length, "--output_dir", str(tmp_path)]
     with monkeypatch.context() as patch:
-        patch.setattr(transformers.trainer, "DEFAULT_CALLBACKS", [*transformers.trainer.DEFAULT_CALLBACKS, kill])
+        callbacks = [*transformers.trainer.DEFAULT_CALLBACKS, KillAt(**kill)]
+        patch.setattr(transformers.trainer, "DEFAULT_CALLBACKS", callbacks)
         with pytest.raises(Killed):
             run_glue.main(cut)
     run_glue.main(cut)
