@@ -21,7 +21,10 @@ What stands after -- goes to the script for every run. A study file says all of 
 again goes on where it was interrupted.
 """
 _TEXT_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz")
-_OF_A_STUDY = ("model", "losses", "learning_rates", "seeds", "tuning_seeds", "label_noise", "metric", "script", "title")
+_OF_A_STUDY = (
+    *("model", "losses", "learning_rates", "seeds", "tuning_seeds", "label_noise", "metric", "greater_is_better"),
+    *("script", "title"),
+)
 
 
 def add_compare_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +38,7 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     study.add_argument("--tuning_seeds", nargs="+", type=int, help="those that choose a learning rate; default: two")
     study.add_argument("--label_noise", nargs="+", type=float, help="shares of training labels to make wrong")
     study.add_argument("--metric", help="chooses learning rate and epoch on validation; default: accuracy")
+    study.add_argument("--greater_is_better", choices=("true", "false"), help="of a metric that is not known")
     study.add_argument("--script", help="an example script by its name, or one of your own; default: run_glue.py")
     study.add_argument("--title", help="name of the comparison; default: that of the data")
     running = parser.add_argument_group("how it runs")
@@ -58,9 +62,10 @@ def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
     Raises:
         ValueError: it describes none; says what is missing or would be ignored.
     """
-    from hf_squareloss.comparison._scripts import from_words
+    from hf_squareloss.comparison._scripts import from_words, plain_name
 
-    shared = from_words(words)
+    arguments = from_words(words)
+    shared = {plain_name(name): value for name, value in arguments.items()}
     files = [name for name in args.data if Path(name).suffix in (".yaml", ".yml")]
     if files:
         ignored = [f"--{name}" for name in _OF_A_STUDY if vars(args)[name] is not None] + (["--"] if words else [])
@@ -70,11 +75,11 @@ def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
         return study, args.output_dir or _default_folder(study.title)
     title = args.title or _title(args, shared)
     folder = args.output_dir or _default_folder(title)
-    given = {name: vars(args)[name] for name in _OF_A_STUDY[2:7] if vars(args)[name] is not None}
+    given = {name: vars(args)[name] for name in _OF_A_STUDY[2:8] if vars(args)[name] is not None}
     if args.losses:
         given["losses"] = [_loss(word) for word in args.losses]
     tasks = _tasks(args, shared, folder, title)
-    content = {"title": title, "tasks": tasks, "models": _models(args, shared), "arguments": shared, **given}
+    content = {"title": title, "tasks": tasks, "models": _models(args, shared), "arguments": arguments, **given}
     return make_study(content, "the command line"), folder
 
 
@@ -101,14 +106,16 @@ def read_study(path: Path) -> Study:
 
 
 def announcement(study: Study, folder: Path) -> str:
-    """How many runs a study is, and of what."""
+    """How many runs a study is, of what, and which values are best."""
     rates, tuning, seeds = len(study.learning_rates), len(study.tuning), len(study.seeds)
     counts = {"task": len(study.tasks), "model": len(study.models), "share of label noise": len(study.label_noise)}
     parts = [_count(number, name) for name, number in counts.items() if number > 1]
     parts.append(f"{_count(len(study.choices), 'loss')} ({', '.join(choice.label for choice in study.choices)})")
     rest = f", then {_count(seeds - tuning, 'more seed')}" if seeds > tuning else ""
     parts.append(f"{rates} learning rates x {_count(tuning, 'seed')}{rest}" if rates > 1 else _count(seeds, "seed"))
-    return f"{study.title}: {_count(study.size, 'run')}: {' x '.join(parts)}. They are kept in {folder}."
+    sides = {task: "highest" if study.greater_is_better_of(task) else "lowest" for task in study.tasks}
+    by = "; ".join(dict.fromkeys(f"{study.metric_of(task)}, {side} is best" for task, side in sides.items()))
+    return f"{study.title}: {_count(study.size, 'run')}: {' x '.join(parts)}. By {by}. They are kept in {folder}."
 
 
 def _count(number: int, name: str) -> str:

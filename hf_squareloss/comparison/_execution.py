@@ -22,6 +22,8 @@ from hf_squareloss.recipes.run_files import EPOCHS, RUN, read_object
 
 _LAST_LINES = 12
 _ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|\S+: error: ")
+# Of a metric's name, the first that fits: a Trainer whose eval_dataset has names puts them behind eval_.
+_PREFIXES = {"eval_validation_": "validation", "eval_test_": "test", "eval_": "validation", "test_": "test"}
 _NO_METRICS = re.compile(r"(.*_)?(runtime|samples|\w+_per_second|model_preparation_time|mem_\w+)")
 
 
@@ -101,14 +103,14 @@ def execute(order: Order) -> Outcome:
 def read_outputs(folder: Path) -> tuple[list[dict[str, Any]], float | None]:
     """The evaluations of a run, and its seconds of training without them; none where it has written nothing.
 
-    They are in epochs.json, which our scripts write for a study; or else in trainer_state.json of any Trainer,
-    and all_results.json: eval_NAME of validation, and test_NAME or eval_test_NAME of test.
+    They are in epochs.json, which our scripts write for a study; or else in trainer_state.json of any Trainer, and
+    all_results.json: eval_NAME or eval_validation_NAME of validation, test_NAME or eval_test_NAME of test. Where test
+    was not measured at every evaluation, the last one is all that there is: no other has both parts.
     """
     final = {**read_object(folder / "train_results.json"), **read_object(folder / "all_results.json")}
     entries = read_object(folder / EPOCHS).get("epochs", [])
     if not entries:
-        entries = _from_log(read_object(folder / "trainer_state.json").get("log_history", []))
-        _add_final(entries, final)
+        entries = _with_final(_from_log(read_object(folder / "trainer_state.json").get("log_history", [])), final)
     seconds = final.get("train_runtime")
     if seconds is not None:
         seconds -= sum(entry.get("seconds", 0.0) for entry in entries)
@@ -224,29 +226,34 @@ def _exempt_modules() -> None:
 def _from_log(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     entries: dict[float, dict[str, Any]] = {}
     for line in history:
-        for split, prefix in (("test", "eval_test_"), ("validation", "eval_")):
-            values = _metrics(
-                {n: v for n, v in line.items() if not (split == "validation" and n[:10] == "eval_test_")}, prefix
-            )
-            if values:
-                entry = entries.setdefault(line.get("epoch", 0.0), {"epoch": line.get("epoch", 0.0), "seconds": 0.0})
-                entry[split] = entry.get(split, {}) | values
-                entry["seconds"] += line.get(f"{prefix}runtime", 0.0)
+        parts = _parts({name: value for name, value in line.items() if name.startswith("eval_")})
+        if parts:
+            entry = entries.setdefault(line.get("epoch", 0.0), {"epoch": line.get("epoch", 0.0), "seconds": 0.0})
+            for part, values in parts.items():
+                entry[part] = entry.get(part, {}) | values
+            entry["seconds"] += sum(value for name, value in line.items() if name.endswith("_runtime"))
     return [entry for entry in entries.values() if "validation" in entry]
 
 
-def _add_final(entries: list[dict[str, Any]], final: Mapping[str, Any]) -> None:
-    """What was measured after training belongs to the last evaluation."""
-    validation, test = _metrics(final, "eval_"), _metrics(final, "test_")
-    if not entries and validation:
-        entries.append({"epoch": final.get("epoch", 1.0), "validation": validation})
-    if entries and test:
-        entries[-1].setdefault("test", test)
+def _with_final(entries: list[dict[str, Any]], final: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The evaluations in training; or the one behind it, where it alone has a test part or is the only one."""
+    last = {"epoch": 1.0, **(entries[-1] if entries else {}), **_parts(final)}
+    whole = bool(entries) and ("test" not in last or all("test" in entry for entry in entries))
+    if whole or "validation" not in last:
+        return entries
+    seconds = sum(entry["seconds"] for entry in entries)
+    return [last | {"epoch": final.get("epoch", last["epoch"]), "seconds": seconds}]
 
 
-def _metrics(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    named = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-    return {n: v for n, v in named.items() if isinstance(v, int | float) and not _NO_METRICS.fullmatch(n)}
+def _parts(values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Part -> metric -> value, of the parts that were measured."""
+    parts: dict[str, dict[str, float]] = {}
+    for name, value in values.items():
+        part, prefix = next(((part, prefix) for prefix, part in _PREFIXES.items() if name.startswith(prefix)), ("", ""))
+        metric = name.removeprefix(prefix)
+        if part and isinstance(value, int | float) and not _NO_METRICS.fullmatch(metric):
+            parts.setdefault(part, {})[metric] = value
+    return parts
 
 
 # ---- this process ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from hf_squareloss.comparison._schedule import Planned
 from hf_squareloss.comparison._scripts import as_words, find_script, is_recipe
 from hf_squareloss.comparison._settings import settings_of
 from hf_squareloss.comparison._study import Study
-from hf_squareloss.metric_order import greater_is_better
 
 WORK = "work"  # the folder of runs under way, each in a folder of its own
 LOGS = "logs"
@@ -55,7 +54,7 @@ class Orders:
 
     def record(self, run: Planned, outcome: Outcome | None = None) -> RunRecord:
         """The record of a run that has ended; without an outcome it gives the identity alone."""
-        metric = self.study.metric_of(run.task)
+        metric, greater = self.study.metric_of(run.task), self.study.greater_is_better_of(run.task)
         fields: dict[str, Any] = {
             "study": self.study.title,
             "task": run.task,
@@ -67,10 +66,10 @@ class Orders:
             "seed": run.seed,
             "label_noise": run.label_noise,
             "metric": metric,
-            "greater_is_better": greater_is_better(metric),
+            "greater_is_better": greater,
             "settings": {**self._settings_of(run), MEANING: run.choice.make().meaning},
         }
-        return RunRecord.model_validate(fields | _result(outcome, metric))
+        return RunRecord.model_validate(fields | _result(outcome, metric, greater))
 
     def order(self, run: Planned) -> Order:
         """The command line of a run."""
@@ -88,7 +87,7 @@ class Orders:
         own = {**run.choice.arguments, "learning_rate": run.learning_rate, "seed": run.seed}
         if run.label_noise:
             own["label_noise"] = run.label_noise
-        arguments = {**first, **self._arguments(run), **own, "output_dir": str(folder), **last}
+        arguments = {**first, **self.study.arguments_of(run.task, run.model), **own, "output_dir": str(folder), **last}
         environment = {"TENSORBOARD_LOGGING_DIR": str(self.options.folder / "tensorboard" / key)}
         environment |= {"WANDB_PROJECT": self.study.title, "WANDB_RUN_GROUP": self.study.title}
         script = find_script(self.study.tasks[run.task].script)
@@ -105,12 +104,8 @@ class Orders:
             metric = self.study.metric_of(run.task)
             arguments |= {"save_strategy": "epoch", "load_best_model_at_end": True, "calibrate": "True"}
             arguments |= {"metric_for_best_model": f"validation_{metric}"}
-            arguments |= {"greater_is_better": str(greater_is_better(metric))}
+            arguments |= {"greater_is_better": str(self.study.greater_is_better_of(run.task))}
         return arguments
-
-    def _arguments(self, run: Planned) -> dict[str, Any]:
-        study = self.study
-        return {**study.arguments, **study.models[run.model], **study.tasks[run.task].arguments}
 
     def _settings_of(self, run: Planned) -> dict[str, Any]:
         place = run.task, run.model
@@ -127,7 +122,7 @@ def require_metric(outcome: Outcome, metric: str, where: str) -> None:
         raise ValueError(f"{where} measures no metric {metric!r} on validation: there are {there}")
 
 
-def _result(outcome: Outcome | None, metric: str) -> dict[str, Any]:
+def _result(outcome: Outcome | None, metric: str, greater: bool) -> dict[str, Any]:
     """The fields of a record that say what became of a run."""
     if outcome is None:
         return {"status": "failed"}
@@ -147,12 +142,12 @@ def _result(outcome: Outcome | None, metric: str) -> dict[str, Any]:
         return fields | {"status": "failed", "error": outcome.last_lines or "it said nothing"}
     if outcome.diverged or not _is_finite(last):
         fields |= {"status": "diverged", "error": outcome.last_lines if outcome.diverged else f"{metric} is not finite"}
-    return fields | {"reliability": _reliability(outcome, metric)}
+    return fields | {"reliability": _reliability(outcome, metric, greater)}
 
 
-def _reliability(outcome: Outcome, metric: str) -> dict[str, Any] | None:
+def _reliability(outcome: Outcome, metric: str, greater: bool) -> dict[str, Any] | None:
     """The diagrams of the epoch that validation chooses."""
-    sign = 1 if greater_is_better(metric) else -1
+    sign = 1 if greater else -1
     measured = [entry for entry in outcome.epochs if _is_finite(entry["validation"].get(metric))]
     if not measured:
         return None

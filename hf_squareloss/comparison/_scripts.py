@@ -40,24 +40,33 @@ def is_recipe(script: Path) -> bool:
     return script in recipes().values()
 
 
+def plain_name(option: str) -> str:
+    """An option's name by which it is recognised: a parser that knows --batch-size calls it batch_size."""
+    return option.replace("-", "_")
+
+
 def as_words(arguments: dict[str, Any]) -> list[str]:
     """Arguments as a command line: True is the option alone, None is left out, a list is several words.
 
+    Names stay as they are written: a parser knows --batch-size or --batch_size. A value that begins with a hyphen is
+    joined to its option: argparse takes -1e-3 for an option.
+
     Example:
-        >>> as_words({"use_cpu": True, "max_steps": 3, "lora": None, "names": ["a", "b"]})
-        ['--use_cpu', '--max_steps', '3', '--names', 'a', 'b']
+        >>> as_words({"use_cpu": True, "max-steps": 3, "lora": None, "names": ["a", "b"], "shift": -0.5})
+        ['--use_cpu', '--max-steps', '3', '--names', 'a', 'b', '--shift=-0.5']
     """
     words: list[str] = []
     for name, value in arguments.items():
         if value is None:
             continue
-        values = value if isinstance(value, list | tuple) else [] if value is True else [value]
-        words += [f"--{name}", *map(str, values)]
+        values = [str(v) for v in ([] if value is True else value if isinstance(value, list | tuple) else [value])]
+        joined = len(values) == 1 and values[0].startswith("-")
+        words += [f"--{name}={values[0]}"] if joined else [f"--{name}", *values]
     return words
 
 
 def from_words(words: Iterable[str]) -> dict[str, Any]:
-    """The reverse of `as_words`: option -> text, list of texts, or True.
+    """The reverse of `as_words`: option as it is written -> text, list of texts, or True.
 
     Raises:
         ValueError: a word that belongs to no option, or an option given twice.
@@ -67,8 +76,7 @@ def from_words(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            name = name.replace("-", "_")
-            if name in arguments:
+            if plain_name(name) in map(plain_name, arguments):
                 raise ValueError(f"--{name} is given twice")
             arguments[name] = value if equals else True
         elif name is None:

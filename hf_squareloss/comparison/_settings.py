@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_squareloss.comparison._records import MEANING, RunRecord
-from hf_squareloss.comparison._scripts import find_script, is_recipe
+from hf_squareloss.comparison._scripts import find_script, is_recipe, plain_name
 from hf_squareloss.comparison._study import Study
 
 # Why an option counts for nothing here. Other exceptions of a run's identity do count: they choose what is measured, or
@@ -35,7 +35,7 @@ def settings_of(study: Study, task: str, model: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"script": script.name}
     if not is_recipe(script):
         settings["content of the script"] = content_of(script)
-    arguments = {**study.arguments, **study.models[model], **study.tasks[task].arguments}
+    arguments = {plain_name(name): value for name, value in study.arguments_of(task, model).items()}
     for name, value in sorted(arguments.items()):
         local = isinstance(value, str) and value and Path(value).exists()
         if local:
@@ -56,14 +56,16 @@ def content_of(path: Path) -> str:
 
 
 def refuse_changed_settings(folder: Path, there: list[RunRecord], planned: list[RunRecord]) -> None:
-    """ValueError where runs of a problem are there already with other settings, or for another metric."""
+    """ValueError where runs of a problem are there already with other settings, or by another metric or its reverse."""
     of_problem = {run.problem: run for run in planned}
     of_loss = {(run.problem, run.label): run for run in planned}
     for run in there:
         new = of_loss.get((run.problem, run.label)) or of_problem.get(run.problem)
         if new is None:
             continue
-        before, now = ({**each.settings, "metric": each.metric} for each in (run, new))
+        before, now = (
+            {**each.settings, "metric": each.metric, "greater_is_better": each.greater_is_better} for each in (run, new)
+        )
         changed = [
             f"{name}={before.get(name)!r} there, now {now.get(name)!r}"
             for name in dict.fromkeys((*before, *now))

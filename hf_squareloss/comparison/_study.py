@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hf_squareloss.comparison._records import refuse_fields
+from hf_squareloss.comparison._scripts import plain_name
+from hf_squareloss.metric_order import known_order
 
 if TYPE_CHECKING:
     from hf_squareloss.losses import Loss
@@ -27,11 +29,12 @@ class _Part(BaseModel):
 class Task(_Part):
     """A script with the arguments that name its data.
 
-    A study file writes it as one mapping: script, metric, and the script's arguments beside them.
+    A study file writes it as one mapping: its own fields, and the script's arguments beside them.
     """
 
     script: str = Field(default="run_glue.py", description="an example script by its name, or the path of a script")
     metric: str | None = Field(default=None, description="chooses epoch and learning rate; default: the study's")
+    greater_is_better: bool | None = Field(default=None, description="of its metric; default: as it is known")
     arguments: Arguments = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -39,7 +42,7 @@ class Task(_Part):
     def _gather(cls, value: Any) -> Any:
         if not isinstance(value, Mapping) or isinstance(value.get("arguments"), Mapping):
             return value
-        own = {name: each for name, each in value.items() if name in ("script", "metric")}
+        own = {name: each for name, each in value.items() if name in ("script", "metric", "greater_is_better")}
         return own | {"arguments": {name: each for name, each in value.items() if name not in own}}
 
 
@@ -80,8 +83,8 @@ class Study(_Part):
     learning rate whose mean on the validation part is best.
 
     Raises:
-        ValueError: by the field's name; also an unknown loss or parameter, two losses of one name, or an argument that
-            the study gives itself.
+        ValueError: by the field's name; also an unknown loss or parameter, two losses of one name, a metric of which
+            it is not known whether high or low is best, or an argument that the study gives itself.
     """
 
     title: str = Field(min_length=1)
@@ -97,6 +100,7 @@ class Study(_Part):
     tuning_seeds: list[int] | None = Field(default=None, description="default: the first two seeds")
     label_noise: list[float] = Field(default=[0.0], min_length=1, description="shares of wrong training labels")
     metric: str = "accuracy"
+    greater_is_better: bool | None = Field(default=None, description="of the metric; default: as it is known")
     arguments: Arguments = Field(default_factory=dict, description="for every run: epochs, schedule, batch size")
 
     @field_validator("losses", mode="before")
@@ -123,11 +127,17 @@ class Study(_Part):
             raise ValueError(f"tuning_seeds {self.tuning} must be among the seeds {self.seeds}")
         if min(self.learning_rates) <= 0 or not all(0 <= share <= 1 for share in self.label_noise):
             raise ValueError("learning_rates must be positive, and label_noise between 0 and 1")
+        for task in self.tasks:
+            self.greater_is_better_of(task)
         for where, given in self._given():
-            taken = next((name for name in given if name in OF_THE_STUDY), None)
+            names = [plain_name(name) for name in given]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{where} gives {twice} twice")
+            taken = next((name for name in names if name in OF_THE_STUDY), None)
             if taken is not None:
                 raise ValueError(f"{where} gives {taken}: that is the study's own, for all losses alike")
-            if any(name in _SECRETS for name in given):
+            if any(name in _SECRETS for name in names):
                 raise ValueError(
                     f"{where} gives a token, and the files of a study are meant to be shared: use HF_TOKEN"
                 )
@@ -163,6 +173,25 @@ class Study(_Part):
 
     def metric_of(self, task: str) -> str:
         return self.tasks[task].metric or self.metric
+
+    def greater_is_better_of(self, task: str) -> bool:
+        """Whether a larger value of the task's metric is better. ValueError where nobody says so."""
+        own, metric = self.tasks[task], self.metric_of(task)
+        of_the_study = self.greater_is_better if metric == self.metric else None
+        for answer in (own.greater_is_better, of_the_study, known_order(metric)):
+            if answer is not None:
+                return answer
+        raise ValueError(
+            f"metric {metric!r} is not known: say by greater_is_better, true or false, if its highest value is best"
+        )
+
+    def arguments_of(self, task: str, model: str) -> Arguments:
+        """The script's options of a task with a model: the task's win over the model's, and these over those for all.
+
+        A name counts however it is spelt, and is written as it was given last.
+        """
+        parts = (self.arguments, self.models[model], self.tasks[task].arguments)
+        return dict({plain_name(name): (name, value) for part in parts for name, value in part.items()}.values())
 
 
 def make_study(content: Any, source: str) -> Study:

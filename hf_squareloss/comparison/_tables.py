@@ -14,7 +14,7 @@ from hf_squareloss.comparison._records import Results, RunRecord
 from hf_squareloss.comparison._results import shared
 from hf_squareloss.comparison._statistics import PairedComparison
 from hf_squareloss.comparison._words import interval_text, number, probability
-from hf_squareloss.metric_order import greater_is_better
+from hf_squareloss.metric_order import known_order
 
 Row = tuple[str, ...]
 NOTHING = "–"
@@ -38,8 +38,9 @@ def spread_text(values: Sequence[float], digits: int = 4) -> str:
 
 
 def arrow(metric: str, greater: bool | None = None) -> str:
-    """The metric with the direction of better: "accuracy ↑"."""
-    return f"{metric} {'↑' if (greater_is_better(metric) if greater is None else greater) else '↓'}"
+    """The metric with the direction of better, where that is known: "accuracy ↑"."""
+    greater = known_order(metric) if greater is None else greater
+    return metric if greater is None else f"{metric} {'↑' if greater else '↓'}"
 
 
 def overview(analysis: Analysis) -> Table:

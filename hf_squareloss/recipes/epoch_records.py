@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_squareloss.inference import calibrate, calibration_metrics
@@ -29,7 +30,7 @@ class EpochRecords(TrainerCallback):
     `reliability`, split -> `equal_mass_bins` of the loss's own probabilities where an item has one class; `seconds`
     that the evaluation took. `calibrated_ece` and so on are those of the probabilities that the model would be saved
     with: by the number that `calibrate` finds on validation, where it flatters, for both splits. A run that goes on
-    keeps the entries up to its checkpoint.
+    keeps the entries up to its checkpoint, and makes the evaluation again that came after it.
 
     Args:
         trainer: with its `compute_metrics`; its eval_dataset becomes both splits.
@@ -52,6 +53,7 @@ class EpochRecords(TrainerCallback):
         self.calibrated: Loss | None = None  # by the validation split of the evaluation under way
         trainer.compute_metrics = self._measure if self.measure else None
         self.entries: list[dict[str, Any]] = []
+        self.overdue = False  # the evaluation at the checkpoint that the run goes on from
 
     @property
     def path(self) -> Path:
@@ -62,6 +64,16 @@ class EpochRecords(TrainerCallback):
     ) -> None:
         earlier = read_object(self.path).get("epochs", []) if state.global_step else []
         self.entries = [entry for entry in earlier if entry["epoch"] <= (state.epoch or 0)]
+        # By the files that the first process sees.
+        (self.overdue,) = broadcast_object_list([self._is_overdue(state)])
+        if self.overdue and state.global_step >= state.max_steps:
+            self._catch_up(state)  # no step follows
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.overdue:  # only now: at its first batch the Trainer takes up the checkpoint's random state (5.24)
+            self._catch_up(state)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         found: Mapping[str, float] = kwargs["metrics"]
@@ -79,6 +91,23 @@ class EpochRecords(TrainerCallback):
             self.calibrated = None
         if state.is_world_process_zero:
             write_object(self.path, {"epochs": self.entries})
+
+    def _is_overdue(self, state: TrainerState) -> bool:
+        """Whether the checkpoint is older than the evaluation at its step, as with save_strategy steps."""
+        args, epoch = self.trainer.args, state.epoch or 0.0
+        due = args.eval_strategy == "epoch" and args.eval_delay <= epoch and not self._ends_early(state)
+        if not state.global_step or not due:
+            return False
+        made = any(f"eval_{self.last}_runtime" in line and line["epoch"] == epoch for line in state.log_history)
+        kept = any(self.last in entry and entry["epoch"] == epoch for entry in self.entries)
+        ended = state.global_step >= state.max_steps and (self.path.parent / "train_results.json").exists()
+        return not made and not (kept and ended)
+
+    def _catch_up(self, state: TrainerState) -> None:
+        self.overdue = False
+        self.entries = [entry for entry in self.entries if entry["epoch"] != state.epoch]
+        # As where training evaluates (transformers 5.24): a scheduler that follows a metric takes its step.
+        self.trainer._determine_best_metric(self.trainer._evaluate(None, None), None)
 
     def _ends_early(self, state: TrainerState) -> bool:
         """A run that a signal ends in the middle of an epoch is evaluated there too (transformers 5.24)."""

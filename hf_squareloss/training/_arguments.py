@@ -126,7 +126,7 @@ class SquareLossTrainingArguments(LossArguments, TrainingArguments):
     """`TrainingArguments` with `--loss`, its parameters and class weights.
 
     With `metric_for_best_model`, the best is the lowest value where a metric is an error (`LOWER_IS_BETTER` of
-    hf_squareloss.metric_order) unless `greater_is_better` says otherwise.
+    hf_squareloss.metric_order), of any other the highest as for a Trainer, unless `greater_is_better` says otherwise.
 
     Example:
         >>> SquareLossTrainingArguments(loss="square", loss_parameters=["k=2", "M=4"]).make_loss().to_dict()

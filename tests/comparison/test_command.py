@@ -38,7 +38,7 @@ def test_a_file_and_a_model_are_enough(data: Path, capsys: pytest.CaptureFixture
     command = ["compare", "data.csv", "--model", "tiny", *short, "--", "--use_cpu"]
     main(command)
     said = capsys.readouterr().out
-    assert "data: 2 runs: 2 losses (cross_entropy, square, k = 2) x 1 seed." in said
+    assert "data: 2 runs: 2 losses (cross_entropy, square, k = 2) x 1 seed. By accuracy, highest is best." in said
     assert "1 of 2: data, tiny, cross_entropy, learning rate 0.01, seed 0: accuracy" in said
     assert "The whole will take" in said and "Test" not in said
     folder = data / "outputs/compare-data"
@@ -105,6 +105,30 @@ def test_a_study_file_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_script_gets_its_options_as_they_are_spelt(tmp_path: Path) -> None:
+    script = write_script(tmp_path)
+    option = 'parser.add_argument("--warm-up", type=float, required=True)\nargs = parser.parse_args()'
+    script.write_text(script.read_text().replace("args = parser.parse_args()", option))
+    command = ["compare", "--script", str(script), "--losses", "square", "--learning_rates", "1e-3", "--seeds", "0"]
+    main([*command, "--output_dir", str(tmp_path / "out"), "--", "--warm-up=-1e-3"])
+    (record,) = read_runs(tmp_path / "out")
+    assert (record.status, record.settings["warm_up"]) == ("finished", -1e-3)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_metric_of_ones_own_has_the_side_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script, out = write_script(tmp_path), tmp_path / "out"
+    script.write_text(script.read_text().replace("eval_nll", "eval_my_cost"))  # 0.2 at the rate 1e-3, 0.3 at 1e-4
+    own = ["--metric", "my_cost", "--greater_is_better", "false", "--losses", "cross_entropy", "--tuning_seeds", "0"]
+    main(["compare", "--script", str(script), *own, "--learning_rates", "1e-3", "1e-4", "--output_dir", str(out)])
+    said = capsys.readouterr().out
+    assert "By my_cost, lowest is best." in said and "my_cost 0.2000" in said and "my_cost 0.3000" in said
+    records = read_runs(out)
+    assert {(record.metric, record.greater_is_better) for record in records} == {("my_cost", False)}
+    assert {record.learning_rate for record in records if record.seed > 0} == {1e-3}
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_failed_run_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["compare", "--script", str(write_script(tmp_path)), "--output_dir", str(tmp_path / "out")]
     with pytest.raises(SystemExit, match="1"):
@@ -119,6 +143,7 @@ def test_a_failed_run_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureF
         ("--losses squre", "no loss is called 'squre'"),
         ("--losses|square kk=2", "no parameter 'kk'"),
         ("--seeds 0 0", "a value is given twice"),
+        ("--metric my_cost", "metric 'my_cost' is not known: say by greater_is_better"),
         ("--workers 0", "workers must be 1 or more"),
         ("--gpus_per_run 1", "gpus_per_run would be ignored"),
         ("--script no_such.py", "there is no script 'no_such.py'"),
@@ -128,6 +153,7 @@ def test_a_failed_run_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureF
         ("a/data.csv b/data.csv", "two tasks are called 'data'"),
         ("--script run_glue.py", "give data"),
         ("-- --seed 3", "arguments gives seed: that is the study's own"),
+        ("-- --learning-rate 3", "arguments gives learning_rate: that is the study's own"),
         ("-- 3", "'3' belongs to no option"),
     ],
 )
@@ -153,6 +179,7 @@ def test_what_cannot_be_done_is_one_line(
         ("tasks: {a: {}}\nmodels: [x]", "models: "),
         ("tasks: {a: {}}\nlossses: [square]", "lossses: "),
         ("- a", "it must hold option names"),
+        ("tasks: {a: {hub-token: secret}}", "task a gives a token"),
         ("tasks: {a: {}", ""),
     ],
 )

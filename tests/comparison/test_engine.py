@@ -93,6 +93,8 @@ def test_changed_settings_are_refused_by_name_and_the_old_runs_stay(script: Path
         assert pool.made == []
     with pytest.raises(ValueError, match="metric='accuracy' there, now 'nll'"):
         run(a_study(script, arguments={"best": 1e-4}, metric="nll"), tmp_path / "out")
+    with pytest.raises(ValueError, match="had greater_is_better=True there, now False"):
+        run(a_study(script, arguments={"best": 1e-4}, greater_is_better=False), tmp_path / "out")
     assert read_runs(tmp_path / "out") == before
     other = {"tasks": {"other": {"script": str(script)}}}  # another problem in the same folder
     assert len(run(a_study(script, **other), tmp_path / "out")) == 10
@@ -149,8 +151,8 @@ def test_metrics_that_are_not_finite_are_a_run_that_diverged(script: Path, tmp_p
 
 def test_a_metric_that_nothing_measures_is_refused_after_the_first_run(script: Path, tmp_path: Path) -> None:
     pool = PoolHere(2)
-    with pytest.raises(ValueError, match="no metric 'acuracy' on validation: there are accuracy, nll"):
-        run(a_study(script, metric="acuracy"), tmp_path / "out", pool)
+    with pytest.raises(ValueError, match="no metric 'acc' on validation: there are accuracy, nll"):
+        run(a_study(script, metric="acc"), tmp_path / "out", pool)
     assert len(pool.made) == 1 and pool.stopped == 0
 
 

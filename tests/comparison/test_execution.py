@@ -88,6 +88,7 @@ def test_the_metrics_of_a_script_that_is_not_ours(tmp_path: Path) -> None:
     assert outcome.epochs == [
         {
             "epoch": 3.0,
+            "seconds": 0,
             "validation": {"accuracy": 0.84, "nll": pytest.approx(0.16)},
             "test": {"accuracy": pytest.approx(0.79)},
         }
@@ -101,14 +102,80 @@ def test_the_curve_of_any_trainer(tmp_path: Path) -> None:
         {"eval_accuracy": 0.5, "eval_loss": 0.7, "eval_runtime": 1.0, "eval_samples_per_second": 9.0, "epoch": 1.0},
         {"eval_test_accuracy": 0.4, "eval_test_runtime": 2.0, "epoch": 1.0},
         {"eval_accuracy": math.nan, "eval_loss": 0.6, "eval_runtime": 1.0, "epoch": 2.0},
+        {"eval_test_accuracy": 0.3, "eval_test_runtime": 2.0, "epoch": 2.0},
         {"train_runtime": 50.0, "epoch": 2.0},
     ]
     (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
-    (tmp_path / "all_results.json").write_text(json.dumps({"train_runtime": 50.0, "test_f1": 0.3, "test_samples": 7}))
+    (tmp_path / "all_results.json").write_text(json.dumps({"train_runtime": 50.0, "test_accuracy": 0.9}))
     entries, seconds = read_outputs(tmp_path)
-    assert [entry["epoch"] for entry in entries] == [1.0, 2.0] and seconds == 50 - 4
+    assert [entry["epoch"] for entry in entries] == [1.0, 2.0] and seconds == 50 - 6
     assert entries[0]["validation"] == {"accuracy": 0.5, "loss": 0.7} and entries[0]["test"] == {"accuracy": 0.4}
-    assert math.isnan(entries[1]["validation"]["accuracy"]) and entries[1]["test"] == {"f1": 0.3}
+    assert math.isnan(entries[1]["validation"]["accuracy"]) and entries[1]["test"] == {"accuracy": 0.3}
+
+
+# As scripts of transformers end. EVALUATED: what is measured at every epoch.
+TRAINER = """
+import sys
+import torch
+from transformers import Trainer, TrainingArguments
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+    def forward(self, x, labels):
+        scores = self.layer(x)
+        return torch.nn.functional.cross_entropy(scores, labels), scores
+
+rows = [{"x": torch.tensor([float(i % 2), 1.0]), "labels": i % 2} for i in range(8)]
+validation, test = rows[:4], rows[:6]
+counted = lambda prediction: {"rows": len(prediction.label_ids)}
+args = TrainingArguments(sys.argv[1], eval_strategy="epoch", save_strategy="no", use_cpu=True, report_to=[], seed=1)
+parts = EVALUATED
+trainer = Trainer(Model(), args, train_dataset=rows, eval_dataset=parts, compute_metrics=counted)
+trainer.save_metrics("train", trainer.train().metrics)
+trainer.save_state()
+trainer.save_metrics("eval", trainer.evaluate())
+if parts is validation:
+    trainer.save_metrics("test", trainer.predict(test, metric_key_prefix="test").metrics)
+"""
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "epochs"), [("validation", [3.0]), ("dict(validation=validation, test=test)", [1.0, 2.0, 3.0])]
+)
+def test_every_entry_of_a_trainer_has_both_parts(tmp_path: Path, evaluated: str, epochs: list[float]) -> None:
+    outcome = run(tmp_path, TRAINER.replace("EVALUATED", evaluated), str(tmp_path / "out"))
+    assert outcome.code == 0, outcome.last_lines
+    assert [entry["epoch"] for entry in outcome.epochs] == epochs
+    for entry in outcome.epochs:
+        assert {part: entry[part]["rows"] for part in ("validation", "test")} == {"validation": 4, "test": 6}
+        assert entry["validation"].keys() == entry["test"].keys() == {"loss", "rows"}
+    final = json.loads((tmp_path / "out/all_results.json").read_text())
+    assert outcome.training_seconds is not None and 0 < outcome.training_seconds < final["train_runtime"]
+
+
+@pytest.mark.parametrize(
+    ("final", "validation"),
+    [({"eval_accuracy": 0.6}, 0.6), ({}, 0.5)],  # the best model, loaded at the end, or the last one
+)
+def test_the_only_test_value_stands_beside_the_last_validation_value(
+    tmp_path: Path, final: dict[str, float], validation: float
+) -> None:
+    history = [{"eval_accuracy": v, "eval_runtime": 1.0, "epoch": e} for e, v in ((1.0, 0.6), (2.0, 0.5))]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    (tmp_path / "all_results.json").write_text(json.dumps({"test_accuracy": 0.4, "epoch": 2.0, **final}))
+    entries, _ = read_outputs(tmp_path)
+    parts = {"validation": {"accuracy": validation}, "test": {"accuracy": 0.4}}
+    assert entries == [{"epoch": 2.0, "seconds": 2.0, **parts}]
+
+
+def test_without_a_test_value_the_curve_stays(tmp_path: Path) -> None:
+    history = [{"eval_accuracy": v, "eval_runtime": 1.0, "epoch": e} for e, v in ((1.0, 0.6), (2.0, 0.5))]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    (tmp_path / "all_results.json").write_text(json.dumps({"eval_accuracy": 0.6, "epoch": 2.0}))
+    entries, _ = read_outputs(tmp_path)
+    assert [entry["validation"]["accuracy"] for entry in entries] == [0.6, 0.5]
 
 
 def test_torn_files_are_no_metrics(tmp_path: Path) -> None:

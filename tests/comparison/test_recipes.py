@@ -104,7 +104,7 @@ def test_a_run_that_diverges_counts_as_one(toy: dict[str, Any], tmp_path: Path) 
         ),
         ({"models": {"model_name_or_path": "no/such-model"}}, r"toy with tiny: \w+Error: "),
         ({"arguments": {"no_such_option": 1}}, "toy with tiny: .*no_such_option"),
-        ({"metric": "acuracy"}, "toy with tiny measures no metric 'acuracy' on validation: there are accuracy, brier"),
+        ({"metric": "acc"}, "toy with tiny measures no metric 'acc' on validation: there are accuracy, brier"),
     ],
 )
 def test_wrong_names_are_refused_before_the_first_run(

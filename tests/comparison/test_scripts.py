@@ -1,6 +1,8 @@
 """Scripts by name or path, and arguments as words and back."""
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,10 +32,32 @@ def test_words_are_read_and_written() -> None:
     arguments = from_words(WORDS)
     assert arguments == {"use_cpu": True, "lr": "-1", "names": ["a", "b"], "empty": ""}
     assert from_words(as_words(arguments)) == arguments
-    assert from_words(["--label-smoothing=0.1"]) == {"label_smoothing": "0.1"}
+    assert from_words(["--label-smoothing=0.1"]) == {"label-smoothing": "0.1"}
 
 
-@pytest.mark.parametrize(("words", "says"), [(["a"], "belongs to no option"), (["--a", "1", "--a=2"], "given twice")])
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [(["--batch-size", "32"], 32.0), (["--batch-size=-1e-3"], -1e-3), (["--batch-size", "-1e-3"], -1e-3)],
+)
+def test_a_parser_of_argparse_reads_what_was_meant(words: list[str], value: float) -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--batch-size", type=float)
+    assert parser.parse_args(as_words(from_words(words))).batch_size == value
+
+
+def test_a_negative_number_of_a_study_file_is_a_value() -> None:
+    arguments: dict[str, Any] = {"x": -1e-5, "many": [-1, 2]}
+    assert as_words(arguments) == ["--x=-1e-05", "--many", "-1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["a"], "belongs to no option"),
+        (["--a", "1", "--a=2"], "given twice"),
+        (["--a-b", "1", "--a_b=2"], "--a_b is given twice"),
+    ],
+)
 def test_words_without_an_option_are_refused(words: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         from_words(words)

@@ -38,6 +38,7 @@ def test_a_folder_is_all_its_files_and_their_places(tmp_path: Path) -> None:
 def test_what_cannot_change_a_result_does_not_count() -> None:
     plain = settings({"num_train_epochs": 2})
     assert plain == settings({}, num_train_epochs="2", use_cpu=True, logging_steps=7, report_to="none", save_steps=3)
+    assert plain == settings({}, **{"num-train-epochs": "2", "use-cpu": True})
     assert plain != settings({"num_train_epochs": 3})
     assert plain != settings({"num_train_epochs": 2}, max_eval_samples=7)  # it changes what is measured
 

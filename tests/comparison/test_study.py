@@ -24,6 +24,24 @@ def test_a_task_is_its_script_and_the_arguments_beside_it() -> None:
     assert study.metric_of("an4") == "cer" and a_study().metric_of("a") == "accuracy"
 
 
+def test_of_a_metric_that_is_not_known_the_study_or_the_task_says_which_side_is_best() -> None:
+    tasks: dict[str, Any] = {
+        "study's": {},
+        "known": {"metric": "rmse"},
+        "own": {"metric": "power", "greater_is_better": True},
+        "reverse": {"greater_is_better": True},
+    }
+    study = a_study(metric="my_cost", greater_is_better=False, tasks=tasks)
+    assert {task: study.greater_is_better_of(task) for task in tasks} == {
+        "study's": False,
+        "known": False,
+        "own": True,
+        "reverse": True,
+    }
+    assert all(task.arguments == {} for task in study.tasks.values())
+    assert a_study().greater_is_better_of("a") is True
+
+
 @pytest.mark.parametrize(
     "losses",
     [
@@ -41,6 +59,13 @@ def test_parameters_with_several_values_are_a_grid(losses: Any) -> None:
         "square, k = auto, M = 4",
     ]
     assert choices[2].arguments == {"loss": "square", "loss_parameters": ["k=1", "M=4"]}
+
+
+def test_an_option_counts_once_however_it_is_spelt() -> None:
+    study = a_study(
+        tasks={"a": {"batch-size": 32, "train_file": "a.tsv"}}, models={"m": {"width": 8}}, arguments={"batch_size": 16}
+    )
+    assert study.arguments_of("a", "m") == {"batch-size": 32, "width": 8, "train_file": "a.tsv"}
 
 
 def test_parameters_are_written_as_the_command_line_reads_them() -> None:
@@ -76,7 +101,13 @@ def test_the_number_of_runs_is_that_of_its_parts() -> None:
         ({"tuning_seeds": [7]}, "must be among the seeds"),
         ({"arguments": {"seed": 1}}, "arguments gives seed: that is the study's own"),
         ({"models": {"m": {"learning_rate": 1}}}, "model m gives learning_rate"),
+        ({"models": {"m": {"learning-rate": 1}}}, "model m gives learning_rate"),
         ({"arguments": {"hub_token": "x"}}, "HF_TOKEN"),
+        ({"arguments": {"hub-token": "x"}}, "HF_TOKEN"),
+        ({"arguments": {"batch-size": 1, "batch_size": 2}}, "arguments gives batch_size twice"),
+        ({"metric": "my_cost"}, "metric 'my_cost' is not known: say by greater_is_better, true or false"),
+        ({"tasks": {"a": {"metric": "power"}}, "metric": "my_cost", "greater_is_better": False}, "metric 'power'"),
+        ({"metric": "acc", "greater_is_better": "up"}, "greater_is_better: "),
         ({"epochs": 3}, "epochs: "),
         ({"tasks": {}}, "tasks: "),
     ],

@@ -1,14 +1,19 @@
 """epochs.json: the values of the saved models, the bins of a naive loop, and a resumed run keeps them."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from example_scripts import QUIET, load_example
-from glue_runs import file_options
+from glue_runs import file_options, weights
 from tiny_text_model import save_tiny_model, write_toy_files
+from transformers import TrainerCallback
 
 from hf_squareloss.recipes.epoch_records import equal_mass_bins
 from hf_squareloss.recipes.run_files import EPOCHS, read_object
@@ -77,6 +82,95 @@ def test_a_resumed_run_keeps_the_epochs_before(given: list[str], recorded: Path,
     assert entries[0]["seconds"] == -1.0 and entries[1]["seconds"] > 0
     for entry, before in zip(entries, whole, strict=True):
         assert entry["validation"]["accuracy"] == before["validation"]["accuracy"]
+
+
+class Killed(BaseException):
+    """As a kill: nothing in between catches it."""
+
+
+class KillAt(TrainerCallback):
+    """Ends the process, once, in the first evaluation of an epoch: of validation (part 0) or test (part 1).
+
+    Args:
+        step: in a step of training instead, counted from 1.
+    """
+
+    def __init__(self, epoch: float = 0.0, part: int = 0, step: int = 0) -> None:
+        self.epoch, self.part, self.step, self.measured = epoch, part, step, 0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step + 1 == self.step:
+            raise Killed
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if (state.epoch, self.measured) == (self.epoch, self.part):
+            raise Killed
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.measured += state.epoch == self.epoch
+
+
+def without_seconds(folder: Path) -> list[dict[str, Any]]:
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in read_epochs(folder)]
+
+
+RunOf = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def whole(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> RunOf:
+    """The folder of an undisturbed run of so many steps or epochs, made once."""
+
+    @cache
+    def run(*length: str) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        run_glue.main([*given, *RECORD, *STEPWISE, *length, "--output_dir", str(folder)])
+        return folder
+
+    return run
+
+
+STEPWISE = ["--loss", "square", "--save_strategy", "steps", "--save_steps", "8"]
+
+
+# 8 steps an epoch; the Trainer saves at the step that ends an epoch, or training, before it evaluates there.
+@pytest.mark.parametrize(
+    ("length", "kill"),
+    [
+        (["--num_train_epochs", "1"], {"epoch": 1.0}),
+        (["--num_train_epochs", "1"], {"epoch": 1.0, "part": 1}),
+        (["--num_train_epochs", "2"], {"epoch": 1.0}),
+        (["--num_train_epochs", "2"], {"epoch": 2.0}),
+        (["--num_train_epochs", "2"], {"step": 11}),
+        (["--max_steps", "12"], {"epoch": 1.5}),
+    ],
+    ids=["only_epoch", "in_its_test_part", "first_epoch", "last_epoch", "behind_first_epoch", "half_an_epoch"],
+)
+def test_no_epoch_is_lost_by_a_kill_before_its_evaluation_has_ended(
+    given: list[str],
+    whole: RunOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    length: list[str],
+    kill: dict[str, Any],
+) -> None:
+    cut = [*given, *RECORD, *STEPWISE, *length, "--output_dir", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        callbacks = [*transformers.trainer.DEFAULT_CALLBACKS, KillAt(**kill)]
+        patch.setattr(transformers.trainer, "DEFAULT_CALLBACKS", callbacks)
+        with pytest.raises(Killed):
+            run_glue.main(cut)
+    run_glue.main(cut)
+    assert without_seconds(tmp_path) == without_seconds(whole(*length))
+    assert torch.equal(weights(tmp_path), weights(whole(*length)))  # dropout had the same random numbers
+    seconds = json.loads((tmp_path / "all_results.json").read_text())["train_runtime"]
+    assert 0 < sum(entry["seconds"] for entry in read_epochs(tmp_path)) < seconds
+
+
+def test_a_finished_run_is_not_evaluated_again(given: list[str], whole: RunOf) -> None:
+    before = read_epochs(folder := whole("--num_train_epochs", "1"))
+    run_glue.main([*given, *RECORD, *STEPWISE, "--num_train_epochs", "1", "--output_dir", str(folder)])
+    assert read_epochs(folder) == before
 
 
 def test_a_record_of_nothing_is_refused(given: list[str], tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_help_and_dictionary() -> None:
     assert ours.to_dict().keys() - stock.to_dict().keys() == names
 
 
-@pytest.mark.parametrize("name", ["wer", "cer", "nll", "brier", "ece", "mse", "loss"])
+@pytest.mark.parametrize("name", ["wer", "cer", "nll", "brier", "ece", "mse", "loss", "rmse", "error_rate", "bpc"])
 def test_the_best_of_an_error_is_the_lowest(name: str) -> None:
     for metric in (name, f"eval_{name}", f"eval_clean_{name}"):
         assert SquareLossTrainingArguments(use_cpu=True, metric_for_best_model=metric).greater_is_better is False
