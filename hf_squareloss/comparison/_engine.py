@@ -18,10 +18,10 @@ from hf_squareloss.comparison._execution import Order, Outcome, error_in
 from hf_squareloss.comparison._orders import LOGS, WORK, Options, Orders, require_metric
 from hf_squareloss.comparison._pool import Pool
 from hf_squareloss.comparison._problems import choose_learning_rate
-from hf_squareloss.comparison._records import RunRecord, read_runs, write_run
+from hf_squareloss.comparison._records import RUNS, RunRecord, read_runs, write_run
 from hf_squareloss.comparison._schedule import Planned, best_value, other_runs, tuning_runs
 from hf_squareloss.comparison._scripts import find_script, is_recipe
-from hf_squareloss.comparison._settings import refuse_changed_settings
+from hf_squareloss.comparison._settings import refuse_changed_settings, runs_with_other_settings
 from hf_squareloss.comparison._study import Study
 
 MODELS = "models"
@@ -79,7 +79,10 @@ class _Carrying:
     def all(self) -> list[RunRecord]:
         first = tuning_runs(self.study)
         there = read_runs(self.options.folder)
-        refuse_changed_settings(self.options.folder, there, [self.orders.record(run) for run in first])
+        planned = [self.orders.record(run) for run in first]
+        refuse_changed_settings(self.options.folder, there, planned)
+        for run, _ in runs_with_other_settings(there, planned):
+            self._forget(run)
         self.there = {record.identity: record for record in there if record.status != "failed"}
         with self.display:
             self._rehearse(first)
@@ -100,6 +103,13 @@ class _Carrying:
         return sorted(self.records.values(), key=lambda record: (record.problem, order[record.label], record.seed))
 
     # ---- before the first run ---------------------------------------------------------------------------------------
+    def _forget(self, failed: RunRecord) -> None:
+        """A run that failed with settings that have been put right since."""
+        folder, key = self.options.folder, failed.identity
+        (folder / RUNS / f"{key}.json").unlink(missing_ok=True)
+        (folder / LOGS / f"{key}.txt").unlink(missing_ok=True)
+        shutil.rmtree(folder / WORK / key, ignore_errors=True)
+
     def _rehearse(self, runs: list[Planned]) -> None:
         """A run of ours is rehearsed for each task and model that has no run yet."""
         tried = {record.problem[:2] for record in self.there.values()}
@@ -131,15 +141,23 @@ class _Carrying:
         """Take runs up: those that are there count at once, the others wait."""
         missing = []
         for run in runs:
-            record = self.there.get(self.orders.record(run).identity)
+            planned = self.orders.record(run)
+            record = self.there.get(planned.identity)
             if record is None:
                 missing.append(run)
             else:
-                self.records[run] = record
-                self.display.known(record)
+                self.records[run] = self._renamed(record, planned)
+                self.display.known(self.records[run])
         self.waiting.extend(missing)
         for group in {run.group: None for run in runs}:
             self._choose(group)
+
+    def _renamed(self, record: RunRecord, planned: RunRecord) -> RunRecord:
+        """A run that is there under the names that the study has today, which its identity does not know."""
+        renamed = record.model_copy(update={"study": planned.study, "label": planned.label})
+        if renamed != record:
+            write_run(self.options.folder, renamed)
+        return renamed
 
     def _choose(self, group: tuple[Any, ...]) -> None:
         """When the last tuning run of a loss has ended, its other seeds are next."""

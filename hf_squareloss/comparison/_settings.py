@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hf_squareloss.comparison._records import RunRecord
+from hf_squareloss.comparison._records import RunRecord, canonical
 from hf_squareloss.comparison._scripts import find_script, is_recipe
 from hf_squareloss.comparison._study import Study
 
@@ -56,24 +58,44 @@ def content_of(path: Path) -> str:
 
 
 def refuse_changed_settings(folder: Path, there: list[RunRecord], planned: list[RunRecord]) -> None:
-    """ValueError where runs of a problem are there already with other settings, or for another metric."""
-    of_problem = {run.problem: run for run in planned}
-    of_loss = {(run.problem, run.label): run for run in planned}
-    for run in there:
-        new = of_loss.get((run.problem, run.label)) or of_problem.get(run.problem)
-        if new is None:
-            continue
-        before, now = ({**each.settings, "metric": each.metric} for each in (run, new))
-        changed = [
-            f"{name}={before.get(name)!r} there, now {now.get(name)!r}"
-            for name in dict.fromkeys((*before, *now))
-            if before.get(name) != now.get(name) and not (name == MEANING and run.label != new.label)
-        ]
-        if changed:
+    """ValueError where runs of a problem that did not fail are there already with other settings, or for another metric."""
+    for run, changed in runs_with_other_settings(there, planned):
+        if run.status != "failed":
             raise ValueError(
                 f"{folder} holds runs of {run.task} with {run.model} that had {'; '.join(changed)}. Choose another "
                 f"--output_dir; hf-squareloss report {folder} still reads what is there"
             )
+
+
+def runs_with_other_settings(
+    there: list[RunRecord], planned: list[RunRecord]
+) -> Iterator[tuple[RunRecord, list[str]]]:
+    """Runs of a planned problem that were made with other settings, or for another metric, and which these are."""
+    of_problem = {run.problem: run for run in planned}
+    of_loss = {_loss_of(run): run for run in planned}
+    for run in there:
+        new = of_loss.get(_loss_of(run)) or of_problem.get(run.problem)
+        if new is None:
+            continue
+        before, now = ({**each.settings, "metric": each.metric} for each in (run, new))
+        if _loss_of(run) != _loss_of(new):
+            now[MEANING] = before.get(MEANING)
+        changed = changed_settings(before, now)
+        if changed:
+            yield run, changed
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs, in words."""
+    return [
+        f"{name}={before.get(name)!r} there, now {now.get(name)!r}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _loss_of(run: RunRecord) -> tuple[Any, ...]:
+    return run.problem, run.loss, json.dumps(canonical(run.parameters), sort_keys=True)
 
 
 @cache

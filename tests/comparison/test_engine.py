@@ -113,6 +113,34 @@ def test_a_failed_run_does_not_stop_the_others(
     assert len(pool.made) == 4 and names(again) == names(records)  # another time they are tried again
 
 
+def test_failed_runs_do_not_bar_the_folder_when_the_fault_is_mended(script: Path, tmp_path: Path) -> None:
+    run(a_study(script, arguments={"fail": 1}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out")
+    assert [record.status for record in read_runs(tmp_path / "out")] == ["failed", "failed"]
+    script.write_text(script.read_text().replace("no such thing", "another thing"))
+    assert run(a_study(script, arguments={"fail": 1}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out") == []
+    mended = a_study(script, arguments={"fail": 7}, learning_rates=[1e-3], seeds=[1])
+    records = run(mended, tmp_path / "out")
+    assert len(records) == 2 and read_runs(tmp_path / "out") == records
+    assert list((tmp_path / "out/work").iterdir()) == list((tmp_path / "out/logs").iterdir()) == []
+    with pytest.raises(ValueError, match="fail=7 there, now 8"):
+        run(a_study(script, arguments={"fail": 8}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out")
+
+
+@pytest.mark.parametrize("written", [{"M": 4, "k": 2}, {"k": 2.0, "M": 4.0}])
+def test_a_loss_that_was_written_differently_and_a_new_title_keep_the_runs(
+    script: Path, tmp_path: Path, written: dict[str, Any]
+) -> None:
+    study = a_study(script, losses=["cross_entropy", {"square": {"k": 2, "M": 4}}])
+    records = run(study, tmp_path / "out")
+    for file in (tmp_path / "out/runs").glob("*square*"):  # as older versions wrote them
+        file.write_text(file.read_text().replace("square, k = 2, M = 4", "square, M = 4.0, k = 2"))
+    again = a_study(script, losses=["cross_entropy", {"square": written}], title="new")
+    found = run(again, tmp_path / "out", pool := PoolHere())
+    assert pool.made == [] and names(found) == names(records)
+    assert {record.label for record in read_runs(tmp_path / "out")} == {"cross_entropy", "square, k = 2, M = 4"}
+    assert {record.study for record in read_runs(tmp_path / "out")} == {"new"}
+
+
 class Deadly(PoolHere):
     """Workers die in the first `deaths` runs."""
 
