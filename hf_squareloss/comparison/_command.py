@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,7 @@ def read_study(path: Path) -> Study:
         raise ValueError(f"{path}: {error}") from error
     content.setdefault("title", path.stem)
     content.setdefault("models", {"default": {}})
-    for part in ("tasks", "models", "arguments"):
-        if part in content:
-            content[part] = _from_folder(content[part], path.parent)
-    return make_study(content, str(path))
+    return _from_folder(make_study(content, str(path)), path.parent)
 
 
 def announcement(study: Study, folder: Path) -> str:
@@ -243,12 +241,33 @@ def _tasks(args: argparse.Namespace, shared: Arguments, folder: Path, title: str
     return tasks
 
 
-def _from_folder(value: Any, folder: Path) -> Any:
-    """The value with texts that name a file or a folder below `folder` as paths to it."""
-    if isinstance(value, dict):
-        return {name: _from_folder(each, folder) for name, each in value.items()}
+def _from_folder(study: Study, folder: Path) -> Study:
+    """The study with scripts, data and models that lie below `folder` as paths to them."""
+    from hf_squareloss.comparison._scripts import find_script
+    from hf_squareloss.comparison._settings import may_be_a_place
+
+    def placed(arguments: Arguments, scripts: Iterable[Path]) -> Arguments:
+        return {
+            name: _path(value, folder) if any(may_be_a_place(script, name) for script in scripts) else value
+            for name, value in arguments.items()
+        }
+
+    scripts = {name: _path(task.script, folder) for name, task in study.tasks.items()}
+    found = {name: find_script(script) for name, script in scripts.items()}
+    tasks = {
+        name: task.model_copy(
+            update={"script": scripts[name], "arguments": placed(task.arguments, [found[name]])},
+        )
+        for name, task in study.tasks.items()
+    }
+    models = {name: placed(arguments, found.values()) for name, arguments in study.models.items()}
+    shared = placed(study.arguments, found.values())
+    return study.model_copy(update={"tasks": tasks, "models": models, "arguments": shared})
+
+
+def _path(value: Any, folder: Path) -> Any:
     if isinstance(value, list):
-        return [_from_folder(each, folder) for each in value]
+        return [_path(each, folder) for each in value]
     if isinstance(value, str) and value and not Path(value).exists() and (folder / value).exists():
         return str(folder / value)
     return value

@@ -13,6 +13,12 @@ from hf_squareloss.comparison._records import RunRecord, canonical
 from hf_squareloss.comparison._scripts import find_script, is_recipe
 from hf_squareloss.comparison._study import Study
 
+# Options of our scripts that name data, a model or a config, which may be a file or a folder.
+PLACES = frozenset(
+    "train_file validation_file test_file train_dir validation_dir test_dir audio_root image_root dataset_name "
+    "model_name_or_path config_name tokenizer_name tokenizer_name_or_path feature_extractor_name image_processor_name "
+    "word_vectors resume_from_checkpoint deepspeed fsdp_config accelerator_config generation_config".split()
+)
 # Why an option counts for nothing here. Other exceptions of a run's identity do count: they choose what is measured, or
 # the content of the data says more, which only the script sees.
 MEANING = "meaning of the loss's parameters"
@@ -31,25 +37,31 @@ def settings_of(study: Study, task: str, model: str) -> dict[str, Any]:
 
     Names and places of files may change, their content may not.
     """
-    from hf_squareloss.recipes.run_identity import EXCEPTIONS
-
     script = find_script(study.tasks[task].script)
     settings: dict[str, Any] = {"script": script.name}
     if not is_recipe(script):
         settings["content of the script"] = content_of(script)
     arguments = {**study.arguments, **study.models[model], **study.tasks[task].arguments}
     for name, value in sorted(arguments.items()):
-        local = isinstance(value, str) and value and Path(value).exists()
-        if local:
+        if may_be_a_place(script, name) and isinstance(value, str) and value and Path(value).exists():
             settings[name] = content_of(Path(value))
-        elif value is not None and EXCEPTIONS.get(name) not in _REASONS:
-            settings[name] = _plain(value)
+        elif value is not None and _counts(name):
+            settings[name] = plain(value)
     return settings
 
 
+def may_be_a_place(script: Path, option: str) -> bool:
+    """Whether an option's value may name a file or a folder whose content counts.
+
+    Of our scripts these options are known; of another script it may be any that counts, which cache_dir does not.
+    """
+    return option in PLACES or (_counts(option) and not is_recipe(script))
+
+
 def content_of(path: Path) -> str:
-    """A digest of a file, or of all files of a folder with their places in it."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    """A digest of a file, or of all files of a folder with their places in it, but for hidden ones."""
+    inside = (file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)) and file.is_file())
+    files = sorted(inside) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         status = file.stat()
@@ -67,9 +79,7 @@ def refuse_changed_settings(folder: Path, there: list[RunRecord], planned: list[
             )
 
 
-def runs_with_other_settings(
-    there: list[RunRecord], planned: list[RunRecord]
-) -> Iterator[tuple[RunRecord, list[str]]]:
+def runs_with_other_settings(there: list[RunRecord], planned: list[RunRecord]) -> Iterator[tuple[RunRecord, list[str]]]:
     """Runs of a planned problem that were made with other settings, or for another metric, and which these are."""
     of_problem = {run.problem: run for run in planned}
     of_loss = {_loss_of(run): run for run in planned}
@@ -98,6 +108,17 @@ def _loss_of(run: RunRecord) -> tuple[Any, ...]:
     return run.problem, run.loss, json.dumps(canonical(run.parameters), sort_keys=True)
 
 
+def _counts(option: str) -> bool:
+    from hf_squareloss.recipes.run_identity import EXCEPTIONS
+
+    return EXCEPTIONS.get(option) not in _REASONS
+
+
+def _is_hidden(path: Path) -> bool:
+    """As .git, or what a download has noted down."""
+    return any(part.startswith(".") for part in path.parts)
+
+
 @cache
 def _digest(file: Path, size: int, modified: int) -> bytes:
     """By size and time of the last change, so that a large model is read once."""
@@ -105,10 +126,10 @@ def _digest(file: Path, size: int, modified: int) -> bytes:
         return hashlib.file_digest(content, "sha256").digest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A number written as text is that number: a command line has texts where a study file has numbers."""
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if not isinstance(value, str):
         return value
     for kind in (int, float):

@@ -104,6 +104,18 @@ def test_a_study_file_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(read_runs(tmp_path / "out")) == 20
 
 
+def test_what_lies_beside_a_study_file_is_found_where_an_option_names_it(tmp_path: Path) -> None:
+    (tmp_path / "mrpc").mkdir()
+    (tmp_path / "mrpc/train.tsv").write_text("text\tlabel\n")
+    (tmp_path / "study.yaml").write_text(
+        "tasks: {mrpc: {train_file: mrpc/train.tsv}, glue: {task_name: mrpc}}\narguments: {config_name: mrpc}\n"
+    )
+    study = read_study(tmp_path / "study.yaml")
+    assert study.tasks["mrpc"].arguments == {"train_file": str(tmp_path / "mrpc/train.tsv")}
+    assert study.tasks["glue"].arguments == {"task_name": "mrpc"}
+    assert study.arguments == {"config_name": str(tmp_path / "mrpc")}
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_a_failed_run_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["compare", "--script", str(write_script(tmp_path)), "--output_dir", str(tmp_path / "out")]
