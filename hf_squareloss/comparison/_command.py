@@ -50,8 +50,8 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--report_to", help="trackio, tensorboard or wandb: runs appear under the study's name")
 
 
-def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
-    """The study that a command line describes, and its folder.
+def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path, dict[str, str]]:
+    """The study that a command line describes, its folder, and path -> text of files that it is to write there.
 
     Args:
         words: what stood after --.
@@ -68,15 +68,16 @@ def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
         if len(args.data) > 1 or ignored:
             raise ValueError(f"a study file says it all: {', '.join([*args.data[1:], *ignored])} would be ignored")
         study = read_study(Path(files[0]))
-        return study, args.output_dir or _default_folder(study.title)
-    title = args.title or _title(args, shared)
+        return study, args.output_dir or _default_folder(study.title), {}
+    names = _task_names(args, shared)
+    title = args.title or "-".join(names)
     folder = args.output_dir or _default_folder(title)
     given = {name: vars(args)[name] for name in _OF_A_STUDY[2:7] if vars(args)[name] is not None}
     if args.losses:
         given["losses"] = [_loss(word) for word in args.losses]
-    tasks = _tasks(args, shared, folder, title)
+    tasks, parts = _tasks(args, shared, names, folder)
     content = {"title": title, "tasks": tasks, "models": _models(args, shared), "arguments": shared, **given}
-    return make_study(content, "the command line"), folder
+    return make_study(content, "the command line"), folder, parts
 
 
 def read_study(path: Path) -> Study:
@@ -129,15 +130,13 @@ def compare(args: argparse.Namespace, words: list[str], command: str) -> int:
     from hf_squareloss.comparison._engine import Stopped, carry_out
     from hf_squareloss.comparison._orders import Options
     from hf_squareloss.comparison._report import report
-    from hf_squareloss.comparison._results import write_study
 
-    study, folder = study_of(args, words)
+    study, folder, parts = study_of(args, words)
     if args.workers < 1:
         raise ValueError(f"workers must be 1 or more, got {args.workers}")
-    options = Options(folder, keep_models=args.keep_models, report_to=args.report_to)
+    options = Options(folder, args.keep_models, args.report_to, command, parts)
     print(announcement(study, folder))  # noqa: T201
     try:
-        write_study(folder, command, study.model_dump(mode="json"))
         records = carry_out(study, options, _pool(args), seconds=args.hours and args.hours * 3600)
     except Stopped as stopped:
         print(stopped)  # noqa: T201
@@ -161,8 +160,9 @@ def shown_command(words: list[str]) -> str:
         >>> shown_command(["compare", "/home/me/data.csv", "--losses", "square k=2"])
         "hf-squareloss compare data.csv --losses 'square k=2'"
     """
-    shown = [Path(word).name if os.path.isabs(word) else word for word in words]
-    return shlex.join(["hf-squareloss", *shown])
+    from hf_squareloss.comparison._places import without_places
+
+    return shlex.join(["hf-squareloss", *without_places(words)])
 
 
 def _pool(args: argparse.Namespace) -> Any:
@@ -182,16 +182,26 @@ def _default_folder(title: str) -> Path:
     return Path("outputs") / f"compare-{title.replace(os.sep, '-')}"
 
 
-def _title(args: argparse.Namespace, shared: Arguments) -> str:
-    names = [_stem(name) for name in args.data]
-    if names:
-        return "-".join(names)
-    named = shared.get("task_name") or shared.get("dataset_name") or (args.output_dir and args.output_dir.name)
-    return str(named or Path(args.script or "run_glue.py").stem)
+def _task_names(args: argparse.Namespace, shared: Arguments) -> list[str]:
+    """After the data: runs are known by them, and neither a title nor the study's folder makes other runs."""
+    from hf_squareloss.comparison._places import without_places
+
+    if args.data:
+        return [_name_of_data(file) for file in args.data]
+    if "task_name" in shared:
+        return [str(shared["task_name"])]
+    if "dataset_name" in shared:
+        named = (shared[name] for name in ("dataset_name", "dataset_config_name") if name in shared)
+        return ["-".join(str(without_places(each)) for each in named)]
+    files = [str(shared[name]) for name in ("train_file", "train_dir") if name in shared]
+    return [_name_of_data(files[0]) if files else Path(args.script or "run_glue.py").stem]
 
 
-def _stem(name: str) -> str:
-    return Path(name).name.split(".")[0]
+def _name_of_data(place: str) -> str:
+    """Its name without ending; train.tsv and a folder train are called as the folder that they are in."""
+    path = Path(os.path.abspath(place))
+    stem = path.name.split(".")[0]
+    return path.parent.name or stem if stem == "train" else stem
 
 
 def _loss(word: str) -> Any:
@@ -214,7 +224,10 @@ def _models(args: argparse.Namespace, shared: Arguments) -> dict[str, Arguments]
     return models
 
 
-def _tasks(args: argparse.Namespace, shared: Arguments, folder: Path, title: str) -> dict[str, Any]:
+def _tasks(
+    args: argparse.Namespace, shared: Arguments, names: list[str], folder: Path
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The tasks, and path -> text of the parts that their data are split into."""
     from hf_squareloss.comparison._scripts import find_script, is_recipe
     from hf_squareloss.comparison._splitting import split_file
 
@@ -224,10 +237,10 @@ def _tasks(args: argparse.Namespace, shared: Arguments, folder: Path, title: str
             name.startswith(("train_", "dataset_", "task_")) for name in shared
         ):
             raise ValueError("give data: a file, a study file, or the script's own options after --")
-        return {title: {"script": script, "arguments": {}}}
+        return {names[0]: {"script": script, "arguments": {}}}, {}
     tasks: dict[str, Any] = {}
-    for file in args.data:
-        name = _stem(file)
+    texts: dict[str, str] = {}
+    for name, file in zip(names, args.data, strict=True):
         if not file.lower().endswith(_TEXT_FILES):
             raise ValueError(f"{file}: data must end in {', '.join(_TEXT_FILES)}; name others after --, as --train_dir")
         if name in tasks:
@@ -236,9 +249,11 @@ def _tasks(args: argparse.Namespace, shared: Arguments, folder: Path, title: str
         files = {"train": file}
         if parts:
             label = str(shared.get("label_column", shared.get("label_column_name", "label")))
-            files = split_file(file, folder / "data" / name, parts, label_column=label)
-        tasks[name] = {"script": script, "arguments": {f"{part}_file": str(path) for part, path in files.items()}}
-    return tasks
+            split = split_file(file, parts, label_column=label)
+            files = {part: str(folder / "data" / name / f"{part}.jsonl") for part in split}
+            texts |= {files[part]: text for part, text in split.items()}
+        tasks[name] = {"script": script, "arguments": {f"{part}_file": path for part, path in files.items()}}
+    return tasks, texts
 
 
 def _from_folder(study: Study, folder: Path) -> Study:

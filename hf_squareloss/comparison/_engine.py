@@ -16,13 +16,16 @@ from typing import Any
 from hf_squareloss.comparison._display import Display, shown_run
 from hf_squareloss.comparison._execution import Order, Outcome, error_in
 from hf_squareloss.comparison._orders import LOGS, WORK, Options, Orders, require_metric
+from hf_squareloss.comparison._places import without_places
 from hf_squareloss.comparison._pool import Pool
 from hf_squareloss.comparison._problems import choose_learning_rate
 from hf_squareloss.comparison._records import RUNS, RunRecord, read_runs, write_run
+from hf_squareloss.comparison._results import write_study
 from hf_squareloss.comparison._schedule import Planned, best_value, other_runs, tuning_runs
 from hf_squareloss.comparison._scripts import find_script, is_recipe
 from hf_squareloss.comparison._settings import refuse_changed_settings, runs_with_other_settings
 from hf_squareloss.comparison._study import Study
+from hf_squareloss.recipes.run_files import write_text
 
 MODELS = "models"
 _AGAIN = 1.0  # seconds: who signals a whole group of processes, as timeout does, signals this one twice
@@ -84,8 +87,10 @@ class _Carrying:
         for run, _ in runs_with_other_settings(there, planned):
             self._forget(run)
         self.there = {record.identity: record for record in there if record.status != "failed"}
+        self._write_files()
         with self.display:
             self._rehearse(first)
+            self._write_study()
             for run in first:
                 self.tuning.setdefault(run.group, []).append(run)
             self._add(first)
@@ -94,7 +99,7 @@ class _Carrying:
                 if not self.under_way:
                     break  # the time is over
                 for outcome in self.pool.wait(1.0):
-                    self._ended(*self.under_way.pop(outcome.key), outcome)
+                    self._ended(*self.under_way[outcome.key], outcome)
                 if self.received:
                     self._stop()
         self._keep_models()
@@ -103,6 +108,16 @@ class _Carrying:
         return sorted(self.records.values(), key=lambda record: (record.problem, order[record.label], record.seed))
 
     # ---- before the first run ---------------------------------------------------------------------------------------
+    def _write_files(self) -> None:
+        for path, text in self.options.files.items():
+            if not Path(path).is_file() or Path(path).read_bytes() != text.encode():
+                write_text(path, text)
+
+    def _write_study(self) -> None:
+        if self.options.command is not None:
+            content = without_places(self.study.model_dump(mode="json"))
+            write_study(self.options.folder, self.options.command, content)
+
     def _forget(self, failed: RunRecord) -> None:
         """A run that failed with settings that have been put right since."""
         folder, key = self.options.folder, failed.identity
@@ -179,11 +194,28 @@ class _Carrying:
             self._begin(self.waiting.popleft(), tries=1)
 
     def _begin(self, run: Planned, tries: int) -> None:
+        self._look_again(run)
         order = self.orders.order(run)
         self.under_way[order.key] = run, order, tries
         self.pool.submit(order)
 
+    def _look_again(self, run: Planned) -> None:
+        """ValueError where something that a run reads is edited while the study is at work."""
+        changed = self.orders.changed_content(run)
+        if not changed:
+            return
+        self.pool.stop(patience=0)
+        for other, order, _ in self.under_way.values():
+            if self.orders.changed_content(other):  # nobody knows which content it has read
+                shutil.rmtree(order.folder, ignore_errors=True)
+        raise ValueError(
+            f"{run.task} with {run.model}: {', '.join(changed)} changed while the study was at work. The runs that "
+            "are done had what was there before: put it back, or choose another --output_dir"
+        )
+
     def _ended(self, run: Planned, order: Order, tries: int, outcome: Outcome) -> None:
+        self._look_again(run)
+        del self.under_way[order.key]
         if outcome.code is None and tries < _TRIES:
             self.display.say(f"{shown_run(self.orders.record(run))}: {outcome.last_lines.splitlines()[-1]}; once more")
             self._begin(run, tries + 1)

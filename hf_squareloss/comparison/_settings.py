@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,25 @@ _REASONS = (
 )
 
 
-def settings_of(study: Study, task: str, model: str) -> dict[str, Any]:
+def settings_of(study: Study, task: str, model: str, planned: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Script and arguments of a task and a model, with a digest in place of each file and folder.
 
     Names and places of files may change, their content may not.
+
+    Args:
+        planned: path -> text of files that the study will write itself.
     """
-    script = find_script(study.tasks[task].script)
+    script, texts = find_script(study.tasks[task].script), planned or {}
     settings: dict[str, Any] = {"script": script.name}
     if not is_recipe(script):
         settings["content of the script"] = content_of(script)
     arguments = {**study.arguments, **study.models[model], **study.tasks[task].arguments}
     for name, value in sorted(arguments.items()):
-        if may_be_a_place(script, name) and isinstance(value, str) and value and Path(value).exists():
-            settings[name] = content_of(Path(value))
+        place = value if may_be_a_place(script, name) and isinstance(value, str) and value else None
+        if place in texts:
+            settings[name] = _content_of([(".", hashlib.sha256(texts[place].encode()).digest())])
+        elif place is not None and Path(place).exists():
+            settings[name] = content_of(Path(place))
         elif value is not None and _counts(name):
             settings[name] = plain(value)
     return settings
@@ -62,15 +68,23 @@ def content_of(path: Path) -> str:
     """A digest of a file, or of all files of a folder with their places in it, but for hidden ones."""
     inside = (file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)) and file.is_file())
     files = sorted(inside) if path.is_dir() else [path]
+    return _content_of((str(file.relative_to(path)), _digest_of(file)) for file in files)
+
+
+def _content_of(files: Iterable[tuple[str, bytes]]) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        status = file.stat()
-        digest.update(str(file.relative_to(path)).encode() + _digest(file, status.st_size, status.st_mtime_ns))
+    for name, content in files:
+        digest.update(name.encode() + content)
     return f"sha256 {digest.hexdigest()[:16]}"
 
 
+def _digest_of(file: Path) -> bytes:
+    status = file.stat()
+    return _digest(file, status.st_size, status.st_mtime_ns)
+
+
 def refuse_changed_settings(folder: Path, there: list[RunRecord], planned: list[RunRecord]) -> None:
-    """ValueError where runs of a problem that did not fail are there already with other settings, or for another metric."""
+    """ValueError where runs of a problem are there already with other settings or another metric, and did not fail."""
     for run, changed in runs_with_other_settings(there, planned):
         if run.status != "failed":
             raise ValueError(
@@ -90,18 +104,14 @@ def runs_with_other_settings(there: list[RunRecord], planned: list[RunRecord]) -
         before, now = ({**each.settings, "metric": each.metric} for each in (run, new))
         if _loss_of(run) != _loss_of(new):
             now[MEANING] = before.get(MEANING)
-        changed = changed_settings(before, now)
+        changed = [f"{name}={before.get(name)!r} there, now {now.get(name)!r}" for name in changed_names(before, now)]
         if changed:
             yield run, changed
 
 
-def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs, in words."""
-    return [
-        f"{name}={before.get(name)!r} there, now {now.get(name)!r}"
-        for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name)
-    ]
+def changed_names(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The names whose values differ."""
+    return [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
 
 
 def _loss_of(run: RunRecord) -> tuple[Any, ...]:

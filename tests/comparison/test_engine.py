@@ -188,6 +188,52 @@ def test_a_script_that_writes_nothing_is_refused(tmp_path: Path) -> None:
         run(a_study(silent), tmp_path / "out")
 
 
+class Edited(PoolHere):
+    """The script is edited behind the start of the third run, or behind its end."""
+
+    def __init__(self, script: Path, *, late: bool) -> None:
+        super().__init__()
+        self.script, self.late = script, late
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        text = self.script.read_text()
+        if len(self.made) == 2 and not self.late:
+            self.script.write_text(text + "# edited\n")
+        found = super().wait(seconds)
+        if len(self.made) == 3 and self.late:
+            self.script.write_text(text + "# edited\n")
+        return found
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_content_that_is_edited_meanwhile_ends_the_study(script: Path, tmp_path: Path, late: bool) -> None:
+    before, pool = script.read_text(), Edited(script, late=late)
+    with pytest.raises(ValueError, match="task with model: content of the script changed while the study was at work"):
+        run(a_study(script), tmp_path / "out", pool)
+    assert len(pool.made) == 3 and len(read_runs(tmp_path / "out")) == 2 and pool.stopped == 0
+    assert list((tmp_path / "out/work").iterdir()) == []
+    script.write_text(before)
+    assert len(run(a_study(script), tmp_path / "out")) == 10
+
+
+def test_content_that_is_edited_between_two_runs_ends_the_study(script: Path, tmp_path: Path) -> None:
+    class Later(PoolHere):
+        def submit(self, order: Order) -> None:
+            super().submit(order)
+            if len(self.made) == 1:  # one has ended, this one has begun, and the next will find another script
+                script.write_text(script.read_text() + "# edited\n")
+
+    with pytest.raises(ValueError, match="content of the script changed"):
+        run(a_study(script), tmp_path / "out", pool := Later(2))
+    assert len(read_runs(tmp_path / "out")) == 1 and len(pool.made) == 2
+
+
+def test_an_error_names_no_folder_of_this_machine(script: Path, tmp_path: Path) -> None:
+    run(a_study(script, arguments={"fail": 1}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out")
+    for record in read_runs(tmp_path / "out"):
+        assert 'File "my_train.py", line' in (record.error or "") and str(tmp_path) not in record.model_dump_json()
+
+
 class Signalled(PoolHere):
     """A signal comes while the third run is under way."""
 
