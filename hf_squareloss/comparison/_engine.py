@@ -102,7 +102,7 @@ class _Carrying:
                     self._ended(*self.under_way[outcome.key], outcome)
                 if self.received:
                     self._stop()
-        self._keep_models()
+        self._say_which_models_are_missing()
         self._report_failures()
         order = {label: place for place, label in enumerate(choice.label for choice in self.study.choices)}
         return sorted(self.records.values(), key=lambda record: (record.problem, order[record.label], record.seed))
@@ -196,6 +196,10 @@ class _Carrying:
     def _begin(self, run: Planned, tries: int) -> None:
         self._look_again(run)
         order = self.orders.order(run)
+        if not self.orders.can_go_on(order):
+            name = shown_run(self.orders.record(run))
+            self.display.say(f"{name}: it was begun with another --keep_models or --metric, and starts anew.")
+            shutil.rmtree(order.folder)
         self.under_way[order.key] = run, order, tries
         self.pool.submit(order)
 
@@ -229,10 +233,30 @@ class _Carrying:
         else:
             self.records[run] = record
             Path(order.log).unlink(missing_ok=True)
-            if not self.options.keep_models:
-                shutil.rmtree(order.folder, ignore_errors=True)
+            if self.options.keep_models:
+                self._keep_model(run.group)
+            shutil.rmtree(order.folder, ignore_errors=True)
         self.display.ended(record)
         self._choose(run.group)
+
+    def _keep_model(self, group: tuple[Any, ...]) -> RunRecord:
+        """Of a loss's runs so far the one that is best on validation, and no other, has its model in models/."""
+        records = [record for run, record in self.records.items() if run.group == group]
+        work = {record.identity: self.options.folder / WORK / record.identity for record in records}
+        best = max(records, key=lambda r: (best_value(r), work[r.identity].is_dir() or self._model(r).is_dir()))
+        if work[best.identity].is_dir():
+            for checkpoint in work[best.identity].glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+            shutil.rmtree(self._model(best), ignore_errors=True)
+            work[best.identity].rename(self._model(best))
+        for record in records:
+            if record is not best:
+                shutil.rmtree(self._model(record), ignore_errors=True)
+        return best
+
+    def _model(self, record: RunRecord) -> Path:
+        (self.options.folder / MODELS).mkdir(exist_ok=True)
+        return self.options.folder / MODELS / record.identity
 
     # ---- the end ----------------------------------------------------------------------------------------------------
     def _stop(self) -> None:
@@ -242,23 +266,16 @@ class _Carrying:
         done = f"{len(self.records)} of {self.study.size} runs are done, in {self.options.folder}"
         raise Stopped(self.received[0], f"{done}. The same command goes on.")
 
-    def _keep_models(self) -> None:
-        """Of each loss of a problem the run that is best on validation keeps its model."""
+    def _say_which_models_are_missing(self) -> None:
         if not self.options.keep_models:
             return
-        best: dict[tuple[Any, ...], Planned] = {}
-        for run, record in self.records.items():
-            if run.group not in best or best_value(record) > best_value(self.records[best[run.group]]):
-                best[run.group] = run
-        for run, record in self.records.items():
-            folder = self.options.folder / WORK / record.identity
-            if folder.is_dir() and run is best[run.group]:
-                for checkpoint in folder.glob("checkpoint-*"):
-                    shutil.rmtree(checkpoint)
-                (self.options.folder / MODELS).mkdir(exist_ok=True)
-                folder.rename(self.options.folder / MODELS / record.identity)
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
+        for group in {run.group: None for run in self.records}:
+            best = self._keep_model(group)
+            if not self._model(best).is_dir():
+                self.display.say(
+                    f"No model of {shown_run(best)}, which is the best: it was made without --keep_models. "
+                    f"Without {RUNS}/{best.identity}.json it is made again."
+                )
 
     def _report_failures(self) -> None:
         for record in self.failed:

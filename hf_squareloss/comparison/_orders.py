@@ -12,10 +12,11 @@ from hf_squareloss.comparison._execution import Order, Outcome
 from hf_squareloss.comparison._places import output_without_places
 from hf_squareloss.comparison._records import RunRecord
 from hf_squareloss.comparison._schedule import Planned
-from hf_squareloss.comparison._scripts import as_words, find_script, is_recipe
-from hf_squareloss.comparison._settings import MEANING, changed_names, settings_of
+from hf_squareloss.comparison._scripts import as_words, find_script, from_words, is_recipe
+from hf_squareloss.comparison._settings import MEANING, changed_names, plain, settings_of
 from hf_squareloss.comparison._study import Study
 from hf_squareloss.metric_order import greater_is_better
+from hf_squareloss.recipes.run_files import RUN, read_object
 
 WORK = "work"  # the folder of runs under way, each in a folder of its own
 LOGS = "logs"
@@ -30,6 +31,8 @@ _RECORDED = {
     "disable_tqdm": "True",
     "report_to": "none",
 }
+# What a run is told on account of --keep_models, and what it cannot be told in its middle.
+_OF_KEPT_MODELS = ("load_best_model_at_end", "calibrate", "metric_for_best_model", "greater_is_better")
 _REHEARSAL = {"max_steps": 1, "max_eval_samples": 8, "max_predict_samples": 8, "save_strategy": "no"}
 
 
@@ -39,7 +42,7 @@ class Options:
 
     Attributes:
         folder: the study's.
-        keep_models: keep the best model of each loss of a problem, which our scripts then save after every epoch.
+        keep_models: keep the best model so far of each loss of a problem; our scripts then save after every epoch.
         report_to: a tracker that our scripts report to, under the study's name.
         command: the line that began it, for study.json, which is not written without one.
         files: path -> text of files that the study's arguments name, and that are written before its first run.
@@ -86,6 +89,11 @@ class Orders:
         folder = self.options.folder / WORK / key
         arguments = {} if not is_recipe(find_script(self.study.tasks[run.task].script)) else self._recorded(run)
         return self._order(run, key, folder, arguments, {})
+
+    def can_go_on(self, order: Order) -> bool:
+        """Whether what an order's folder holds was told the same about the model that is kept; an empty one was."""
+        there, told = read_object(Path(order.folder, RUN)).get("identity", {}), from_words(order.arguments)
+        return all(name not in there or there[name] == plain(told.get(name, False)) for name in _OF_KEPT_MODELS)
 
     def rehearsal(self, run: Planned) -> Order:
         """One step of a run of ours on few rows: wrong names are refused by it, and what runs share is prepared."""
