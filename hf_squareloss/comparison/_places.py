@@ -42,8 +42,8 @@ def output_without_places(text: str, folder: Path) -> str:
     """
     for place in (folder.absolute(), Path.cwd(), Path(hf_squareloss.__file__).parents[1]):
         if place != Path(place.anchor):
-            text = text.replace(f"{place}{os.sep}", "")
+            text = re.sub(rf"(?<![\w.-]){re.escape(f'{place}{os.sep}')}", "", text)
     text = _OF_PYTHON.sub("", text)
     if Path.home() != Path(Path.home().anchor):
-        text = re.sub(rf"{re.escape(str(Path.home()))}(?![\w.-])", "~", text)
+        text = re.sub(rf"(?<![\w.-]){re.escape(str(Path.home()))}(?![\w.-])", "~", text)
     return _ABSOLUTE.sub(r"\1", text)

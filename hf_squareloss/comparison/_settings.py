@@ -46,10 +46,10 @@ def settings_of(study: Study, task: str, model: str, planned: Mapping[str, str] 
         settings["content of the script"] = content_of(script)
     arguments = {**study.arguments, **study.models[model], **study.tasks[task].arguments}
     for name, value in sorted(arguments.items()):
-        place = value if may_be_a_place(script, name) and isinstance(value, str) and value else None
+        place = value if isinstance(value, str) and may_be_a_place(script, name) else ""
         if place in texts:
             settings[name] = _content_of([(".", hashlib.sha256(texts[place].encode()).digest())])
-        elif place is not None and Path(place).exists():
+        elif place and Path(place).exists():
             settings[name] = content_of(Path(place))
         elif value is not None and _counts(name):
             settings[name] = plain(value)

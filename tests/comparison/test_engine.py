@@ -223,8 +223,9 @@ def test_content_that_is_edited_between_two_runs_ends_the_study(script: Path, tm
             if len(self.made) == 1:  # one has ended, this one has begun, and the next will find another script
                 script.write_text(script.read_text() + "# edited\n")
 
+    pool = Later(2)
     with pytest.raises(ValueError, match="content of the script changed"):
-        run(a_study(script), tmp_path / "out", pool := Later(2))
+        run(a_study(script), tmp_path / "out", pool)
     assert len(read_runs(tmp_path / "out")) == 1 and len(pool.made) == 2
 
 

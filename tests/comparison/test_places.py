@@ -50,3 +50,8 @@ FileNotFoundError: {home}/elsewhere/a.tsv, /mnt/disk/b.tsv, {study}/data/c.jsonl
 datasets/x.py:5: UserWarning: see https://host/a/b
 FileNotFoundError: ~/elsewhere/a.tsv, b.tsv, data/c.jsonl, 1/2"""
     )
+
+
+def test_a_folder_of_the_same_name_elsewhere_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert output_without_places(f"/mnt{tmp_path}/a.tsv {tmp_path}/x/b.tsv", Path("study")) == "a.tsv x/b.tsv"
