@@ -43,14 +43,16 @@ class Stopped(Exception):
 def carry_out(study: Study, options: Options, pool: Pool, *, seconds: float | None = None) -> list[RunRecord]:
     """Make every run of a study that its folder does not have; all of its runs that did not fail.
 
+    Nothing is written before the folder is known to be this study's.
+
     Args:
         options: among them the folder: runs/ gets a file for each run, logs/ its output.
         pool: makes the runs; it is stopped at the end.
         seconds: no run begins later; None: no limit.
 
     Raises:
-        ValueError: another study is at work in the folder, its runs have other settings, or a script refuses its
-            arguments.
+        ValueError: another study is at work in the folder, its runs have other settings, a script refuses its
+            arguments, or what runs read is edited meanwhile.
         Stopped: SIGINT or SIGTERM came.
     """
     from hf_squareloss.recipes.folder_lock import folder_lock
