@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--report_to", help="trackio, tensorboard or wandb: runs appear under the study's name")
 
 
-def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
-    """The study that a command line describes, and its folder.
+def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path, dict[str, str]]:
+    """The study that a command line describes, its folder, and path -> text of files that it is to write there.
 
     Args:
         words: what stood after --.
@@ -72,15 +73,16 @@ def study_of(args: argparse.Namespace, words: list[str]) -> tuple[Study, Path]:
         if len(args.data) > 1 or ignored:
             raise ValueError(f"a study file says it all: {', '.join([*args.data[1:], *ignored])} would be ignored")
         study = read_study(Path(files[0]))
-        return study, args.output_dir or _default_folder(study.title)
-    title = args.title or _title(args, shared)
+        return study, args.output_dir or _default_folder(study.title), {}
+    names = _task_names(args, shared)
+    title = args.title or "-".join(names)
     folder = args.output_dir or _default_folder(title)
     given = {name: vars(args)[name] for name in _OF_A_STUDY[2:8] if vars(args)[name] is not None}
     if args.losses:
         given["losses"] = [_loss(word) for word in args.losses]
-    tasks = _tasks(args, shared, folder, title)
+    tasks, parts = _tasks(args, shared, names, folder)
     content = {"title": title, "tasks": tasks, "models": _models(args, shared), "arguments": arguments, **given}
-    return make_study(content, "the command line"), folder
+    return make_study(content, "the command line"), folder, parts
 
 
 def read_study(path: Path) -> Study:
@@ -99,10 +101,7 @@ def read_study(path: Path) -> Study:
         raise ValueError(f"{path}: {error}") from error
     content.setdefault("title", path.stem)
     content.setdefault("models", {"default": {}})
-    for part in ("tasks", "models", "arguments"):
-        if part in content:
-            content[part] = _from_folder(content[part], path.parent)
-    return make_study(content, str(path))
+    return _from_folder(make_study(content, str(path)), path.parent)
 
 
 def announcement(study: Study, folder: Path) -> str:
@@ -138,15 +137,13 @@ def compare(args: argparse.Namespace, words: list[str], command: str) -> int:
     from hf_squareloss.comparison._engine import Stopped, carry_out
     from hf_squareloss.comparison._orders import Options
     from hf_squareloss.comparison._report import report
-    from hf_squareloss.comparison._results import write_study
 
-    study, folder = study_of(args, words)
+    study, folder, parts = study_of(args, words)
     if args.workers < 1:
         raise ValueError(f"workers must be 1 or more, got {args.workers}")
-    options = Options(folder, keep_models=args.keep_models, report_to=args.report_to)
+    options = Options(folder, args.keep_models, args.report_to, command, parts)
     print(announcement(study, folder))  # noqa: T201
     try:
-        write_study(folder, command, study.model_dump(mode="json"))
         records = carry_out(study, options, _pool(args), seconds=args.hours and args.hours * 3600)
     except Stopped as stopped:
         print(stopped)  # noqa: T201
@@ -170,8 +167,9 @@ def shown_command(words: list[str]) -> str:
         >>> shown_command(["compare", "/home/me/data.csv", "--losses", "square k=2"])
         "hf-squareloss compare data.csv --losses 'square k=2'"
     """
-    shown = [Path(word).name if os.path.isabs(word) else word for word in words]
-    return shlex.join(["hf-squareloss", *shown])
+    from hf_squareloss.comparison._places import without_places
+
+    return shlex.join(["hf-squareloss", *without_places(words)])
 
 
 def _pool(args: argparse.Namespace) -> Any:
@@ -191,16 +189,26 @@ def _default_folder(title: str) -> Path:
     return Path("outputs") / f"compare-{title.replace(os.sep, '-')}"
 
 
-def _title(args: argparse.Namespace, shared: Arguments) -> str:
-    names = [_stem(name) for name in args.data]
-    if names:
-        return "-".join(names)
-    named = shared.get("task_name") or shared.get("dataset_name") or (args.output_dir and args.output_dir.name)
-    return str(named or Path(args.script or "run_glue.py").stem)
+def _task_names(args: argparse.Namespace, shared: Arguments) -> list[str]:
+    """After the data: runs are known by them, and neither a title nor the study's folder makes other runs."""
+    from hf_squareloss.comparison._places import without_places
+
+    if args.data:
+        return [_name_of_data(file) for file in args.data]
+    if "task_name" in shared:
+        return [str(shared["task_name"])]
+    if "dataset_name" in shared:
+        named = (shared[name] for name in ("dataset_name", "dataset_config_name") if name in shared)
+        return ["-".join(str(without_places(each)) for each in named)]
+    files = [str(shared[name]) for name in ("train_file", "train_dir") if name in shared]
+    return [_name_of_data(files[0]) if files else Path(args.script or "run_glue.py").stem]
 
 
-def _stem(name: str) -> str:
-    return Path(name).name.split(".")[0]
+def _name_of_data(place: str) -> str:
+    """Its name without ending; train.tsv and a folder train are called as the folder that they are in."""
+    path = Path(os.path.abspath(place))
+    stem = path.name.split(".")[0]
+    return path.parent.name or stem if stem == "train" else stem
 
 
 def _loss(word: str) -> Any:
@@ -223,7 +231,10 @@ def _models(args: argparse.Namespace, shared: Arguments) -> dict[str, Arguments]
     return models
 
 
-def _tasks(args: argparse.Namespace, shared: Arguments, folder: Path, title: str) -> dict[str, Any]:
+def _tasks(
+    args: argparse.Namespace, shared: Arguments, names: list[str], folder: Path
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The tasks, and path -> text of the parts that their data are split into."""
     from hf_squareloss.comparison._scripts import find_script, is_recipe
     from hf_squareloss.comparison._splitting import split_file
 
@@ -233,10 +244,10 @@ def _tasks(args: argparse.Namespace, shared: Arguments, folder: Path, title: str
             name.startswith(("train_", "dataset_", "task_")) for name in shared
         ):
             raise ValueError("give data: a file, a study file, or the script's own options after --")
-        return {title: {"script": script, "arguments": {}}}
+        return {names[0]: {"script": script, "arguments": {}}}, {}
     tasks: dict[str, Any] = {}
-    for file in args.data:
-        name = _stem(file)
+    texts: dict[str, str] = {}
+    for name, file in zip(names, args.data, strict=True):
         if not file.lower().endswith(_TEXT_FILES):
             raise ValueError(f"{file}: data must end in {', '.join(_TEXT_FILES)}; name others after --, as --train_dir")
         if name in tasks:
@@ -245,17 +256,40 @@ def _tasks(args: argparse.Namespace, shared: Arguments, folder: Path, title: str
         files = {"train": file}
         if parts:
             label = str(shared.get("label_column", shared.get("label_column_name", "label")))
-            files = split_file(file, folder / "data" / name, parts, label_column=label)
-        tasks[name] = {"script": script, "arguments": {f"{part}_file": str(path) for part, path in files.items()}}
-    return tasks
+            split = split_file(file, parts, label_column=label)
+            files = {part: str(folder / "data" / name / f"{part}.jsonl") for part in split}
+            texts |= {files[part]: text for part, text in split.items()}
+        tasks[name] = {"script": script, "arguments": {f"{part}_file": path for part, path in files.items()}}
+    return tasks, texts
 
 
-def _from_folder(value: Any, folder: Path) -> Any:
-    """The value with texts that name a file or a folder below `folder` as paths to it."""
-    if isinstance(value, dict):
-        return {name: _from_folder(each, folder) for name, each in value.items()}
+def _from_folder(study: Study, folder: Path) -> Study:
+    """The study with scripts, data and models that lie below `folder` as paths to them."""
+    from hf_squareloss.comparison._scripts import find_script
+    from hf_squareloss.comparison._settings import may_be_a_place
+
+    def placed(arguments: Arguments, scripts: Iterable[Path]) -> Arguments:
+        return {
+            name: _path(value, folder) if any(may_be_a_place(script, name) for script in scripts) else value
+            for name, value in arguments.items()
+        }
+
+    scripts = {name: _path(task.script, folder) for name, task in study.tasks.items()}
+    found = {name: find_script(script) for name, script in scripts.items()}
+    tasks = {
+        name: task.model_copy(
+            update={"script": scripts[name], "arguments": placed(task.arguments, [found[name]])},
+        )
+        for name, task in study.tasks.items()
+    }
+    models = {name: placed(arguments, found.values()) for name, arguments in study.models.items()}
+    shared = placed(study.arguments, found.values())
+    return study.model_copy(update={"tasks": tasks, "models": models, "arguments": shared})
+
+
+def _path(value: Any, folder: Path) -> Any:
     if isinstance(value, list):
-        return [_from_folder(each, folder) for each in value]
+        return [_path(each, folder) for each in value]
     if isinstance(value, str) and value and not Path(value).exists() and (folder / value).exists():
         return str(folder / value)
     return value

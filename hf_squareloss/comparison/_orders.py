@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hf_squareloss.comparison._execution import Order, Outcome
+from hf_squareloss.comparison._places import output_without_places
 from hf_squareloss.comparison._records import MEANING, RunRecord
 from hf_squareloss.comparison._schedule import Planned
-from hf_squareloss.comparison._scripts import as_words, find_script, is_recipe
-from hf_squareloss.comparison._settings import settings_of
+from hf_squareloss.comparison._scripts import as_words, find_script, from_words, is_recipe
+from hf_squareloss.comparison._settings import changed_names, plain, settings_of
 from hf_squareloss.comparison._study import Study
+from hf_squareloss.recipes.run_files import RUN, read_object
 
 WORK = "work"  # the folder of runs under way, each in a folder of its own
 LOGS = "logs"
@@ -27,22 +30,28 @@ _RECORDED = {
     "disable_tqdm": "True",
     "report_to": "none",
 }
+# What a run is told on account of --keep_models, and what it cannot be told in its middle.
+_OF_KEPT_MODELS = ("load_best_model_at_end", "calibrate", "metric_for_best_model", "greater_is_better")
 _REHEARSAL = {"max_steps": 1, "max_eval_samples": 8, "max_predict_samples": 8, "save_strategy": "no"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a study is carried out; no run depends on it.
+    """How a study is carried out.
 
     Attributes:
         folder: the study's.
-        keep_models: keep the best model of each loss of a problem, which our scripts then save after every epoch.
+        keep_models: keep the best model so far of each loss of a problem; our scripts then save after every epoch.
         report_to: a tracker that our scripts report to, under the study's name.
+        command: the line that began it, for study.json, which is not written without one.
+        files: path -> text of files that the study's arguments name, and that are written before its first run.
     """
 
     folder: Path
     keep_models: bool = False
     report_to: str | None = None
+    command: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class Orders:
@@ -55,6 +64,8 @@ class Orders:
     def record(self, run: Planned, outcome: Outcome | None = None) -> RunRecord:
         """The record of a run that has ended; without an outcome it gives the identity alone."""
         metric, greater = self.study.metric_of(run.task), self.study.greater_is_better_of(run.task)
+        if outcome is not None:
+            outcome = replace(outcome, last_lines=output_without_places(outcome.last_lines, self.options.folder))
         fields: dict[str, Any] = {
             "study": self.study.title,
             "task": run.task,
@@ -77,6 +88,11 @@ class Orders:
         folder = self.options.folder / WORK / key
         arguments = {} if not is_recipe(find_script(self.study.tasks[run.task].script)) else self._recorded(run)
         return self._order(run, key, folder, arguments, {})
+
+    def can_go_on(self, order: Order) -> bool:
+        """Whether what an order's folder holds was told the same about the model that is kept; an empty one was."""
+        there, told = read_object(Path(order.folder, RUN)).get("identity", {}), from_words(order.arguments)
+        return all(name not in there or there[name] == plain(told.get(name, False)) for name in _OF_KEPT_MODELS)
 
     def rehearsal(self, run: Planned) -> Order:
         """One step of a run of ours on few rows: wrong names are refused by it, and what runs share is prepared."""
@@ -110,8 +126,12 @@ class Orders:
     def _settings_of(self, run: Planned) -> dict[str, Any]:
         place = run.task, run.model
         if place not in self._settings:
-            self._settings[place] = settings_of(self.study, *place)
+            self._settings[place] = settings_of(self.study, *place, self.options.files)
         return self._settings[place]
+
+    def changed_content(self, run: Planned) -> list[str]:
+        """What a run reads and what has other content than when the study began, by name."""
+        return changed_names(self._settings_of(run), settings_of(self.study, run.task, run.model))
 
 
 def require_metric(outcome: Outcome, metric: str, where: str) -> None:

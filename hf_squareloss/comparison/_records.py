@@ -163,7 +163,7 @@ def run_name(
         'mrpc-bert-square-lr0.0003-seed0-fbb50cee2740'
     """
     whole = [task, model, loss, dict(parameters), learning_rate, seed, label_noise, dict(settings)]
-    text = json.dumps(_canonical(whole), sort_keys=True)
+    text = json.dumps(canonical(whole), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     words = (re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.")[:40] for word in (task, model, loss))
     return "-".join(word for word in (*words, f"lr{learning_rate:g}", f"seed{seed}", digest) if word)
@@ -239,10 +239,10 @@ def refuse_fields(errors: Sequence[Any], source: str) -> NoReturn:
     raise ValueError(f"{source} does not fit the schema: {'; '.join(shown[:5])}{more}")
 
 
-def _canonical(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """The value with every whole number an integer, so that 1 and 1.0 have one digest."""
     if isinstance(value, Mapping):
-        return {str(name): _canonical(each) for name, each in value.items()}
+        return {str(name): canonical(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_canonical(each) for each in value]
+        return [canonical(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from hf_squareloss.recipes.run_files import write_text
 
 SHARE = 0.1
 _SEED = 0
 
 
 def split_file(
-    file: str | Path, folder: Path, parts: tuple[str, ...] = ("validation", "test"), *, label_column: str = "label"
-) -> dict[str, Path]:
-    """Split rows off a file, a tenth for each of `parts`, and write all as JSON lines into `folder`.
+    file: str | Path, parts: tuple[str, ...] = ("validation", "test"), *, label_column: str = "label"
+) -> dict[str, str]:
+    """Split rows off a file, a tenth for each of `parts`; all as JSON lines.
 
     A fixed seed shuffles the rows. Where labels are classes, parts have each class in its proportion, and the first row
     of every class is for training.
 
     Args:
         file: as `read_table` reads it.
-        folder: files that are there already with these rows stay as they are.
         label_column: where the file has no such column, rows are split without regard to labels.
 
     Returns:
-        train and each of `parts` -> path.
+        train and each of `parts` -> the text of a file of it.
 
     Raises:
         ValueError: the file cannot be read, or has too few rows.
@@ -46,10 +44,10 @@ def split_file(
         raise ValueError(f"{file} has too few rows to split {' and '.join(parts)} off: give them as files of their own")
     left = {row for rows in taken.values() for row in rows}
     taken["train"] = [row for row in range(len(next(iter(table.values())))) if row not in left]
-    paths = {part: folder / f"{part}.jsonl" for part in ("train", *parts)}
-    for part, path in paths.items():
-        _write(path, [{name: values[row] for name, values in table.items()} for row in taken[part]])
-    return paths
+    return {
+        part: _lines({name: values[row] for name, values in table.items()} for row in taken[part])
+        for part in ("train", *parts)
+    }
 
 
 def _by_class(labels: list[Any], count: int) -> list[int]:
@@ -74,8 +72,5 @@ def _are_classes(labels: list[Any]) -> bool:
         return False
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    if path.is_file() and path.read_text(encoding="utf8") == content:
-        return
-    write_text(path, content)
+def _lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

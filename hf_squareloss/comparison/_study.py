@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
@@ -220,11 +220,22 @@ def _choices(entry: Any) -> Iterator[LossChoice]:
             raise ValueError(f"the parameters of {name} must be a mapping, got {parameters!r}")
         grid = {key: value if isinstance(value, list) else [value] for key, value in (parameters or {}).items()}
         for values in product(*grid.values()):
-            yield LossChoice(str(name), tuple(zip(grid, map(_fixed, values), strict=True)))
+            yield _in_order(str(name), {key: _fixed(value) for key, value in zip(grid, values, strict=True)})
+
+
+def _in_order(name: str, parameters: Arguments) -> LossChoice:
+    """With the parameters in the order of the loss's class, so that one loss has one label however it is written."""
+    from hf_squareloss.losses import make_loss
+
+    known = [field.name for field in fields(make_loss(name, **parameters))]
+    return LossChoice(name, tuple((key, parameters[key]) for key in known if key in parameters))
 
 
 def _fixed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """A list that can be compared by its hash, and a whole number without a point."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_fixed, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _word(value: Any) -> str:

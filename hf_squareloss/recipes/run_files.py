@@ -35,6 +35,6 @@ def write_text(path: str | Path, text: str) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    unfinished.write_text(text, encoding="utf8")
+    unfinished.write_text(text, encoding="utf8", newline="\n")  # the same content on every machine
     unfinished.replace(path)
     return path

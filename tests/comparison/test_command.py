@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from tiny_text_model import save_tiny_model, write_toy_files
 
 from hf_squareloss.__main__ import main, parse
 from hf_squareloss.comparison import read_runs, read_study
+from hf_squareloss.comparison._command import study_of
+from hf_squareloss.recipes.folder_lock import folder_lock
 
 
 @pytest.fixture
@@ -102,6 +106,18 @@ def test_a_study_file_says_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "toy: 20 runs: 5 losses (cross_entropy, square, k = 1, M = 1, " in said
     assert "2 learning rates x 1 seed, then 2 more seeds" in said and "with 2 workers" in said
     assert len(read_runs(tmp_path / "out")) == 20
+
+
+def test_what_lies_beside_a_study_file_is_found_where_an_option_names_it(tmp_path: Path) -> None:
+    (tmp_path / "mrpc").mkdir()
+    (tmp_path / "mrpc/train.tsv").write_text("text\tlabel\n")
+    (tmp_path / "study.yaml").write_text(
+        "tasks: {mrpc: {train_file: mrpc/train.tsv}, glue: {task_name: mrpc}}\narguments: {config_name: mrpc}\n"
+    )
+    study = read_study(tmp_path / "study.yaml")
+    assert study.tasks["mrpc"].arguments == {"train_file": str(tmp_path / "mrpc/train.tsv")}
+    assert study.tasks["glue"].arguments == {"task_name": "mrpc"}
+    assert study.arguments == {"config_name": str(tmp_path / "mrpc")}
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -241,6 +257,7 @@ def test_the_report_names_the_command_without_folders(tmp_path: Path, capsys: py
     results = json.loads((tmp_path / "out/results.json").read_text())
     shown = "hf-squareloss compare --script my_train.py --losses cross_entropy 'square k=2'"
     assert results["settings"]["command"].startswith(shown) and str(tmp_path) not in json.dumps(results)
+    assert str(tmp_path) not in (study := (tmp_path / "out/study.json").read_text()) and '"my_train.py"' in study
     before = (tmp_path / "out/report.html").read_text()
     (tmp_path / "out/report.html").unlink()
     main(["report", str(tmp_path / "out")])
@@ -248,6 +265,59 @@ def test_the_report_names_the_command_without_folders(tmp_path: Path, capsys: py
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(tmp_path / "none")])
     assert f"{tmp_path / 'none'}" in (said := capsys.readouterr().err) and "give the folder of a study" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("a/data.tsv.gz --title T", "data"),
+        ("mrpc/train.csv", "mrpc"),
+        ("--title T --output_dir o -- --task_name mrpc", "mrpc"),
+        ("--output_dir o -- --dataset_name org/sets --dataset_config_name one", "org/sets-one"),
+        ("-- --dataset_name /home/me/sets", "sets"),
+        ("-- --train_file sets/trec.tsv", "trec"),
+        ("-- --train_file=/home/me/trec/train.tsv", "trec"),
+        ("-- --train_dir trec/x/../train/", "trec"),
+        ("--script my_train.py --output_dir o", "my_train"),
+    ],
+)
+def test_a_task_is_called_after_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hf_squareloss.comparison._splitting.split_file", lambda *_, **__: {})
+    write_script(tmp_path)
+    args, words = parse(["compare", *line.split()])
+    study, folder, _ = study_of(args, words)
+    assert list(study.tasks) == [name] and study.title == ("T" if "--title" in line else name)
+    assert folder == (
+        Path("o") if "--output_dir" in line else Path("outputs") / f"compare-{study.title}".replace("/", "-")
+    )
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_title_and_another_name_of_the_folder_make_no_run_again(tmp_path: Path) -> None:
+    command = ["compare", "--script", str(write_script(tmp_path)), "--losses", "square", "--learning_rates", "1e-3"]
+    main([*command, "--output_dir", str(tmp_path / "first")])
+    before = {path.name for path in (tmp_path / "first/runs").iterdir()}
+    (tmp_path / "first").rename(tmp_path / "second")
+    main([*command, "--output_dir", str(tmp_path / "second"), "--title", "better"])
+    assert {path.name for path in (tmp_path / "second/runs").iterdir()} == before
+    assert {record.study for record in read_runs(tmp_path / "second")} == {"better"}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_command_that_is_refused_changes_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = write_script(data)
+    script.write_text(script.read_text().replace("args = parser.parse_args()", "args, _ = parser.parse_known_args()"))
+    command = ["compare", "data.csv", "--script", str(script), "--losses", "square", "--learning_rates", "1e-3"]
+    main([*command, "--seeds", "0", "--output_dir", "out"])
+    before = {path: path.read_bytes() for path in (data / "out").rglob("*") if path.is_file()}
+    rows = (data / "data.csv").read_text().splitlines()
+    (data / "data.csv").write_text("\n".join(rows[:-20]) + "\n")
+    for held, says in ((True, "another run is at work"), (False, r"train_file='sha256 \w+' there, now")):
+        with folder_lock("out") if held else nullcontext(), pytest.raises(SystemExit, match="2"):
+            main([*command, "--seeds", "0", "1", "--output_dir", "out"])
+        assert re.search(says, capsys.readouterr().err)
+        assert {path: path.read_bytes() for path in (data / "out").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -115,6 +115,34 @@ def test_a_failed_run_does_not_stop_the_others(
     assert len(pool.made) == 4 and names(again) == names(records)  # another time they are tried again
 
 
+def test_failed_runs_do_not_bar_the_folder_when_the_fault_is_mended(script: Path, tmp_path: Path) -> None:
+    run(a_study(script, arguments={"fail": 1}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out")
+    assert [record.status for record in read_runs(tmp_path / "out")] == ["failed", "failed"]
+    script.write_text(script.read_text().replace("no such thing", "another thing"))
+    assert run(a_study(script, arguments={"fail": 1}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out") == []
+    mended = a_study(script, arguments={"fail": 7}, learning_rates=[1e-3], seeds=[1])
+    records = run(mended, tmp_path / "out")
+    assert len(records) == 2 and read_runs(tmp_path / "out") == records
+    assert list((tmp_path / "out/work").iterdir()) == list((tmp_path / "out/logs").iterdir()) == []
+    with pytest.raises(ValueError, match="fail=7 there, now 8"):
+        run(a_study(script, arguments={"fail": 8}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out")
+
+
+@pytest.mark.parametrize("written", [{"M": 4, "k": 2}, {"k": 2.0, "M": 4.0}])
+def test_a_loss_that_was_written_differently_and_a_new_title_keep_the_runs(
+    script: Path, tmp_path: Path, written: dict[str, Any]
+) -> None:
+    study = a_study(script, losses=["cross_entropy", {"square": {"k": 2, "M": 4}}])
+    records = run(study, tmp_path / "out")
+    for file in (tmp_path / "out/runs").glob("*square*"):  # as older versions wrote them
+        file.write_text(file.read_text().replace("square, k = 2, M = 4", "square, M = 4.0, k = 2"))
+    again = a_study(script, losses=["cross_entropy", {"square": written}], title="new")
+    found = run(again, tmp_path / "out", pool := PoolHere())
+    assert pool.made == [] and names(found) == names(records)
+    assert {record.label for record in read_runs(tmp_path / "out")} == {"cross_entropy", "square, k = 2, M = 4"}
+    assert {record.study for record in read_runs(tmp_path / "out")} == {"new"}
+
+
 class Deadly(PoolHere):
     """Workers die in the first `deaths` runs."""
 
@@ -160,6 +188,53 @@ def test_a_script_that_writes_nothing_is_refused(tmp_path: Path) -> None:
     (silent := tmp_path / "silent.py").write_text("pass")
     with pytest.raises(ValueError, match=r"none: it must write all_results\.json with eval_NAME"):
         run(a_study(silent), tmp_path / "out")
+
+
+class Edited(PoolHere):
+    """The script is edited behind the start of the third run, or behind its end."""
+
+    def __init__(self, script: Path, *, late: bool) -> None:
+        super().__init__()
+        self.script, self.late = script, late
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        text = self.script.read_text()
+        if len(self.made) == 2 and not self.late:
+            self.script.write_text(text + "# edited\n")
+        found = super().wait(seconds)
+        if len(self.made) == 3 and self.late:
+            self.script.write_text(text + "# edited\n")
+        return found
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_content_that_is_edited_meanwhile_ends_the_study(script: Path, tmp_path: Path, late: bool) -> None:
+    before, pool = script.read_text(), Edited(script, late=late)
+    with pytest.raises(ValueError, match="task with model: content of the script changed while the study was at work"):
+        run(a_study(script), tmp_path / "out", pool)
+    assert len(pool.made) == 3 and len(read_runs(tmp_path / "out")) == 2 and pool.stopped == 0
+    assert list((tmp_path / "out/work").iterdir()) == []
+    script.write_text(before)
+    assert len(run(a_study(script), tmp_path / "out")) == 10
+
+
+def test_content_that_is_edited_between_two_runs_ends_the_study(script: Path, tmp_path: Path) -> None:
+    class Later(PoolHere):
+        def submit(self, order: Order) -> None:
+            super().submit(order)
+            if len(self.made) == 1:  # one has ended, this one has begun, and the next will find another script
+                script.write_text(script.read_text() + "# edited\n")
+
+    pool = Later(2)
+    with pytest.raises(ValueError, match="content of the script changed"):
+        run(a_study(script), tmp_path / "out", pool)
+    assert len(read_runs(tmp_path / "out")) == 1 and len(pool.made) == 2
+
+
+def test_an_error_names_no_folder_of_this_machine(script: Path, tmp_path: Path) -> None:
+    run(a_study(script, arguments={"fail": 1}, learning_rates=[1e-3], seeds=[1]), tmp_path / "out")
+    for record in read_runs(tmp_path / "out"):
+        assert 'File "my_train.py", line' in (record.error or "") and str(tmp_path) not in record.model_dump_json()
 
 
 class Signalled(PoolHere):

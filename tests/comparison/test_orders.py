@@ -1,5 +1,6 @@
 """What scripts are told: ours with what a study records, others with the four options that they must have."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hf_squareloss.comparison import Options, Order, Outcome, RunRecord, Study, 
 from hf_squareloss.comparison._orders import Orders
 from hf_squareloss.comparison._schedule import tuning_runs
 from hf_squareloss.comparison._scripts import from_words
+from hf_squareloss.recipes.run_files import RUN, write_object
 
 
 def a_study(script: str) -> Study:
@@ -67,6 +69,20 @@ def test_kept_models_are_the_best_by_the_metric_of_the_task(tmp_path: Path) -> N
     arguments = from_words(first_order(tmp_path, keep_models=True).arguments)
     assert (arguments["metric_for_best_model"], arguments["greater_is_better"]) == ("validation_nll", "False")
     assert arguments["load_best_model_at_end"] is True
+
+
+@pytest.mark.parametrize("keep_models", [False, True])
+def test_a_run_goes_on_as_it_was_begun(tmp_path: Path, keep_models: bool) -> None:
+    study = a_study("run_glue.py")
+    for now in (False, True):
+        orders = Orders(study, Options(tmp_path, keep_models=now))
+        order = orders.order(tuning_runs(study)[0])
+        assert orders.can_go_on(order)
+        identity: dict[str, Any] = {"load_best_model_at_end": keep_models, "calibrate": keep_models, "warmup_steps": 3}
+        identity |= {"metric_for_best_model": "validation_nll", "greater_is_better": False} if keep_models else {}
+        write_object(Path(order.folder, RUN), {"identity": identity})
+        assert orders.can_go_on(order) == (now == keep_models)
+        shutil.rmtree(order.folder)
 
 
 @pytest.mark.parametrize(("continued", "overhead"), [(False, 2.0), (True, None)])

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from choice_files import save_tiny_chooser, write_files
 from example_scripts import QUIET
-from foreign_script import PoolHere
+from foreign_script import PoolHere, execute_here
 from picture_files import MODEL, SHORT, write_pictures
 from tiny_text_model import save_tiny_model, write_toy_files
 
 from hf_squareloss import load_loss
 from hf_squareloss.comparison import Options, RunRecord, carry_out, make_study, read_runs
+from hf_squareloss.comparison._orders import Orders
+from hf_squareloss.comparison._schedule import tuning_runs
 from hf_squareloss.comparison._scripts import from_words
 
 
@@ -81,6 +83,16 @@ def test_the_best_models_are_kept_on_request(toy: dict[str, Any], tmp_path: Path
     assert load_loss(kept).to_dict()["loss"] == "square" and not list(kept.glob("checkpoint-*"))
     state = json.loads((kept / "trainer_state.json").read_text())
     assert state["best_metric"] == max(epoch.validation["accuracy"] or 0 for epoch in best.epochs)
+
+
+def test_a_run_that_was_begun_without_its_model_starts_anew(
+    toy: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study({**toy, "losses": ["square"]}, "here")
+    execute_here(Orders(study, Options(tmp_path / "out")).order(tuning_runs(study)[0]))  # its process died behind it
+    (record,) = carry_out(study, Options(tmp_path / "out", keep_models=True), PoolHere())
+    assert "it was begun with another --keep_models or --metric, and starts anew" in capsys.readouterr().out
+    assert record.status == "finished" and (tmp_path / "out/models" / record.identity / "model.safetensors").exists()
 
 
 def test_a_run_that_diverges_counts_as_one(toy: dict[str, Any], tmp_path: Path) -> None:

@@ -115,3 +115,14 @@ def test_the_number_of_runs_is_that_of_its_parts() -> None:
 def test_what_makes_no_study_is_refused_by_name(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=f"study.yaml .*{says}"):
         a_study(**changed)
+
+
+@pytest.mark.parametrize("given", [{"M": 4, "k": 2}, {"k": 2.0, "M": 4.0}, {"k": 2, "M": 4}])
+def test_a_loss_has_one_label_however_it_is_written(given: dict[str, Any]) -> None:
+    (choice,) = a_study(losses=[{"square": given}]).choices
+    assert choice.label == "square, k = 2, M = 4" and choice == LossChoice("square", (("k", 2), ("M", 4)))
+
+
+def test_a_loss_that_is_written_in_two_ways_is_one_loss_twice() -> None:
+    with pytest.raises(ValueError, match="two losses are called 'square, k = 2, M = 4'"):
+        a_study(losses=[{"square": {"k": 2, "M": 4}}, {"square": {"M": 4.0, "k": 2}}])
