@@ -318,17 +318,3 @@ def test_a_command_that_is_refused_changes_nothing(data: Path, capsys: pytest.Ca
             main([*command, "--seeds", "0", "1", "--output_dir", "out"])
         assert re.search(says, capsys.readouterr().err)
         assert {path: path.read_bytes() for path in (data / "out").rglob("*") if path.is_file()} == before
-
-
-@pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("losses", [["square"], ["cross_entropy", "square k=1 M=4", "square k=auto M=paper"]])
-def test_the_table_fits_80_columns(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, losses: list[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    command = ["compare", "--script", str(write_script(tmp_path)), "--losses", *losses, "--output_dir"]
-    main([*command, str(tmp_path / "out"), "--learning_rates", "1e-3"])
-    table = capsys.readouterr().out.split("seed 2: ")[-1].split("\n", 1)[1]
-    table = table[: table.index("More is in")]
-    assert "…" not in table and max(map(len, table.splitlines())) <= 80
-    assert all(name in table.replace("\n", " ") for name in ("accuracy", "outcome", losses[0]))

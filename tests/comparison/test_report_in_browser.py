@@ -52,7 +52,11 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     name = "a_name_without_any_place_to_break_it_" * 4
-    wild = [a_run(task=name, label=name), a_run(task=name, loss="cross_entropy", settings={"arguments": [name] * 3})]
+    arguments = {"arguments": [name] * 3}
+    wild = [
+        a_run(task=name, label=name, settings=arguments),
+        a_run(task=name, loss="cross_entropy", settings=arguments),
+    ]
 
     def made(runs: list[RunRecord]) -> Path:
         folder = tmp_path_factory.mktemp("study")
