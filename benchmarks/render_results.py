@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ from render_study import grid_table, study_overview, study_section, study_verdic
 
 from hf_squareloss.comparison import (
     Results,
+    RunRecord,
+    Study,
     card_pictures,
+    choose_learning_rate,
     read_results,
     read_study,
     study_card,
@@ -142,17 +146,31 @@ def digest(drawn: Any) -> str:
 
 
 def read_studies() -> tuple[dict[Path, Results], list[tuple[str, int, int]]]:
-    """The tasks of the study whose runs are all there; of each other its title, its runs so far and how many it has."""
+    """The tasks of the study whose runs are all there; of others the title, the runs so far and how many it needs."""
     complete, rest = {}, []
     for path in sorted(CARDS.glob("study-*/study.yaml")):
-        study, begun = read_study(path), (path.parent / "runs").is_dir()
+        study, begun = read_study(path), any((path.parent / "runs").glob("*.json"))
         results = read_results(path.parent) if begun else None
-        done = len(results.runs) if results else 0
-        if results and done == study.size:
+        runs = results.runs if results else []
+        missing = missing_runs(study, runs)
+        if results and not missing:
             complete[path.parent] = results
         else:
-            rest.append((study.title, done, study.size))
+            rest.append((study.title, len(runs), len(runs) + missing))
     return complete, rest
+
+
+def missing_runs(study: Study, runs: Sequence[RunRecord]) -> int:
+    """How many a study still needs: every learning rate with the tuning seeds, and the chosen one with all."""
+    missing = 0
+    for problem, choice in product(study.problems, study.choices):
+        there = [run for run in runs if (run.problem, run.label) == (problem, choice.label)]
+        made = {(run.learning_rate, run.seed) for run in there}
+        tuning = set(product(study.learning_rates, study.tuning))
+        chosen = choose_learning_rate(there) if tuning <= made else None
+        seeds = study.seeds if chosen is not None else [seed for seed in study.seeds if seed not in study.tuning]
+        missing += len((tuning | {(chosen, seed) for seed in seeds}) - made)
+    return missing
 
 
 def grid_folders() -> list[tuple[str, int, Path]]:

@@ -43,6 +43,7 @@ PUBLISHED = {
 }
 
 
+FEWEST = 5  # votes that a verdict needs
 Rest = Sequence[tuple[str, int, int]]
 
 
@@ -94,8 +95,9 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
     """What the study says, in three sentences; and that it is not complete, where it is not."""
     whole = whole_analysis(studies) if studies else None
     pooled = whole.pooled.get(SQUARE) if whole else None
-    if whole is None or pooled is None or pooled.advantage is None or pooled.advantage.interval is None:
-        return "The study has too few runs for a verdict yet."
+    if whole is None or pooled is None or pooled.advantage is None or pooled.advantage.tasks < FEWEST:
+        done, all_of_them = len(studies), len(studies) + len(rest)
+        return f"The study is under way: {done} of its {all_of_them} parts are complete, too few for a verdict."
     count = len(plain_problems(whole))
     mean, spread, brier = pooled.advantage, pooled.spread, measured(plain_problems(whole), "brier")
     neither = "and cross-entropy cannot be told apart"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from studies import a_run, made_up_study, runs_of
+from studies import RATES, a_run, made_up_study, runs_of
 
-from hf_squareloss.comparison import Results, RunRecord, results_of, write_run
+from hf_squareloss.comparison import Results, RunRecord, make_study, results_of, write_run
 
 claims: Any = importlib.import_module("study_claims")
 study: Any = importlib.import_module("render_study")
@@ -119,13 +119,14 @@ def test_the_verdict_is_three_sentences_with_their_intervals(whole: list[Results
     assert text.count("[") == 3 and "interim" not in text
     assert "(interim: 7 of 9 studies are complete)" in study.study_verdict(whole[:7], [("a", 1, 2), ("b", 0, 2)])
     assert "worse than cross-entropy" in study.study_verdict(whole[7:])
-    assert "cannot be told apart" in study.study_verdict(whole[6:8])
-    assert "too few runs" in study.study_verdict(whole[:1]) and "too few runs" in study.study_verdict([])
+    assert "cannot be told apart" in study.study_verdict(whole[4:10])
+    assert "1 of its 2 parts are complete, too few" in study.study_verdict(whole[:1], [("a", 0, 2)])
+    assert "0 of its 0 parts" in study.study_verdict([])
 
 
 def test_a_study_that_is_not_complete_counts_in_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "title: A task\ntasks: {task: {train_file: t.csv}}\nmodels: {m: {}}\nlosses: [cross_entropy, square]\n"
-    text += "learning_rates: [0.001]\nseeds: [0, 1]\n"
+    text = "title: A task\ntasks: {mrpc: {train_file: t.csv}}\nmodels: {tiny-bert: {}}\n"
+    text += "losses: [cross_entropy, square]\nlearning_rates: [0.0003]\nseeds: [0, 1]\n"
     folder = tmp_path / "study-task"
     folder.mkdir()
     (folder / "study.yaml").write_text(text)
@@ -138,6 +139,22 @@ def test_a_study_that_is_not_complete_counts_in_no_figure(tmp_path: Path, monkey
     write_run(folder, runs[3])
     complete, rest = render.read_studies()
     assert list(complete) == [folder] and rest == []
+
+
+def test_what_a_study_still_needs_follows_from_the_rate_that_is_chosen() -> None:
+    content = {"title": "t", "tasks": {"mrpc": {"train_file": "t.csv"}}, "models": {"tiny-bert": {}}}
+    plan = make_study({**content, "losses": ["square"], "learning_rates": RATES, "seeds": [0, 1, 2]}, "here")
+    runs = [run for run in made_up_study(seeds=3) if run.loss == "square"]  # the second rate is the best
+    assert render.missing_runs(plan, []) == 7 and render.missing_runs(plan, runs) == 0
+    of_rate = {rate: [run for run in runs if run.learning_rate == rate] for rate in RATES}
+    assert (
+        render.missing_runs(plan, [*of_rate[RATES[0]], *of_rate[RATES[1]]]) == 3
+    )  # those of the third, and one of the rate that is chosen
+    better = [run.model_copy(update={"learning_rate": 1.0}) for run in of_rate[RATES[1]][:2]]
+    longer = plan.model_copy(update={"learning_rates": [*RATES, 1.0]})
+    assert render.missing_runs(longer, [*runs, *better]) == 0  # equals: the smaller rate
+    fresh = [run for run in runs if run.learning_rate != RATES[1]]
+    assert render.missing_runs(longer, [*fresh, *better, *of_rate[RATES[1]][:1]]) == 2
 
 
 @pytest.fixture
