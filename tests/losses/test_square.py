@@ -217,7 +217,8 @@ def test_k_and_M_mixed(k: Any, M: Any, num_classes: int, expected: tuple[float, 
 
 
 def test_a_rule_that_changed_is_another_loss_for_runs_and_numbers_are_not() -> None:
-    assert [SquareLoss(k=k, M=M).meaning for k, M in (("auto", 1), (1, "auto"), (2, 3), ("paper", 1))] == [2, 2, 1, 1]
+    pairs: list[tuple[Any, Any]] = [("auto", 1), (1, "auto"), (2, 3), ("paper", 1)]
+    assert [SquareLoss(k=k, M=M).meaning for k, M in pairs] == [2, 2, 1, 1]
 
 
 @pytest.mark.parametrize("rule", ["auto", "paper"])
