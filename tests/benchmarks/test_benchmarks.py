@@ -19,6 +19,8 @@ NO_BENCHMARKS = (
     "recorded_scores",
     "speech_calibration",
     "interval_coverage",
+    "study_data",
+    "study_claims",
     *RENDERERS,
 )  # or for hours
 

@@ -75,7 +75,7 @@ def test_the_same_run_is_the_same(identity: Any) -> None:
         ({"max_grad_norm": 1e-6}, {"max_grad_norm"}),
         ({"seed": 7}, {"seed"}),
         ({"eval_strategy": "steps", "eval_steps": 1}, {"eval_strategy", "eval_steps"}),  # it draws random numbers
-        ({"loss": "cross_entropy"}, {"loss"}),
+        ({"loss": "cross_entropy"}, {"loss", "meaning of the loss's parameters"}),
         ({"loss_k": "2"}, {"loss"}),
         ({"loss_parameters": ["label_smoothing=0.1"]}, {"loss"}),
         ({"label_smoothing_factor": 0.1}, {"loss"}),

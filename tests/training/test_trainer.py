@@ -223,7 +223,7 @@ def vars_of(args: TrainingArguments) -> dict[str, Any]:
         ("squentropy", {}, Squentropy()),
         (SQUARE, {}, SQUARE),
         (SQUARE, {"loss": "cross_entropy"}, SQUARE),
-        (None, {}, SquareLoss(k=1.0, M=2.0)),
+        (None, {}, SquareLoss(k=1.0, M=1.0)),
         (None, {"loss": "cross_entropy"}, CrossEntropy()),
         (None, {"loss_k": "2", "loss_M": "3"}, SQUARE),
         (None, {"loss": "cross_entropy", "label_smoothing_factor": 0.2}, CrossEntropy(label_smoothing=0.2)),
