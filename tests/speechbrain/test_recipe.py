@@ -77,7 +77,7 @@ def losses(results: dict[str, Any]) -> list[float]:
 def test_trains_on_waveforms_and_resumes_as_if_never_killed(tones: Path, tmp_path: Path) -> None:
     options = ("--loss", "square", "--loss_parameters", "k=2", "--test_tsv", "test.tsv")
     whole = run(tones, tmp_path / "whole", *options)
-    assert whole["settings"]["loss"] == {"loss": "square", "k": 2.0, "M": 1.0}  # M = C / (2 k) of six classes
+    assert whole["settings"]["loss"] == {"loss": "square", "k": 2.0, "M": 1.0}  # auto: √(C / (4 k)), at least 1
     assert whole["settings"]["ctc_loss"] == {"loss": "cross_entropy"}
     assert [epoch["epoch"] for epoch in whole["epochs"]] == list(range(1, EPOCHS + 1))
     assert losses(whole)[-1] < 0.9 * losses(whole)[0]
