@@ -77,7 +77,7 @@ def draw_advantages(studies: Sequence[Results], path: Path, description: str) ->
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(rows)), [f"{f.problem.task}, {f.problem.model}" for f, _ in rows], fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel("advantage of the square loss over cross-entropy, points of each task's metric (right is better)")
+    axis.set_xlabel("advantage of the square loss, points of the metric (right is better)")
     _save(figure, path, description)
 
 
