@@ -1,6 +1,6 @@
 """The claims of the study, and what the runs say of each: a verdict follows from intervals, and from nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
         (
             "As good or better in text and speech",
             [
-                in_points("at most 0.5 points worse: points", heard, border=-100 * MARGIN),
+                _evidence("at most 0.5 points worse: points", points(heard, SQUARE), scale=100, border=-100 * MARGIN),
                 in_deviations("better: SD", heard),
                 in_deviations("better, without the sets that `auto` was set on: SD", untuned),
             ],
@@ -133,10 +133,6 @@ def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
     ]
 
 
-def in_points(figure: str, problems: Sequence[ProblemAnalysis], *, border: float = 0.0, above: bool = True) -> Evidence:
-    return _evidence(figure, points(problems, SQUARE), scale=100, border=border, above=above)
-
-
 def in_deviations(
     figure: str, problems: Sequence[ProblemAnalysis], over: str | None = None, *, above: bool = True
 ) -> Evidence:
@@ -178,9 +174,8 @@ def points(problems: Sequence[ProblemAnalysis], label: str, over: str | None = N
     """The mean advantage over another loss in units of each task's metric, accuracies and error rates alike."""
 
     def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        values, reference = own.values(problem.part), other.values(problem.part)
         sign = 1 if problem.greater_is_better else -1
-        return [sign * (values[seed] - reference[seed]) for seed in sorted(values.keys() & reference.keys())]
+        return _differences(own.values(problem.part), other.values(problem.part), sign)
 
     return _pooled(problems, label, over, differences)
 
@@ -189,8 +184,7 @@ def measured(problems: Sequence[ProblemAnalysis], name: str) -> PooledMean | Non
     """The mean advantage in a measure of calibration, of which less is better, in its own unit."""
 
     def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        values, reference = own.values(problem.part, name), other.values(problem.part, name)
-        return [reference[seed] - values[seed] for seed in sorted(values.keys() & reference.keys())]
+        return _differences(own.values(problem.part, name), other.values(problem.part, name), -1)
 
     return _pooled(problems, SQUARE, None, differences)
 
@@ -198,12 +192,19 @@ def measured(problems: Sequence[ProblemAnalysis], name: str) -> PooledMean | Non
 def mass_errors(problems: Sequence[ProblemAnalysis]) -> PooledMean | None:
     """The mean advantage in calibration error by 15 bins of equal mass, from the runs' reliability diagrams."""
 
+    def errors(contender: Contender, part: str) -> dict[int, float]:
+        found = {seed: mass_error(run, part) for seed, run in contender.runs.items()}
+        return {seed: error for seed, error in found.items() if error is not None}
+
     def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        errors = [{seed: mass_error(run, problem.part) for seed, run in c.runs.items()} for c in (own, other)]
-        common = [s for s in sorted(errors[0].keys() & errors[1].keys()) if None not in (errors[0][s], errors[1][s])]
-        return [(errors[1][seed] or 0.0) - (errors[0][seed] or 0.0) for seed in common]
+        return _differences(errors(own, problem.part), errors(other, problem.part), -1)
 
     return _pooled(problems, SQUARE, None, differences)
+
+
+def _differences(values: Mapping[int, float], reference: Mapping[int, float], sign: int) -> list[float]:
+    """By seed, of those that both have."""
+    return [sign * (values[seed] - reference[seed]) for seed in sorted(values.keys() & reference.keys())]
 
 
 def mass_error(run: Any, part: str) -> float | None:
