@@ -71,7 +71,7 @@ def study_section(studies: Sequence[Results], rest: Rest = ()) -> str:
         domains_table(studies),
         "Better, worse: pairs of task and model whose own interval leaves out zero. Ratios are geometric means.",
         "### Task by task",
-        overview_markdown([without_noise(study) for study in studies]),
+        overview_markdown(without_noise(studies)),
         published_table(plain),
         edges(plain),
     ]
@@ -82,13 +82,14 @@ def study_section(studies: Sequence[Results], rest: Rest = ()) -> str:
 
 def study_overview(studies: Sequence[Results]) -> str:
     """The table of the README: a row per task."""
-    if not studies:
+    plain = without_noise(studies)
+    if not plain:
         return "No comparison has been published yet."
     note = (
         "Test part, mean ± standard deviation over the seeds; learning rate and epoch chosen on validation; advantages "
         "are over cross-entropy, positive is better."
     )
-    return f"{overview_markdown([without_noise(study) for study in studies])}\n\n{note}"
+    return f"{overview_markdown(plain)}\n\n{note}"
 
 
 def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
@@ -149,8 +150,8 @@ def claims_table(studies: Sequence[Results]) -> str:
 def domains_table(studies: Sequence[Results]) -> str:
     """A row for each domain and loss."""
     domains: dict[str, list[Results]] = {}
-    for study in studies:
-        domains.setdefault(DOMAINS[study.runs[0].settings["script"]], []).append(without_noise(study))
+    for study in without_noise(studies):
+        domains.setdefault(DOMAINS[study.runs[0].settings["script"]], []).append(study)
     everything = [study for of_domain in domains.values() for study in of_domain]
     rows = []
     for name, of_domain in [*sorted(domains.items()), *([("all", everything)] if len(domains) > 1 else [])]:
@@ -226,8 +227,10 @@ def ratio_text(ratio: PooledRatio | None) -> str:
     return f"{number(ratio.ratio, digits=2)} [{interval_text(ratio.interval, digits=2)}]"
 
 
-def without_noise(study: Results) -> Results:
-    return study.model_copy(update={"runs": [run for run in study.runs if run.label_noise == 0]})
+def without_noise(studies: Sequence[Results]) -> list[Results]:
+    """Their runs without label noise, of those that have any."""
+    found = [(study, [run for run in study.runs if run.label_noise == 0]) for study in studies]
+    return [study.model_copy(update={"runs": runs}) for study, runs in found if runs]
 
 
 def grid_table(grids: Sequence[tuple[str, int, Results]]) -> str:

@@ -130,6 +130,14 @@ def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
                 in_deviations("the others: SD", [p for p in plain if p.problem.task not in TUNED], PAPER),
             ],
         ),
+        (
+            "Loses less than cross-entropy by wrong training labels",
+            [
+                _evidence(f"{100 * share:g} % of them wrong: points", robustness(whole, share), scale=100)
+                for share in sorted({p.problem.label_noise for p in whole.problems} - {0.0})
+            ]
+            or [Evidence("points", None, None)],
+        ),
     ]
 
 
@@ -174,8 +182,7 @@ def points(problems: Sequence[ProblemAnalysis], label: str, over: str | None = N
     """The mean advantage over another loss in units of each task's metric, accuracies and error rates alike."""
 
     def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        sign = 1 if problem.greater_is_better else -1
-        return _differences(own.values(problem.part), other.values(problem.part), sign)
+        return list(_by_seed(own, other, problem).values())
 
     return _pooled(problems, label, over, differences)
 
@@ -202,8 +209,29 @@ def mass_errors(problems: Sequence[ProblemAnalysis]) -> PooledMean | None:
     return _pooled(problems, SQUARE, None, differences)
 
 
+def robustness(whole: Analysis, share: float) -> PooledMean | None:
+    """How much less than cross-entropy the square loss loses by a share of wrong labels, in units of the metric."""
+    without = {(p.problem.task, p.problem.model): p.problem for p in plain_problems(whole)}
+
+    def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
+        clean = {c.label: c for c in without[problem.task, problem.model].contenders}
+        before = _by_seed(clean[own.label], clean[other.label], problem)
+        return [advantage - before[seed] for seed, advantage in _by_seed(own, other, problem).items() if seed in before]
+
+    noisy = [p for p in whole.problems if p.problem.label_noise == share]
+    return _pooled([p for p in noisy if (p.problem.task, p.problem.model) in without], SQUARE, None, differences)
+
+
+def _by_seed(own: Contender, other: Contender, problem: Problem) -> dict[int, float]:
+    """Seed -> the advantage of one loss over another in units of the metric."""
+    values, reference = own.values(problem.part), other.values(problem.part)
+    seeds = sorted(values.keys() & reference.keys())
+    differences = _differences(values, reference, 1 if problem.greater_is_better else -1)
+    return dict(zip(seeds, differences, strict=True))
+
+
 def _differences(values: Mapping[int, float], reference: Mapping[int, float], sign: int) -> list[float]:
-    """By seed, of those that both have."""
+    """In the order of the seeds that both have."""
     return [sign * (values[seed] - reference[seed]) for seed in sorted(values.keys() & reference.keys())]
 
 

@@ -93,6 +93,34 @@ def test_the_mean_in_points_is_that_of_the_differences(whole: list[Results]) -> 
     assert claims.points(problems, "square").mean == pytest.approx(sum(means) / 2)
 
 
+def test_robustness_is_what_the_advantage_gains_by_wrong_labels() -> None:
+    studies = []
+    for n in range(3):
+        noisy = made_up_study({f"text {n}": 2.0 + n}, losses=LOSSES, noise=0.2)
+        studies += [a_study(f"text {n}", 1.0), results_of(of_script(noisy, "run_glue.py"), title=f"text {n}, noise")]
+    whole = claims.whole_analysis(studies)
+    gains = []
+    for n in range(3):
+        of_share = {
+            p.problem.label_noise: p.comparisons[0].tuned for p in whole.problems if p.problem.task == f"text {n}"
+        }
+        gains.append(of_share[0.2].mean - of_share[0.0].mean)
+    assert claims.robustness(whole, 0.2).mean == pytest.approx(sum(gains) / 3) and sum(gains) > 0
+    assert claims.robustness(whole, 0.4) is None
+    only_noise = claims.whole_analysis(studies[1::2])
+    assert claims.robustness(only_noise, 0.2) is None  # nothing to hold it against
+    (found,) = [evidence for claim, evidence in claims.claims(studies) if "wrong training labels" in claim]
+    assert [each.figure for each in found] == ["20 % of them wrong: points"]
+
+
+def test_a_study_of_wrong_labels_alone_is_in_no_other_table() -> None:
+    noisy = made_up_study({"cola": 4.0}, losses=LOSSES, noise=0.2)
+    studies = [a_study("cola", 3.0), results_of(of_script(noisy, "run_glue.py"), title="wrong labels")]
+    assert study.study_overview(studies).count("| cola |") == 1
+    assert "wrong labels" not in study.domains_table(studies)
+    assert study.study_overview(studies[1:]) == study.study_overview([])
+
+
 def test_the_calibration_error_of_bins_is_their_mean_gap() -> None:
     bins = {"confidence": [0.5, 0.8, None], "accuracy": [0.6, 0.5, None], "count": [3, 1, 0]}
     run = a_run(reliability={"test": bins})
