@@ -34,7 +34,7 @@ from time import process_time
 from typing import Any
 
 import torch
-from measuring import seconds
+from measuring import read, seconds, write
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -292,16 +292,6 @@ def evaluate(learner: Learner, loss: Loss, temperature: float, blocks: Tensor) -
         through_softmax.append(torch.stack([surprise, right], -1))
     calibrated = language_metrics(torch.cat(through_softmax)[None].numpy())
     return language_metrics(torch.cat(through_link)[None].numpy()) | {"calibrated": calibrated["perplexity"]}
-
-
-def read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf8")) if path.exists() else {}
-
-
-def write(path: Path, results: dict[str, Any]) -> None:
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf8")
-    unfinished.replace(path)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,18 @@ def save(args: argparse.Namespace, benchmark: str, **results: Any) -> dict[str, 
     return there[benchmark]
 
 
+def read(path: Path) -> dict[str, Any]:
+    """What `write` has written; empty where there is no file."""
+    return json.loads(path.read_text(encoding="utf8")) if path.exists() else {}
+
+
+def write(path: Path, results: dict[str, Any]) -> None:
+    """A whole file or none, so that a benchmark that is killed goes on from what it had."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf8")
+    unfinished.replace(path)
+
+
 def _now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -4,8 +4,8 @@
 
 Options go to each (--rounds, --threads, --output, --quick). The two about texts use the docstrings and the encoder of
 the demo, or --train_file, --validation_file and --model_name_or_path. Leave the machine alone meanwhile: almost three
-hours on two cores, half of it the largest head. language_modeling.py takes hours more and is run by itself, as is
-calibration.py, which reads what runs of the scripts left.
+hours on two cores, half of it the largest head. language_modeling.py takes hours more and is run by itself, as are
+many_classes.py and calibration.py, which reads what runs of the scripts left.
 """
 
 import argparse

@@ -15,6 +15,7 @@ NO_BENCHMARKS = (
     "measuring",
     "run_all",
     "language_modeling",
+    "many_classes",
     "calibration",
     "recorded_scores",
     "speech_calibration",
