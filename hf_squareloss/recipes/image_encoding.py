@@ -76,7 +76,9 @@ class ImageRows(EpochRows):
 
         super().__init__(len(rows), seed)
         self._rows, self._split, self._processor, self._augmentation = rows, split, processor, augmentation
-        self._resample = int(processor.to_dict().get("resample") or Image.Resampling.BILINEAR)
+        if augmentation is not None:  # to_dict is a deep copy: once, not for every image
+            self._resample = int(processor.to_dict().get("resample") or Image.Resampling.BILINEAR)
+            self._size, self._normalize = processor_size(processor), Normalization.of(processor)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row: dict[str, Any] = self._rows[index]
@@ -84,23 +86,35 @@ class ImageRows(EpochRows):
         if self._augmentation is None:
             pixels = self._processor(image, return_tensors="pt").pixel_values[0].float().numpy()
         else:
-            size = processor_size(self._processor)
-            pixels = normalized(self._augmentation(image, size, self._resample, self.generator(index)), self._processor)
+            changed = self._augmentation(image, self._size, self._resample, self.generator(index))
+            pixels = self._normalize(changed)
         labels = {"labels": row["label"]} if "label" in row else {}
         return {"pixel_values": pixels, **labels}
 
 
-def normalized(image: Image, processor: Any) -> np.ndarray:
-    """An RGB image as (3, H, W) float32 with the processor's scale, mean and standard deviation; its size stays."""
-    values = processor.to_dict()
-    timm = values.get("data_config", {})
-    pixels = np.asarray(image, dtype=np.float32)
-    if values.get("do_rescale", True):
-        pixels = pixels * np.float32(values.get("rescale_factor", 1 / 255))
-    if values.get("do_normalize", True):
-        mean, std = (timm.get(name) or values[f"image_{name}"] for name in ("mean", "std"))
-        pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+@dataclass(frozen=True)
+class Normalization:
+    """A processor's scale, mean and standard deviation of each channel, for images of the right size."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, processor: Any) -> Normalization:
+        values = processor.to_dict()
+        timm = values.get("data_config", {})
+        scale = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1.0
+        if not values.get("do_normalize", True):
+            return cls(scale, (0.0,), (1.0,))
+        mean, std = (tuple(timm.get(name) or values[f"image_{name}"]) for name in ("mean", "std"))
+        return cls(scale, mean, std)
+
+    def __call__(self, image: Image) -> np.ndarray:
+        """An RGB image as (3, H, W) in float32."""
+        pixels = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
+        pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def processor_size(processor: Any) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from transformers import ConvNextImageProcessorPil, PreTrainedConfig, ViTImagePr
 from hf_squareloss.recipes.image_encoding import (
     Augmentation,
     ImageRows,
+    Normalization,
     new_processor,
-    normalized,
     processor_size,
 )
 
@@ -78,7 +78,7 @@ def test_evaluation_is_the_processors_and_training_its_numbers() -> None:
     assert torch.allclose(torch.tensor(trained["pixel_values"]), expected, atol=1e-6)
     assert trained["pixel_values"].dtype == np.float32
     raw = ViTImageProcessorPil(do_rescale=False, do_normalize=False)
-    assert normalized(image, raw)[0, 0].tolist() == list(range(8))
+    assert Normalization.of(raw)(image)[0, 0].tolist() == list(range(8))
 
 
 def test_epochs_differ_and_labels_may_be_missing() -> None:
