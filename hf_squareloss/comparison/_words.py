@@ -119,7 +119,6 @@ def warnings(analysis: Analysis) -> list[str]:
             "Losses have different seeds, and only those in common are compared",
             lambda p: len({frozenset(c.runs) for c in p.problem.contenders}) > 1,
         ),
-        ("Losses were run in different environments", lambda p: bool(_differing_environments(p))),
         (
             "No test part: the figures are of the part that chose epochs and learning rates, so they are too good",
             lambda p: p.problem.part == "validation",
@@ -134,21 +133,24 @@ def warnings(analysis: Analysis) -> list[str]:
         for problem in analysis.problems:
             if applies(problem):
                 found[text].append(problem.name)
+    for problem in analysis.problems:
+        if differing := _differing_environments(problem):
+            found[f"Losses were run in different environments ({', '.join(differing)})"].append(problem.name)
+    if len(analysis.problems) == 1:
+        found = defaultdict(list, {text: [""] for text in found})  # it is about the whole study
     for text, applies_to in of_contender:
         for problem in analysis.problems:
             where = f"{problem.name}, " if len(analysis.problems) > 1 else ""
             found[text] += [f"{where}{c.label}" for c in problem.problem.contenders if applies_to(c)]
-    for text, _ in of_problem if len(analysis.problems) == 1 else ():
-        found[text] = [""] * len(found[text])  # it is about the whole study
     sentences = [f"{text}: {_listed(names)}.".replace(": .", ".") for text, names in found.items() if names]
     return sentences + list(_of_selection(analysis))
 
 
-def _differing_environments(found: ProblemAnalysis) -> set[str]:
+def _differing_environments(found: ProblemAnalysis) -> list[str]:
     """What the environments of a problem's runs do not agree on."""
     runs = [run for contender in found.problem.contenders for run in contender.runs.values()]
     names = {name for run in runs for name in run.environment}
-    return {name for name in names if any(r.environment.get(name) != runs[0].environment.get(name) for r in runs)}
+    return sorted(name for name in names if any(r.environment.get(name) != runs[0].environment.get(name) for r in runs))
 
 
 def _of_selection(analysis: Analysis) -> Iterator[str]:
