@@ -39,7 +39,7 @@ def ctc_loss(
 
     where p_t(c) is the loss's link, at most 1, over the class weight w_c, and at least 1e-2: scores start around zero,
     where the square loss gives half of the classes no probability. For cross-entropy this has the gradient of ordinary
-    CTC.
+    CTC. Label smoothing eps makes it (1 - eps) times that and eps / C sum_t sum_c w_c costs(f_t)[c].
 
     Only the costs of the blank and of the utterance's own labels are needed, so the dynamic programme, which is torch's
     own, does not grow with C. Sums over classes and frames run in float32 or better.
@@ -92,11 +92,13 @@ def ctc_values(
     lengths = (logit_lengths, kept.sum(1))
     classes, columns = _own_classes(torch.where(labels == loss.ignore_index, blank, labels), blank, num_classes)
     classes = classes.unsqueeze(1).expand(-1, num_frames, -1)
-    costs = _costs_at(loss, scores, classes)
+    costs = loss.costs_at(scores, classes)
     frames = torch.arange(num_frames, device=scores.device) < logit_lengths.unsqueeze(1)
     if loss.ctc_tau == "posterior":
         values = _expected_costs(loss, scores, costs, classes, columns, lengths, frames)
     else:
+        if loss.label_smoothing:
+            costs = (1.0 - loss.label_smoothing) * costs + _smoothed(loss, scores).unsqueeze(-1)
         values = _soft_minimum(costs, columns, lengths, frames, float(loss.ctc_tau))
 
     repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != loss.ignore_index)
@@ -131,8 +133,11 @@ def _expected_costs(
         log_p = p.log().requires_grad_()
         (gradient,) = torch.autograd.grad(_nll(log_p, columns, lengths).sum(), log_p)
     posterior = p.sub_(gradient).clamp_min_(0.0)  # torch's gradient is that of normalised log_p
-    posterior = posterior.mul_(frames.unsqueeze(-1) if weights is None else frames.unsqueeze(-1) * weights)
-    return (posterior * costs).sum((1, 2))
+    posterior = posterior.mul_(frames.unsqueeze(-1))
+    values = ((posterior if weights is None else posterior * weights) * costs).sum((1, 2))
+    if not loss.label_smoothing:
+        return values
+    return (1.0 - loss.label_smoothing) * values + (posterior.sum(-1) * _smoothed(loss, scores)).sum(1)
 
 
 def _nll(log_p: Tensor, columns: Tensor, lengths: tuple[Tensor, Tensor]) -> Tensor:
@@ -158,10 +163,10 @@ def _own_classes(labels: Tensor, blank: int, num_classes: int) -> tuple[Tensor, 
     return torch.where(classes < 0, blank, classes), columns[:, 1:]
 
 
-def _costs_at(loss: Loss, scores: Tensor, classes: Tensor) -> Tensor:
-    costs = loss.costs_at(scores, classes)
-    smoothing = loss.label_smoothing
-    return (1.0 - smoothing) * costs + smoothing * loss.costs(scores).mean(-1, keepdim=True) if smoothing else costs
+def _smoothed(loss: Loss, scores: Tensor) -> Tensor:
+    """Scores (B, T, C) -> eps / C sum_c w_c costs(f_t)[c] (B, T), the share of all classes whatever the label is."""
+    costs = loss.costs(scores)
+    return loss.label_smoothing * (costs * loss.weights_on(costs.device, costs.dtype, costs.shape[-1])).mean(-1)
 
 
 def check_ctc(scores: Tensor, labels: Tensor, logit_lengths: Tensor, *, loss: Loss, blank: int) -> None:

@@ -207,7 +207,7 @@ def test_what_auto_means_for_ctc() -> None:
 
 # ---- the posterior ---------------------------------------------------------------------------------------------------
 def enumerated_expectation(loss: Loss, scores: Tensor, labels: list[int]) -> Tensor:
-    """sum_t sum_c P(pi_t = c | labels) w_c cost(f_t, c), path by path; the probabilities are constants."""
+    """sum_t sum_c P(pi_t = c | labels) w_c cost(f_t, c), labels smoothed; the probabilities are constants."""
     cost, num_classes, total = cost_of(loss), scores.shape[-1], scores.new_zeros(())
     weights = loss.class_weights or (1.0,) * num_classes
     p = (loss.link(scores.detach()).clamp_max(1.0) / scores.new_tensor(weights)).clamp_min(1e-2)
@@ -215,9 +215,9 @@ def enumerated_expectation(loss: Loss, scores: Tensor, labels: list[int]) -> Ten
     chances = torch.stack([torch.stack([p[t, c] for t, c in enumerate(path)]).prod() for path in paths])
     for path, chance in zip(paths, chances / chances.sum(), strict=True):
         for frame, c in zip(scores, path, strict=True):
-            smoothed = (1 - loss.label_smoothing) * cost(frame, c)
-            smoothed = smoothed + loss.label_smoothing * sum(cost(frame, i) for i in range(num_classes)) / num_classes
-            total = total + chance * weights[c] * smoothed
+            own = (1 - loss.label_smoothing) * weights[c] * cost(frame, c)
+            every = sum(weights[i] * cost(frame, i) for i in range(num_classes)) / num_classes
+            total = total + chance * (own + loss.label_smoothing * every)
     return total
 
 
