@@ -26,7 +26,7 @@ from hf_squareloss.heads._families import (
     shifts_labels,
     task_of,
 )
-from hf_squareloss.losses import Loss, ctc_loss, may_read, refuse
+from hf_squareloss.losses import Loss, ctc_loss, may_read, refuse, refuse_distributions
 
 logger = logging.get_logger(__name__)
 
@@ -89,7 +89,8 @@ class Head:
             )
         if is_multiple_choice(names):
             return cls(task=task, auto_class=auto_class)
-        multi_label = config.problem_type == "multi_label_classification" or _says_multi_label(saved)
+        said = config.problem_type != "single_label_classification" and _says_multi_label(saved)
+        multi_label = config.problem_type == "multi_label_classification" or said
         return cls(
             num_classes=config.num_labels,
             multi_label=multi_label,
@@ -108,6 +109,8 @@ class Head:
             loss = replace(loss, multi_label=True)
         if loss.ctc_tau != "auto" and self.blank is None:
             raise ValueError(f"ctc_tau={loss.ctc_tau} would be ignored: this model has no CTC head")
+        if self.task == "multiple-choice" and loss.class_weights is not None:
+            raise ValueError("class_weights have no meaning for multiple choice: what is chosen among are no classes")
         if self.num_classes is None:
             return loss
         if self.blank is not None:
@@ -191,8 +194,10 @@ class Head:
         return (scores[..., :-1, :], self.aligned(labels)) if self.shifts else (scores, labels)
 
     def aligned(self, labels: Tensor) -> Tensor:
-        """The labels that have a score."""
-        return labels[..., 1:] if self.shifts else labels
+        """The labels that have a score; floating ones are distributions (B, T, C)."""
+        if not self.shifts:
+            return labels
+        return labels[..., 1:, :] if labels.is_floating_point() else labels[..., 1:]
 
     def num_items(self, loss: Loss, labels: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """The denominator that `labels` contribute to the mean: scalar; weights are summed in `dtype`."""
@@ -206,24 +211,30 @@ class Head:
     def checked(self, loss: Loss, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The labels with ignore_index in place of wrong ones, and which are wrong; None where they cannot be.
 
-        Wrong are labels that are no class, and a blank among the labels of an utterance. No value is read from an
-        accelerator: `refuse_wrong` says what is wrong with them once somebody has looked.
+        Wrong are labels that are no class, a blank among the labels of an utterance, and rows of floating targets that
+        are no distribution. No value is read from an accelerator: `refuse_wrong` says what is wrong with them once
+        somebody has looked.
         """
-        if self.num_classes in (None, 1) or loss.multi_label:
-            return labels, None
-        if labels.is_floating_point() or labels.dtype == torch.bool:  # a distribution, or what the loss refuses
+        if self.num_classes is None or (self.num_classes == 1 and not loss.multi_label):
             return labels, None
         if self.blank is None and not self.keeps_labels and may_read(labels):  # there the loss looks and refuses
+            return labels, None
+        if loss.multi_label or labels.is_floating_point():
+            return labels, None if may_read(labels) else loss.wrong_targets(self.aligned(labels))
+        if labels.dtype == torch.bool:  # which the loss refuses
             return labels, None
         wrong = loss.wrong_labels(labels, self.num_classes)
         if self.blank is not None:
             wrong = wrong | ((labels == self.blank) & (self.blank != loss.ignore_index))
         return torch.where(wrong, loss.ignore_index, labels), self.aligned(wrong)
 
-    def refuse_wrong(self, labels: Tensor, wrong: Tensor) -> None:
+    def refuse_wrong(self, loss: Loss, labels: Tensor, wrong: Tensor) -> None:
         """ValueError with the first label that `checked` found wrong."""
         classes = f"[0, {self.num_classes})"
-        if self.blank is None:
+        if loss.multi_label or labels.is_floating_point():
+            kind = {"multi_label": loss.multi_label, "ignore_index": loss.ignore_index}
+            refuse_distributions(self.aligned(labels), **kind)
+        elif self.blank is None:
             refuse(self.aligned(labels), wrong, classes)
         else:
             refuse(labels, wrong, f"{classes} without the blank ({self.blank})", row="utterance")

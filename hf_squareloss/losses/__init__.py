@@ -8,7 +8,7 @@ from hf_squareloss.losses._probabilities import Calibration
 from hf_squareloss.losses._registry import LOSSES, loss_from_dict, make_loss, register_loss
 from hf_squareloss.losses._square import SquareLoss, linear_square_loss, square_costs, square_loss
 from hf_squareloss.losses._squentropy import Squentropy
-from hf_squareloss.losses._targets import may_read, refuse
+from hf_squareloss.losses._targets import may_read, refuse, refuse_distributions
 
 __all__ = [
     "LOSSES",
@@ -28,6 +28,7 @@ __all__ = [
     "make_loss",
     "may_read",
     "refuse",
+    "refuse_distributions",
     "register_loss",
     "scale",
     "square_costs",

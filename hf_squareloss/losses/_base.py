@@ -20,7 +20,7 @@ from hf_squareloss.losses._parameters import (
     spell,
 )
 from hf_squareloss.losses._probabilities import Calibration, probabilities_of
-from hf_squareloss.losses._targets import all_count, check_targets, outside
+from hf_squareloss.losses._targets import all_count, check_targets, outside, wrong_distributions
 
 Form = Literal["auto", "gram", "scores"]
 FORMS = ("auto", "gram", "scores")
@@ -200,8 +200,8 @@ class Loss(ABC):
         if self.class_weights is None or self.multi_label:
             return kept.to(dtype)
         weights = self.weights_on(labels.device, dtype)
-        if hard:
-            return torch.where(kept, weights[torch.where(kept, labels, 0).long()], 0.0)
+        if hard:  # a label that is no class is refused where the loss sees it
+            return torch.where(kept, weights[torch.where(kept, labels, 0).long().clamp(0, len(weights) - 1)], 0.0)
         return torch.where(kept, (labels.to(dtype) * weights).sum(-1), 0.0)
 
     def total_weight(
@@ -215,6 +215,11 @@ class Loss(ABC):
     def wrong_labels(self, labels: Tensor, num_classes: int) -> Tensor:
         """(...) whether integer labels are neither in [0, C) nor `ignore_index`; no value is read from the device."""
         return outside(labels, num_classes, self.ignore_index)
+
+    def wrong_targets(self, targets: Tensor) -> Tensor:
+        """(...) whether rows of targets (..., C) are not what `__call__` takes; no value is read from the device."""
+        found = wrong_distributions(targets, multi_label=self.multi_label, ignore_index=self.ignore_index)
+        return found[0].any(-1) | found[1]
 
     def all_count(self, labels: Tensor, num_classes: int) -> bool:
         """Whether these are integer labels that all count, by a single look at them; False also where that is dear."""

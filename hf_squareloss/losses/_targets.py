@@ -28,6 +28,22 @@ def refuse(values: Tensor, wrong: Tensor, expected: str, *, name: str = "labels"
         raise ValueError(f"{place}{name} must be in {expected}, got {values[tuple(where)].item()}")
 
 
+def wrong_distributions(targets: Tensor, *, multi_label: bool, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Which entries (..., C) are not in [0, 1], and which rows (...) are no distribution; no value is read."""
+    kept = (targets != ignore_index).any(-1)
+    entries = kept.unsqueeze(-1) & ~((targets >= 0) & (targets <= 1))
+    if multi_label:
+        return entries, torch.zeros_like(kept)
+    return entries, kept & ((targets.float().sum(-1) - 1.0).abs() >= 0.01)
+
+
+def refuse_distributions(targets: Tensor, *, multi_label: bool, ignore_index: int) -> None:
+    """ValueError with the first of them that is wrong."""
+    entries, rows = wrong_distributions(targets, multi_label=multi_label, ignore_index=ignore_index)
+    refuse(targets, entries, "[0, 1]")
+    refuse(targets.float().sum(-1), rows, "[0, 1] and sum to one over the classes (or use multi_label)")
+
+
 def require_integers(labels: Tensor, shape: tuple[int | str, ...], *, name: str = "labels", of: str = "") -> None:
     """ValueError unless `labels` are integers of this shape, in which a name stands for any size."""
     fits = labels.dim() == len(shape) and all(
@@ -93,11 +109,6 @@ def _check_distributions(scores: Tensor, targets: Tensor, multi_label: bool, ign
             f"{kind} must have the scores' shape {tuple(scores.shape)}, got {tuple(targets.shape)} {targets.dtype}; "
             f"class indices must be integers"
         )
-    kept = (targets != ignore_index).any(-1)
     if may_read(targets):
-        refuse(targets, kept.unsqueeze(-1) & ~((targets >= 0) & (targets <= 1)), "[0, 1]")
-        if not multi_label:
-            total = targets.float().sum(-1)
-            far = kept & ((total - 1.0).abs() >= 0.01)
-            refuse(total, far, "[0, 1] and sum to one over the classes (or use multi_label)")
-    return kept
+        refuse_distributions(targets, multi_label=multi_label, ignore_index=ignore_index)
+    return (targets != ignore_index).any(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from transformers import TrainingArguments
@@ -103,6 +103,12 @@ class LossArguments:
             words.append(f"class_weights={self.class_weights},")
         return loss_from_dict({**parse_loss_parameters([*words, *self.loss_parameters]), "loss": loss or self.loss})
 
+    def of_the_loss(self) -> list[str]:
+        """Which of these arguments say what the loss is, and are not at their defaults."""
+        names = ("loss", "loss_k", "loss_M", "loss_parameters", "ctc_tau", "class_weights")
+        defaults = {each.name: [] if each.name == "loss_parameters" else each.default for each in fields(LossArguments)}
+        return [name for name in names if getattr(self, name) != defaults[name]]
+
     def named_class_weights(self) -> dict[str, float]:
         """Class name -> weight, of `class_weights` given as NAME=WEIGHT, separated by commas.
 
@@ -148,6 +154,11 @@ def requested_loss(loss: Loss | str | None, args: TrainingArguments) -> Loss:
         return args.make_loss(loss) if ours else make_loss("square", label_smoothing=args.label_smoothing_factor)
     if isinstance(loss, str):
         loss = make_loss(loss)
+    elif isinstance(loss, Loss) and isinstance(args, SquareLossTrainingArguments) and (given := args.of_the_loss()):
+        raise ValueError(
+            f"the loss is given as an object, and {', '.join(given)} of the arguments would be ignored: say it in one "
+            "place"
+        )
     if not isinstance(loss, Loss):
         raise ValueError(f"loss must be a name or a Loss object, got {type(loss).__name__}")
     if args.label_smoothing_factor:

@@ -20,6 +20,7 @@ class Step:
         checks: booleans on the device, and what is to be done where one is false, in this order.
         changed: of each micro-batch without scores, whether its values meant nothing: a boolean on the device.
         computed: whether the loss was computed by us in the micro-batch under way.
+        num_items: the step's number of items, which a `compute_loss` of another class may not hand on.
     """
 
     batches: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
@@ -27,6 +28,7 @@ class Step:
     checks: list[tuple[Tensor, Callable[[], Tensor | None]]] = field(default_factory=list)
     changed: list[Tensor] = field(default_factory=list)
     computed: bool = False
+    num_items: Any = None
 
     def require(self, fine: Tensor, act: Callable[[], Tensor | None]) -> None:
         """At the end of the step, `act` where `fine`, a boolean scalar, is false."""

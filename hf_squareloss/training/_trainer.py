@@ -42,8 +42,8 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
 
     A Trainer that only evaluates or predicts does so with the loss that the model was trained with, where its config
     names one; training writes its loss there. At the end of training the probabilities of that loss are calibrated on
-    the evaluation set (`hf_squareloss.inference.calibrate`), or on training rows where there is none, and `save_model`
-    writes an ordinary classifier, whose softmax they are; `calibrate` and `fold_calibration` of
+    the evaluation set (`hf_squareloss.inference.calibrate`), or by the loss's own rule where there is none, and
+    `save_model` writes an ordinary classifier, whose softmax they are; `calibrate` and `fold_calibration` of
     `SquareLossTrainingArguments` say otherwise. In memory, for this Trainer, scores are always the loss's own.
 
     A subclass may override `compute_loss` to look at what `super().compute_loss` returns, or to add to it.
@@ -160,9 +160,10 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
             )
         step = self._step or Step()
         step.computed = True
+        num_items_in_batch = step.num_items if num_items_in_batch is None else num_items_in_batch
         labels, wrong = self._head.checked(self._loss, given)
         if wrong is not None:
-            step.require(~wrong.any(), partial(self._head.refuse_wrong, given, wrong))
+            step.require(~wrong.any(), partial(self._head.refuse_wrong, self._loss, given, wrong))
         may_fuse = self._step is not None and not return_outputs and model.training
         fused, outputs = self._fused.head_for(inputs, labels) if may_fuse else None, None
         if fused is None:
@@ -196,7 +197,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """As the parent's; behind the last backward pass of an optimizer step comes one look at all its checks."""
         step = self._step = self._step or Step()
-        step.computed, done = False, True
+        step.computed, step.num_items, done = False, num_items_in_batch, True
         try:
             value = super().training_step(model, inputs, num_items_in_batch)
             if not step.computed:
@@ -231,7 +232,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         model.zero_grad()
         again = self._step = Step()
         for number, (inputs, num_items_in_batch) in enumerate(step.batches, start=1):
-            last = number == len(step.batches)
+            last, again.num_items = number == len(step.batches), num_items_in_batch
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 again.values.append(super().training_step(model, inputs, num_items_in_batch))
         again.look()
@@ -286,7 +287,8 @@ class SquareLossSeq2SeqTrainer(LossSelectionMixin, Seq2SeqTrainer):
         return self.selected_loss
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        if not self.args.predict_with_generate:  # type: ignore[attr-defined]
+        only_loss = kwargs["prediction_loss_only"] if "prediction_loss_only" in kwargs else args[0]
+        if only_loss or not self.args.predict_with_generate:  # type: ignore[attr-defined]
             return super().prediction_step(model, inputs, *args, **kwargs)
 
         # With generation the parent reads the model's own loss from its outputs (transformers 5.24): hand it ours.

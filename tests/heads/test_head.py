@@ -185,3 +185,19 @@ def test_fit_for_ctc() -> None:
         head.fit(CrossEntropy(class_weights=(1.0,) * 3, ctc_tau="posterior"))
     with pytest.raises(ValueError, match="ctc_tau"):
         CLASSIFIER.fit(SquareLoss(ctc_tau=0.3))
+
+
+def test_distributions_of_a_causal_model_belong_to_the_scores_before() -> None:
+    head, scores = Head(**VOCABULARY, shifts=True), torch.randn(2, LENGTH, VOCAB)
+    labels = torch.randint(0, VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    soft = torch.nn.functional.one_hot(labels, VOCAB).float()
+    outputs, loss = {"logits": scores}, CrossEntropy()
+    torch.testing.assert_close(head.total(loss, outputs, soft), head.total(loss, outputs, labels))
+    assert head.num_items(loss, soft) == head.num_items(loss, labels) == 2 * (LENGTH - 1)
+
+
+def test_class_weights_mean_nothing_for_choices() -> None:
+    head = Head.of(make_model("bert_choice"))
+    assert head.fit(SquareLoss()) == SquareLoss()
+    with pytest.raises(ValueError, match="multiple choice"):
+        head.fit(SquareLoss(class_weights=(1.0, 2.0, 1.0)))

@@ -16,6 +16,8 @@ from torch import Tensor
 from trainer_runs import calibration
 from transformers import Trainer
 
+from hf_squareloss import SquareLossTrainer
+
 TOLERANCE = 1e-5
 HELPERS = Path(__file__).parents[1] / "helpers"
 
@@ -124,3 +126,15 @@ def test_two_processes_calibrate_alike(family: str, folder: Path, written: dict[
     assert first == second
     T, items = calibration(family, folder)
     assert first[1] == items and first[0] == pytest.approx(T, rel=1e-3)
+
+
+def test_an_old_signature_of_compute_loss_scales_as_well(folder: Path) -> None:
+    class Old(SquareLossTrainer):
+        """Hands on neither the count nor anything else that is new."""
+
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:  # type: ignore[override]
+            return super().compute_loss(model, inputs, return_outputs)
+
+    one, four = (step_gradient("bert", folder, batch=b, accumulate=8 // b, trainer=Old) for b in (8, 2))
+    assert relative_difference(one, step_gradient("bert", folder, batch=8)) < TOLERANCE
+    assert relative_difference(four, one) < TOLERANCE

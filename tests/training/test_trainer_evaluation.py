@@ -147,3 +147,14 @@ def test_hyperparameter_search_varies_the_loss(tmp_path: Path) -> None:
     assert {(rate, float(k)) for rate, k, _ in used} == {(r, k) for r in (1e-3, 1e-1) for k in (1.0, 8.0)}
     assert all(isinstance(loss, SquareLoss) and loss.k == float(k) for _, k, loss in used)
     assert set(best.hyperparameters) == {"learning_rate", "loss_k"}  # type: ignore[attr-defined]
+
+
+def test_a_decoder_evaluates_without_metrics_though_it_could_generate(tmp_path: Path) -> None:
+    from transformers import Seq2SeqTrainingArguments
+
+    quiet: dict[str, Any] = {"use_cpu": True, "disable_tqdm": True, "dataloader_pin_memory": False}
+    args = Seq2SeqTrainingArguments(str(tmp_path), predict_with_generate=True, **quiet)
+    examples, model = make_examples("gpt2_causal", 4), make_model("gpt2_causal")
+    found = SquareLossSeq2SeqTrainer(model, args, eval_dataset=examples, loss=SQUARE).evaluate()["eval_loss"]
+    plain = SquareLossTrainer(model, arguments(tmp_path), eval_dataset=examples, loss=SQUARE).evaluate()["eval_loss"]
+    assert found == pytest.approx(plain, rel=1e-6)

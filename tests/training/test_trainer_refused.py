@@ -1,11 +1,13 @@
 """What the Trainer refuses, and what it says when a loss is not finite."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from host_reads import as_on_an_accelerator
 from tiny_models import (
     CLASSES,
     VOCAB,
@@ -145,3 +147,41 @@ def test_predictions_keep_the_order_of_the_rows(tmp_path: Path) -> None:
         labels[trainer_class] = trainer.predict(rows).label_ids.tolist()  # type: ignore[arg-type]
         assert trainer.args.train_sampling_strategy == "group_by_length"
     assert labels[SquareLossTrainer] == [i % 2 for i in range(12)] != labels[Trainer]
+
+
+@pytest.mark.parametrize("where", ["CPU", "accelerator"])
+@pytest.mark.parametrize(
+    ("multi_label", "targets", "message"),
+    [
+        (True, [1.0, -100.0, 0.0, 1.0], r"labels must be in \[0, 1\], got -100"),
+        (True, [1.0, 0.0, 2.0, 1.0], r"labels must be in \[0, 1\], got 2"),
+        (False, [3.0, -2.0, 5.0, 0.0], r"labels must be in \[0, 1\], got 3"),
+        (False, [1.0, 1.0, 0.0, 0.0], "sum to one"),
+    ],
+)
+def test_floating_targets_that_mean_nothing(
+    where: str, multi_label: bool, targets: list[float], message: str, tmp_path: Path
+) -> None:
+    rows = [{**row, "labels": torch.tensor([0.0, 0.0, 0.0, 1.0])} for row in make_examples("bert")]
+    rows[5]["labels"] = torch.tensor(targets)
+    model = make_model("bert", problem_type="multi_label_classification") if multi_label else make_model("bert")
+    trainer = SquareLossTrainer(model, arguments(tmp_path, max_steps=1), train_dataset=rows, loss="square")
+    reads = as_on_an_accelerator() if where == "accelerator" else contextlib.nullcontext()
+    with reads, pytest.raises(ValueError, match=message):
+        trainer.train()
+
+
+def test_a_wrong_label_with_class_weights_is_named(tmp_path: Path) -> None:
+    rows = make_examples("bert")
+    rows[3]["labels"] = torch.tensor(CLASSES)
+    weighted = SquareLoss(class_weights=(1.0, 2.0, 1.0, 1.0))
+    trainer = SquareLossTrainer(make_model("bert"), arguments(tmp_path, max_steps=1), train_dataset=rows, loss=weighted)
+    with pytest.raises(ValueError, match=rf"labels must be in \[0, {CLASSES}\), got {CLASSES}"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("option", [{"loss": "squentropy"}, {"loss_k": "2"}, {"class_weights": "1,2,1,1"}])
+def test_a_loss_object_beside_arguments_of_a_loss(option: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(option))} of the arguments would be ignored"):
+        SquareLossTrainer(make_model("bert"), arguments(tmp_path, **option), loss=SquareLoss())
+    SquareLossTrainer(make_model("bert"), arguments(tmp_path, loss_k="auto"), loss=SquareLoss())
