@@ -46,6 +46,14 @@ def write_loss(config: PreTrainedConfig, loss: Loss, *, num_classes: int | None)
         config.problem_type = "regression"
 
 
+def forget_calibration(model: nn.Module) -> None:
+    """Take the calibration out of what a model's config, and those of its adapters, say of its loss."""
+    entry, config = saved_entry(model), getattr(base_model(model), "config", None)
+    if isinstance(entry, dict) and config is not None:
+        setattr(config, KEY, {name: value for name, value in entry.items() if name != "calibration"})
+        write_adapter(model)
+
+
 def load_loss(model: PreTrainedModel | PreTrainedConfig | str | Path) -> Loss:
     """The loss a model or its adapter was trained with, from its config.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,12 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
-from hf_squareloss.config import base_model, saved_entry, saved_loss
+from hf_squareloss.config import base_model, forget_calibration, has_adapter, saved_entry, saved_loss
 from hf_squareloss.heads import Head
 from hf_squareloss.losses import Loss
 
+logger = logging.get_logger(__name__)
+
 Reason = str
+_ALIKE = 0.01  # relative difference of norms that rounding to 16 bits stays far below
 _INSIDE_PEFT = re.compile(r"\.modules_to_save\.[^.]+$")
 
 
@@ -41,34 +46,52 @@ class LastLayer:
             scores: runs the model on some inputs, always the same.
             shifted: a number will be added to each score, for which the layer needs a bias.
         """
-        before = scores()
-        outputs = {before.shape[-1], 1}  # 1: multiple choice
+        before = scores().float()
+        largest = before.abs().max().item()
         names = {module: name for name, module in base_model(model).named_modules()}
-        linear = [module for module in names if type(module) is nn.Linear and module.out_features in outputs]
+        linear = [module for module in names if type(module) is nn.Linear]
         for layer in reversed(linear):
-            if not _is_plain(model, layer):
+            if layer.out_features not in (before.shape[-1], 1) or not _is_plain(model, layer):  # 1: multiple choice
                 continue
-            with _scaled(layer, 2.0, shift=1.0 if shifted and layer.bias is not None else 0.0):
-                after = scores()
-            expected = 2.0 * before + (1.0 if shifted and layer.bias is not None else 0.0)
-            if torch.allclose(after.float(), expected.float(), rtol=1e-3, atol=1e-3 * before.abs().max().item()):
-                if shifted and layer.bias is None:
-                    return f"{names[layer]} has no bias, which undoing class weights or a shift needs"
-                return cls(_INSIDE_PEFT.sub("", names[layer]), layer)
+            with _scaled(layer, 2.0):  # exact in every precision
+                after = scores().float()
+            if not torch.allclose(after, 2.0 * before, rtol=1e-3, atol=1e-3 * largest):
+                continue
+            if has_adapter(model) and not _INSIDE_PEFT.search(names[layer]):
+                return f"its adapter does not save {names[layer]}: modules_to_save=[{names[layer]!r}] makes it do so"
+            if shifted and layer.bias is None:
+                return f"{names[layer]} has no bias, which undoing class weights or a shift needs"
+            step = 4.0 * largest or 1.0  # so large that scores in 16 bits show it
+            with _scaled(layer, 1.0, shift=step if shifted else 0.0):
+                moved = scores().float() - before
+            if shifted and not torch.allclose(moved, torch.full_like(moved, step), rtol=0.05):
+                return f"what is added to the bias of {names[layer]} is not added to the scores"
+            return cls(_INSIDE_PEFT.sub("", names[layer]), layer)
         return "no linear layer alone makes its scores"
 
     @classmethod
-    def named(cls, model: nn.Module, name: str) -> LastLayer:
-        """The layer that a config names. ValueError where there is none."""
+    def named(cls, model: nn.Module, name: str) -> LastLayer | None:
+        """The layer that a config names; None where there is no linear layer of that name.
+
+        Raises:
+            ValueError: its weights are elsewhere, or it is the base model's and an adapter would not save it.
+        """
         found: Any = base_model(model)
         for part in name.split("."):
             found = getattr(found, part, None)
-        if hasattr(found, "modules_to_save"):  # PEFT's wrapper of a layer that is trained as a whole
+        is_saved = hasattr(found, "modules_to_save")  # PEFT's wrapper of a layer that is trained as a whole
+        if is_saved:
             found = found.modules_to_save[found.active_adapters[0]]
-        if not isinstance(found, nn.Linear) or not found.weight.numel():
+        if not isinstance(found, nn.Linear):
+            return None
+        if not found.weight.numel():
             raise ValueError(
-                f"the model's config says that its calibration was folded into {name!r}, and there is no linear layer "
-                "of that name whose weights are here"
+                f"the model's calibration was folded into {name!r}, and the weights of that layer are not here"
+            )
+        if has_adapter(model) and not is_saved:
+            raise ValueError(
+                f"the base model's calibration was folded into {name!r}, and the adapter would be trained on that "
+                f"layer's former weights without saving them: give its config modules_to_save=[{name!r}]"
             )
         return cls(name, found)
 
@@ -78,6 +101,19 @@ class LastLayer:
         weight, bias = self.layer.weight.detach().double() * T, self.layer.bias
         bias = None if bias is None else bias.detach().double() * T + add.to(bias.device)
         return weight.to(self.layer.weight), None if bias is None else bias.to(self.layer.bias)
+
+    def folded_loss(self, loss: Loss) -> Loss:
+        """The loss as a config names it whose weights hold its calibration."""
+        assert loss.calibration is not None
+        norm = float(f"{self.folded(loss)[0].double().norm():.4g}")
+        return replace(loss, calibration=replace(loss.calibration, folded_into=self.name, folded_norm=norm))
+
+    def holds(self, loss: Loss) -> bool:
+        """Whether this is the layer that the loss's calibration was folded into, and no other of its name."""
+        assert loss.calibration is not None
+        weight, bias, norm = self.layer.weight, self.layer.bias, loss.calibration.folded_norm
+        fits = _line(loss)[1].shape in ((), weight.shape[:1]) and (bias is not None or not shifts(loss))
+        return fits and (norm is None or math.isclose(weight.double().norm().item(), norm, rel_tol=_ALIKE))
 
     def unfolded(self, loss: Loss) -> tuple[Tensor, Tensor | None]:
         """W and b as they were before `folded`, up to rounding."""
@@ -139,34 +175,45 @@ def fold_calibration(model: PreTrainedModel, inputs: Mapping[str, Any]) -> None:
     model.train(was_training)
     if isinstance(found, str):
         raise ValueError(f"the calibration of {type(model).__name__} cannot be folded: {found}")
+    as_saved = found.folded_loss(loss)
     found.put(*found.folded(loss))
-    head.write(folded_loss(loss, found.name), model)
+    head.write(as_saved, model)
 
 
 def unfold_calibration(model: nn.Module) -> LastLayer | None:
     """Undo `fold_calibration`, up to rounding of the weights; the calibration stays, in the config alone.
 
+    A model that was loaded with another head, as one of other classes, has nothing to undo: the calibration is
+    forgotten then.
+
     Returns:
-        The layer; None where nothing is folded, and nothing is changed then.
+        The layer; None where nothing is folded, and no weight is changed then.
 
     Raises:
-        ValueError: the layer is not there, or its weights are elsewhere (DeepSpeed's ZeRO stage 3).
+        ValueError: the layer's weights are elsewhere (DeepSpeed's ZeRO stage 3), or an adapter would not save it.
     """
     name = folded_into(model)
     loss = None if name is None else saved_loss(model)
     if name is None or loss is None or loss.calibration is None:
         return None
     found = LastLayer.named(model, name)
+    if found is None or not found.holds(loss):
+        logger.warning_once(
+            f"{type(base_model(model)).__name__} has another last layer than the one that its config's calibration was "
+            f"folded into ({name}): that calibration is forgotten"
+        )
+        forget_calibration(model)
+        return None
     found.put(*found.unfolded(loss))
-    Head.of(model).write(replace(loss, calibration=replace(loss.calibration, folded_into=None)), model)
+    beside = replace(loss.calibration, folded_into=None, folded_norm=None)
+    Head.of(model).write(replace(loss, calibration=beside), model)
     return found
 
 
 def fold_again(model: nn.Module) -> None:
     """Multiply the layer that the config names already, where `unfold_calibration` had divided it."""
     name, loss = folded_into(model), saved_loss(model)
-    if name is not None and loss is not None:
-        layer = LastLayer.named(model, name)
+    if name is not None and loss is not None and (layer := LastLayer.named(model, name)) is not None:
         layer.put(*layer.folded(loss))
 
 
@@ -182,12 +229,6 @@ def unfoldable(head: Head) -> Reason | None:
     if head.blank is not None or head.language_model:
         return "a decoder reads its scores, through load_loss"
     return "its score is a value" if head.num_classes == 1 and not head.multi_label else None
-
-
-def folded_loss(loss: Loss, name: str) -> Loss:
-    """The loss as a config names it whose weights hold its calibration."""
-    assert loss.calibration is not None
-    return replace(loss, calibration=replace(loss.calibration, folded_into=name))
 
 
 def shifts(loss: Loss) -> bool:
@@ -212,7 +253,7 @@ def _is_plain(model: nn.Module, layer: nn.Linear) -> bool:
 
 
 @contextmanager
-def _scaled(layer: nn.Linear, T: float, *, shift: float) -> Iterator[None]:
+def _scaled(layer: nn.Linear, T: float, *, shift: float = 0.0) -> Iterator[None]:
     """Within, the layer's outputs are T times what they were, and more by `shift`."""
     weight, bias = layer.weight.detach().clone(), None if layer.bias is None else layer.bias.detach().clone()
     LastLayer("", layer).put(weight * T, None if bias is None else bias * T + shift)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -46,6 +46,7 @@ class Calibration:
             are learnt and not how frequent a class is: w is 1 then.
         folded_into: the name of the linear layer whose weights have been multiplied by T: scores of such a model are
             the logarithms of probabilities already, up to a constant, and no loss's own; None where nothing was folded.
+        folded_norm: the Frobenius norm of that layer's weights, by which another layer of its name is told from it.
     """
 
     T: float
@@ -54,6 +55,7 @@ class Calibration:
     items: int = 0
     weights_undone: bool = True
     folded_into: str | None = None
+    folded_norm: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "T", require_positive("T", self.T))
@@ -64,6 +66,9 @@ class Calibration:
         require_flag("weights_undone", self.weights_undone)
         if self.folded_into is not None and not isinstance(self.folded_into, str):
             raise ValueError(f"folded_into must be the name of a layer or None, got {short(self.folded_into)}")
+        if self.folded_norm is not None:
+            norm = require_number("folded_norm", self.folded_norm, "a norm or None", lambda norm: 0 <= norm < math.inf)
+            object.__setattr__(self, "folded_norm", norm)
 
     @classmethod
     def of(cls, value: Any) -> Calibration | None:
@@ -74,7 +79,7 @@ class Calibration:
         """
         if value is None or isinstance(value, cls):
             return value
-        names = {field.name for field in fields(cls)}
+        names = {each.name for each in fields(cls)}
         if not isinstance(value, Mapping) or "T" not in value or not value.keys() <= names:
             raise ValueError(
                 f"calibration must be a Calibration or a mapping with T and any of {', '.join(sorted(names - {'T'}))}, "
@@ -84,7 +89,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: T and what is not at its default."""
-        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
         return {name: value for name, (value, default) in values.items() if default is MISSING or value != default}
 
 

@@ -14,7 +14,7 @@ from transformers.utils.generic import find_labels
 
 from hf_squareloss.config import KEY
 from hf_squareloss.heads import Head, is_ctc
-from hf_squareloss.inference import fold_again, unfold_calibration
+from hf_squareloss.inference import fold_again, folded_into, unfold_calibration
 from hf_squareloss.losses import Loss, make_loss, scale
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -70,6 +70,7 @@ def detach_loss(model: Model) -> Model:
     """
     if not _is_attached(model):
         raise ValueError("this model has no loss attached")
+    unfold_calibration(model)  # the attached loss's own; one that was there before comes back below
     _, _, (problem_type, saved) = model.__dict__.pop("_attached")
     model.__class__ = type(model).__bases__[0]
     model.config.problem_type = problem_type
@@ -122,6 +123,11 @@ def _attached_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
                     "would replace the attached loss. Leave them out; label_smoothing is a parameter of the loss"
                 )
             return base.forward(self, *args, **kwargs)
+        if folded_into(self) is not None:
+            raise ValueError(
+                "the attached loss is of raw scores, and fold_calibration has put its calibration into the weights: "
+                "call unfold_calibration(model) first, and fold again where that is done"
+            )
         if ignored := sorted(name for name in others if kwargs.get(name) is not None):
             raise ValueError(f"{', '.join(ignored)} would be ignored: the attached loss is of `labels` alone")
         return_dict = kwargs.pop("return_dict", None)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.data import Subset
+from torch.utils.data import IterableDataset, Subset
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from hf_squareloss.config import base_model
@@ -21,7 +22,6 @@ from hf_squareloss.inference import (
     LastLayer,
     ReliabilityCurve,
     calibrate,
-    folded_loss,
     reliability_curve,
     reliability_diagram,
     shifts,
@@ -58,7 +58,7 @@ class Calibrated:
 
     def saved(self, loss: Loss) -> Loss:
         """The loss as the config of the saved model has it."""
-        return loss if self.layer is None else folded_loss(loss, self.layer.name)
+        return loss if self.layer is None else self.layer.folded_loss(loss)
 
     def draw(self, folder: Path) -> str | None:
         """Write the reliability diagram into the folder, where matplotlib is installed; the file's name."""
@@ -143,7 +143,7 @@ class CalibrationMixin(_Trainer):
             parts = self._batch_items(inputs, labels, per_row)
             gathered: Any = self.accelerator.gather_for_metrics(parts)
             items.append(tuple(part.cpu() for part in gathered))
-            if sum(len(scores) for scores, *_ in items) >= limit:
+            if sum(len(scores) for scores, *_ in items) >= limit or sum(s.numel() for s, *_ in items) >= _SCORES:
                 break
         return items, example
 
@@ -181,6 +181,8 @@ class CalibrationMixin(_Trainer):
         if not getattr(self.args, "fold_calibration", True):
             return None
         reason = unfoldable(self._head)
+        if reason is None and not isinstance(base_model(self._parent.model_of(self._plain_model)), PreTrainedModel):
+            reason = "it has no config, which would say so to whoever loads it"
         if reason is None and (type(self._parent) is not Parent or self.is_fsdp_enabled or self.args.n_gpu > 1):
             reason = "its weights are not here as one layer, or another package reads its scores"
         found: Any = reason
@@ -197,6 +199,13 @@ class CalibrationMixin(_Trainer):
                 f"{type(self._plain_model).__name__} is saved with raw scores, its calibration beside them: {found}"
             )
         return found if isinstance(found, LastLayer) and everywhere.all() else None
+
+    def call_model_init(self, trial: Any = None) -> Any:
+        """A fresh model for `train`, raw before a checkpoint's raw weights are loaded into it."""
+        model = super().call_model_init(trial)
+        if "_parent" in vars(self):  # not when the Trainer is made: what is not trained is saved as it came
+            unfold_calibration(self._parent.model_of(model))
+        return model
 
     def _unfold(self, *, to_train: bool) -> None:
         """Before anything else: the weights as the loss knows them. What is not trained is saved as it came."""
@@ -240,7 +249,7 @@ def _curve(loss: Loss, scores: Tensor, labels: Tensor) -> ReliabilityCurve | Non
 
 def _spread(rows: Any, limit: int) -> Any:
     """At most `limit` rows, spread evenly over all of them; a stream as it is."""
-    if not hasattr(rows, "__len__") or len(rows) <= limit:
+    if isinstance(rows, IterableDataset) or not hasattr(rows, "__len__") or len(rows) <= limit:
         return rows
     chosen = [i * len(rows) // limit for i in range(limit)]
     return rows.select(chosen) if hasattr(rows, "select") else Subset(rows, chosen)

@@ -20,7 +20,7 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 from transformers.utils import logging
 
-from hf_squareloss.config import has_adapter
+from hf_squareloss.config import base_model, has_adapter
 from hf_squareloss.heads import Head
 from hf_squareloss.losses import Loss
 from hf_squareloss.training._calibration import Calibrated
@@ -247,7 +247,9 @@ class HubMixin(_Trainer):
             name.removeprefix("eval_"): float(value)
             for entry in self.state.log_history
             for name, value in entry.items()
-            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second", "_time"))
+            if name.startswith("eval_")
+            and not name.endswith(("_runtime", "_per_second", "_time"))
+            and isinstance(value, int | float)
         }
         training = {
             "learning rate": args.learning_rate,
@@ -266,9 +268,9 @@ class HubMixin(_Trainer):
             auto_class=self._head.auto_class,
             dataset_name=_first(dataset) or "unnamed data",
             dataset=_first(dataset_tags),
-            base_model=finetuned_from,
+            base_model=finetuned_from or getattr(getattr(base_model(model), "config", None), "_name_or_path", None),
             training=training,
-            regression=self._head.num_classes == 1,
+            regression=self._head.num_classes == 1 and not self._head.multi_label,
             adapter=has_adapter(model),
             scores=self._head.scores,
             module=registering_module(model),

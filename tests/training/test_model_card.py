@@ -10,8 +10,9 @@ import yaml
 from contract import ONE_EACH, title
 from huggingface_hub import ModelCard
 from loopback_hub import card_errors
+from tiny_models import arguments, make_examples, make_model
 
-from hf_squareloss import CrossEntropy, Loss, SquareLoss
+from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainer
 from hf_squareloss.training import model_card
 
 METRICS = {"loss": 0.25, "accuracy": 0.8765432198, "f1": 0.75, "ece": 0.125, "brier": 0.5, "nll": 0.7}
@@ -156,3 +157,21 @@ def test_a_path_of_this_machine_is_in_no_card(path: str, tmp_path: Path, monkeyp
     (model,) = metadata(card)["model-index"]
     assert model["results"][0]["dataset"] == {"type": "local", "name": "local files"}
     assert "relative/other" in make(dataset_name="relative/other", dataset="relative/other")  # a name of the Hub
+
+
+def test_a_card_shows_the_metrics_that_are_numbers(tmp_path: Path) -> None:
+    def metrics(_: Any) -> dict[str, Any]:
+        return {"accuracy": 0.5, "confusion": [[1, 2], [3, 4]], "missing": None}
+
+    model = make_model("bert")
+    model.config._name_or_path = "someone/small-encoder"
+    examples = make_examples("bert")
+    trainer = SquareLossTrainer(
+        model, arguments(tmp_path, max_steps=1), train_dataset=examples, eval_dataset=examples, compute_metrics=metrics
+    )
+    trainer.train()
+    trainer.evaluate()
+    trainer.create_model_card()
+    card = (tmp_path / "README.md").read_text()
+    assert "accuracy" in card and "confusion" not in card
+    assert "base_model: someone/small-encoder" in card
