@@ -104,8 +104,8 @@ class LossArguments:
         return loss_from_dict({**parse_loss_parameters([*words, *self.loss_parameters]), "loss": loss or self.loss})
 
     def of_the_loss(self) -> list[str]:
-        """Which of these arguments say what the loss is, and are not at their defaults."""
-        names = ("loss", "loss_k", "loss_M", "loss_parameters", "ctc_tau", "class_weights")
+        """Which parameters of the loss these arguments give, beside its name."""
+        names = ("loss_k", "loss_M", "loss_parameters", "ctc_tau", "class_weights")
         defaults = {each.name: [] if each.name == "loss_parameters" else each.default for each in fields(LossArguments)}
         return [name for name in names if getattr(self, name) != defaults[name]]
 

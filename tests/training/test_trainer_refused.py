@@ -180,8 +180,8 @@ def test_a_wrong_label_with_class_weights_is_named(tmp_path: Path) -> None:
         trainer.train()
 
 
-@pytest.mark.parametrize("option", [{"loss": "squentropy"}, {"loss_k": "2"}, {"class_weights": "1,2,1,1"}])
-def test_a_loss_object_beside_arguments_of_a_loss(option: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", [{"loss_k": "2"}, {"class_weights": "1,2,1,1"}, {"loss_parameters": ["M=2"]}])
+def test_a_loss_object_beside_parameters_of_a_loss(option: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(option))} of the arguments would be ignored"):
         SquareLossTrainer(make_model("bert"), arguments(tmp_path, **option), loss=SquareLoss())
     SquareLossTrainer(make_model("bert"), arguments(tmp_path, loss_k="auto"), loss=SquareLoss())
