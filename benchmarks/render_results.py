@@ -22,6 +22,7 @@ from pictures import draw_advantages, draw_comparisons, draw_grids, draw_growth
 from render_benchmarks import tables
 from render_calibration import calibration_section
 from render_language import language_section
+from render_many_classes import many_classes_section
 from render_models import models_section, read_models
 from render_speech_calibration import speech_section
 from render_statistics import statistics
@@ -81,7 +82,10 @@ def main(argv: list[str] | None = None) -> None:
     places: dict[str, dict[str, str]] = {
         "README.md": {"verdict": study_verdict(study, rest), "overview": study_overview(study)},
         "docs/results.md": {"study": study_section(study, rest), "comparisons": sections(comparisons, alone)},
-        "docs/losses.md": {"grid": grid_table(grids)},
+        "docs/losses.md": {
+            "grid": grid_table(grids),
+            "many classes": many_classes_section(read(BENCHMARKS / "many_classes.json")),
+        },
         "docs/performance.md": tables(benchmarks),
         "docs/large_vocabularies.md": {
             "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
