@@ -172,7 +172,7 @@ def load_splits(
     if data_args.is_demo:
         splits: dict[str, Any] = {**python_sources(data_args.demo or DEMOS[0])}  # type: ignore[dict-item]
     elif data_args.dataset_name:
-        options = {"cache_dir": model_args.cache_dir, "token": model_args.token, "streaming": data_args.streaming}
+        options = data_args.hub_options(model_args.cache_dir, model_args.token) | {"streaming": data_args.streaming}
         named = (data_args.dataset_name, data_args.dataset_config_name)
         splits = load_named_texts(*named, column, data_args.split_names, **options)
     else:

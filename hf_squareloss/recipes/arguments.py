@@ -51,6 +51,9 @@ class DataSourceArguments:
 
     dataset_name: str | None = field(default=None, metadata={"help": "A data set of the Hub."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "Its branch, tag or commit; refs/convert/parquet for one that is a script."}
+    )
     train_file: str | None = field(default=None, metadata={"help": "Training data: csv, tsv, json or parquet."})
     validation_file: str | None = field(default=None, metadata={"help": "Validation data."})
     test_file: str | None = field(default=None, metadata={"help": "Test data; its labels are optional."})
@@ -84,6 +87,8 @@ class DataSourceArguments:
     def __post_init__(self) -> None:
         if self.dataset_name and self.files:
             raise ValueError("dataset_name and files exclude each other: give one")
+        if self.dataset_revision is not None and self.hub_name is None:
+            raise ValueError("dataset_revision would be ignored: it is for dataset_name")
         if self.train_val_split is not None and not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
         require_positive(self, "max_train_samples", "max_eval_samples", "max_predict_samples")
@@ -106,6 +111,20 @@ class DataSourceArguments:
     def title(self) -> str:
         """What tables and model cards call the data."""
         return self.dataset_name or "local files"
+
+    @property
+    def hub_name(self) -> str | None:
+        """The data set's name on the Hub; None for files."""
+        return self.dataset_name
+
+    @property
+    def has_own_test(self) -> bool:
+        """Whether a test part is named, which is predicted without being asked for."""
+        return self.test_file is not None
+
+    def hub_options(self, cache_dir: str | None, token: str | None) -> dict[str, Any]:
+        """Keyword arguments for `datasets.load_dataset`."""
+        return {"cache_dir": cache_dir, "token": token, "revision": self.dataset_revision}
 
     def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
         """What is to be used of the splits: as `divided`, then as `limited`, with `label_noise` in training labels."""

@@ -107,6 +107,6 @@ class MediaDataArguments(SplitNameArguments):
         columns: dict[str, Any] = {"column": column, "label_column": self.label_column_name}
         if self.files:
             return load_listed(self.files, kind, **columns, root=root)
-        hub: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        hub = self.hub_options(model_args.cache_dir, model_args.token)
         name = self.dataset_name or ""
         return load_named_media(name, self.dataset_config_name, kind, **columns, split_names=self.split_names, **hub)

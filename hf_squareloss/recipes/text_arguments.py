@@ -125,7 +125,6 @@ class DataArguments(DataSourceArguments):
 
     @property
     def hub_name(self) -> str | None:
-        """The data set's name on the Hub, for a model card; None for files."""
         return "nyu-mll/glue" if self.task_name else self.dataset_name
 
     def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
@@ -155,7 +154,7 @@ class DataArguments(DataSourceArguments):
         }
         if self.files:
             return load_files(self.files, columns, **labels)
-        options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        options = self.hub_options(model_args.cache_dir, model_args.token)
         if self.task_name:
             return load_glue(self.task_name, **options)
         names = {

@@ -26,6 +26,13 @@ def test_our_names_and_theirs(folder: str, tmp_path: Path) -> None:
     assert set(found) == {"train", "validation"}
 
 
+def test_a_script_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "old.py").write_text("")
+    with pytest.raises(ValueError, match="is a script.*--dataset_revision refs/convert/parquet"):
+        load_splits(str(tmp_path / "old"), None, {}, cache_dir=str(tmp_path / "cache"))
+
+
 def test_none_of_them(folder: str, tmp_path: Path) -> None:
     (Path(folder) / "README.md").write_text(
         "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: dev\n    path: dev.csv\n---\n"
