@@ -53,9 +53,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     start(args, notice)
 
     data = from_dataset_dict(docstring_topics()) if data_args.is_demo else data_args.load(model_args)
-    # The test labels of GLUE are hidden: only a file of one's own is predicted without being asked for.
+    # The test labels of GLUE are hidden: only a test part that is named is predicted without being asked for.
     data = replace(data, splits=data_args.chosen(data.splits, args.seed))
-    choose_stages(args, data.splits, predict_by_default=data_args.test_file is not None)
+    choose_stages(args, data.splits, predict_by_default=data_args.has_own_test)
     model, loading_info, tokenizer, data = load_classifier(
         model_args, data, train=args.do_train, verbose=args.should_log
     )

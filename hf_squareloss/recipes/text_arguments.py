@@ -124,6 +124,10 @@ class DataArguments(DataSourceArguments):
         return f"GLUE {self.task_name.upper()}" if self.task_name else super().title
 
     @property
+    def has_own_test(self) -> bool:
+        return bool(self.test_file or self.test_split_name)
+
+    @property
     def hub_name(self) -> str | None:
         return "nyu-mll/glue" if self.task_name else self.dataset_name
 

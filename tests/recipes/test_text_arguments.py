@@ -108,6 +108,12 @@ def test_metrics_by_name(titled: list[str], tmp_path: Path) -> None:
 
 
 def test_training_data_shuffled_once(titled: list[str], tmp_path: Path) -> None:
+def test_a_test_split_that_is_named_is_predicted() -> None:
+    assert parsed("--dataset_name", "a/b", "--test_split_name", "dev").has_own_test
+    assert not parsed("--dataset_name", "a/b").has_own_test and not parsed("--task_name", "mrpc").has_own_test
+    assert parsed("--task_name", "mrpc", "--dataset_revision", "v2").hub_options(None, None)["revision"] == "v2"
+
+
     model_args, text = ModelArguments(cache_dir=str(tmp_path / "cache")), ["--text_column", "title"]
     orders = {}
     for seed in ("1", "2"):
