@@ -44,11 +44,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     if data_args.is_demo:
         defaults = {**DEMO_TRAINING, **demo_defaults("text", args.loss)}
-        if model_args.model_type is None:
+        if model_args.model_type is None and model_args.config_name is None:
             defaults["model_name_or_path"] = model_args.model_name_or_path or demo_encoder()
         model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No task and no file given: running the built-in demo, topics of Python's own docstrings."
-    elif model_args.model_name_or_path is None and model_args.model_type is None:
+    elif not (model_args.model_name_or_path or model_args.model_type or model_args.config_name):
         raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder, or --model_type")
     start(args, notice)
 

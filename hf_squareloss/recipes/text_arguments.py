@@ -201,10 +201,11 @@ def load_classifier(
     name, hub = model_args.model_name_or_path, model_args.hub
     if name is None:
         given = model_args.tokenizer_name and AutoTokenizer.from_pretrained(model_args.tokenizer_name, **hub)
-        model, tokenizer = classifier_from_scratch(model_args, data, given, show=verbose)
+        read = model_args.config_name and load_config(model_args.config_name, **hub)
+        model, tokenizer = classifier_from_scratch(model_args, data, given, config=read, show=verbose)
         return model, None, tokenizer, data
     config = load_config(model_args.config_name or name, **hub)
-    model_args.require_same(config)
+    model_args.require_loaded(config, training=train)
     data = fit_classes(data, config, train=train, verbose=verbose)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
     pad_with_end(tokenizer, config)
