@@ -146,7 +146,7 @@ class DataSourceArguments:
             raise ValueError(f"train_val_split would be ignored: {reason}")
         train = splits["train"]
         count = min(max(round(self.train_val_split * len(train)), 1), len(train) - 1)
-        order = np.random.default_rng(seed).permutation(len(train))
+        order = self.drawn(len(train), seed)
         cut = {"train": train.select(np.sort(order[count:])), "validation": train.select(np.sort(order[:count]))}
         return {**splits, **cut}
 
@@ -159,13 +159,18 @@ class DataSourceArguments:
         chosen = {}
         for name, rows in splits.items():
             if name == "train":
-                chosen[name] = sample(rows, self.max_train_samples, seed)
+                count, order = self.max_train_samples, self.drawn(len(rows), seed)
             elif name.startswith("validation"):
-                chosen[name] = sample(rows, self.max_eval_samples)
+                count, order = self.max_eval_samples, self.drawn(len(rows), 0)
             else:
-                count = len(rows) if self.max_predict_samples is None else self.max_predict_samples
-                chosen[name] = rows if count >= len(rows) else rows.select(range(count))
+                count, order = self.max_predict_samples, np.arange(len(rows))
+            whole = count is None or count >= len(rows)
+            chosen[name] = rows if whole else rows.select(np.sort(order[:count]))
         return chosen
+
+    def drawn(self, count: int, seed: int) -> np.ndarray:
+        """The places of `count` examples, in the order in which they are drawn for a part of them."""
+        return np.random.default_rng(seed).permutation(count)
 
 
 @dataclass
@@ -184,13 +189,13 @@ class SplitNameArguments(DataSourceArguments):
                 raise ValueError(f"{option} would be ignored: it is for dataset_name")
 
     @property
+    def has_own_test(self) -> bool:
+        return bool(self.test_file or self.test_split_name)
+
+    @property
     def split_names(self) -> dict[str, str | None]:
         """Our split name -> its name there, such as "dev" or "train[90%:]"; None: ours, where there is one."""
         return {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
-
-    @property
-    def has_own_test(self) -> bool:
-        return bool(self.test_file or self.test_split_name)
 
 
 def require_positive(arguments: object, *names: str) -> None:
@@ -199,10 +204,3 @@ def require_positive(arguments: object, *names: str) -> None:
         value = vars(arguments)[name]
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def sample(rows: Dataset, count: int | None, seed: int = 0) -> Dataset:
-    """`count` rows chosen by the seed, in their order; all of them where it is None or there are no more."""
-    if count is None or count >= len(rows):
-        return rows
-    return rows.select(np.sort(np.random.default_rng(seed).permutation(len(rows))[:count]))
