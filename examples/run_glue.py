@@ -44,18 +44,18 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     if data_args.is_demo:
         defaults = {**DEMO_TRAINING, **demo_defaults("text", args.loss)}
-        if model_args.model_type is None:
+        if model_args.model_type is None and model_args.config_name is None:
             defaults["model_name_or_path"] = model_args.model_name_or_path or demo_encoder()
         model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = "No task and no file given: running the built-in demo, topics of Python's own docstrings."
-    elif model_args.model_name_or_path is None and model_args.model_type is None:
+    elif not (model_args.model_name_or_path or model_args.model_type or model_args.config_name):
         raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder, or --model_type")
     start(args, notice)
 
     data = from_dataset_dict(docstring_topics()) if data_args.is_demo else data_args.load(model_args)
-    # The test labels of GLUE are hidden: only a file of one's own is predicted without being asked for.
+    # The test labels of GLUE are hidden: only a test part that is named is predicted without being asked for.
     data = replace(data, splits=data_args.chosen(data.splits, args.seed))
-    choose_stages(args, data.splits, predict_by_default=data_args.test_file is not None)
+    choose_stages(args, data.splits, predict_by_default=data_args.has_own_test)
     model, loading_info, tokenizer, data = load_classifier(
         model_args, data, train=args.do_train, verbose=args.should_log
     )

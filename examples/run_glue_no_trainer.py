@@ -27,7 +27,7 @@ def parse(argv: list[str] | None) -> tuple[LoopArguments, DataArguments, ModelAr
     loop, data, model, lora = parse_arguments((LoopArguments, DataArguments, ModelArguments, LoraArguments), argv)
     if data.is_demo:
         raise ValueError("give the data: --task_name, --dataset_name, or --train_file and --validation_file")
-    if model.model_name_or_path is None and model.model_type is None:
+    if not (model.model_name_or_path or model.model_type or model.config_name):
         raise ValueError("give a model: --model_name_or_path with a name from the Hub or a folder, or --model_type")
     return loop, data, model, lora
 

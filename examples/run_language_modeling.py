@@ -22,15 +22,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+import numpy as np
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    default_data_collator,
+)
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, load_config
+from hf_squareloss.heads import refuse_copying
 from hf_squareloss.recipes.arguments import ModelSourceArguments, SplitNameArguments
 from hf_squareloss.recipes.cli import parse_arguments, run_script
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
-from hf_squareloss.recipes.from_scratch import VocabularyArguments
-from hf_squareloss.recipes.language_blocks import LanguageCollator, choose_block_size, encode_texts, mask_once
+from hf_squareloss.recipes.epoch_rows import EpochCallback, EpochRows
+from hf_squareloss.recipes.from_scratch import VocabularyArguments, vocabulary_values
+from hf_squareloss.recipes.language_blocks import choose_block_size, encode_texts
 from hf_squareloss.recipes.language_demo import DEMO_TRAINING, DEMOS, commonest_next, python_sources
+from hf_squareloss.recipes.language_masks import Masking, masked_rows
 from hf_squareloss.recipes.language_metrics import compute_language_metrics, token_columns, token_values
 from hf_squareloss.recipes.language_texts import (
     content_of_stream,
@@ -39,6 +49,7 @@ from hf_squareloss.recipes.language_texts import (
     read_stream,
     shuffled,
     stream_file,
+    training_stream,
 )
 from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
@@ -50,7 +61,6 @@ OBJECTIVES: dict[str, Any] = {"causal": AutoModelForCausalLM, "masked": AutoMode
 
 @dataclass
 class ModelArguments(VocabularyArguments, ModelSourceArguments):
-    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     objective: str | None = field(
         default=None,
         metadata={"help": "causal (predict the next token) or masked (fill in); default: masked for models of a type "
@@ -61,8 +71,6 @@ class ModelArguments(VocabularyArguments, ModelSourceArguments):
         super().__post_init__()
         if self.objective not in (None, *OBJECTIVES):
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
-        if self.tokenizer_name is not None and (self.vocabulary or self.vocabulary_size):
-            raise ValueError("a vocabulary of the training texts and tokenizer_name exclude each other: give one")
 
 
 @dataclass
@@ -80,8 +88,20 @@ class DataArguments(SplitNameArguments):
     streaming: bool = field(
         default=False, metadata={"help": "Read the training texts as they are trained on; needs --max_steps."}
     )
+    train_val_split: float | None = field(
+        default=None,
+        metadata={"help": "Where there is no validation split: the first texts, as large a share of the training "
+                          "texts; with line_by_line such as the seed draws."},
+    )  # fmt: skip
     validation_split_percentage: int | None = field(
         default=None, metadata={"help": "As --train_val_split, in per cent of the training texts."}
+    )
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "Only the first so many training texts; with line_by_line drawn by the seed."}
+    )
+    max_eval_samples: int | None = field(
+        default=None,
+        metadata={"help": "Only the first so many validation texts; with line_by_line drawn, the same each time."},
     )
     keep_linebreaks: bool = field(default=True, metadata={"help": "Lines of a .txt file keep their ends."})
 
@@ -97,6 +117,12 @@ class DataArguments(SplitNameArguments):
             raise ValueError(f"mlm_probability must be between 0 and 1, got {self.mlm_probability}")
         if self.streaming and (self.is_demo or self.train_val_split is not None):
             raise ValueError("streaming is for --dataset_name or --train_file, and cuts no validation split")
+        if self.streaming and self.label_noise:
+            raise ValueError("label_noise would be ignored: the training texts of a stream have no labels")
+
+    def drawn(self, count: int, seed: int) -> np.ndarray:
+        """As the base class has it for lines; a running text is cut in one place, so that neighbours stay together."""
+        return super().drawn(count, seed) if self.line_by_line else np.arange(count)
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
@@ -107,46 +133,53 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         defaults = {**demo_defaults(f"language-{kind}", args.loss), **DEMO_TRAINING[kind], "demo": kind}
         model_args, data_args, lora_args, args = parse_arguments(classes, argv, defaults)
         notice = f"No data given: running the built-in demo, {kind} of the installed Python's own sources."
-    elif model_args.model_name_or_path is None and model_args.model_type is None:
-        raise ValueError("give a model: --model_name_or_path, or --model_type for one from scratch")
+    elif not (model_args.model_name_or_path or model_args.model_type or model_args.config_name):
+        raise ValueError("give a model: --model_name_or_path, or --model_type or --config_name for one from scratch")
     start(args, notice)
 
     splits, sources = load_splits(model_args, data_args, args)
-    choose_stages(args, splits, predict_by_default=data_args.test_file is not None)
-    tokenizer, config = load_tokenizer(model_args, splits)
+    choose_stages(args, splits, predict_by_default=data_args.has_own_test)
+    tokenizer, config = load_tokenizer(model_args, splits, training=args.do_train)
     objective = model_args.objective or ("masked" if type(config) in AutoModelForMaskedLM._model_mapping else "causal")
     masked = objective == "masked"
     if masked and tokenizer.mask_token is None:
         raise ValueError("the tokenizer has no mask token, which a masked language model needs: --objective causal?")
     if data_args.line_by_line:
         pad_with_end(tokenizer, config)
+    model, loading_info = load_model(model_args, OBJECTIVES[objective], config, tokenizer)
+    if not masked:
+        refuse_copying(model)
     with args.main_process_first(desc="tokenizing"):
         encoded = encode_texts(
             splits,
             tokenizer,
-            block_size=choose_block_size(data_args.block_size, tokenizer, config),
+            block_size=choose_block_size(data_args.block_size, tokenizer, model),
             line_by_line=data_args.line_by_line,
             labels=not masked,
             num_proc=data_args.preprocessing_num_workers,
             overwrite=data_args.overwrite_cache,
             cache_dir=model_args.cache_dir,
         )
+    lines = {name: rows["row"][:] for name, rows in encoded.items() if "row" in (rows.column_names or ())}
+    encoded = {name: rows.remove_columns("row") if name in lines else rows for name, rows in encoded.items()}
     sources = {**encoded, **sources}
-    if masked:
-        for name in encoded.keys() - {"train"}:
-            encoded[name] = mask_once(encoded[name], tokenizer, data_args.mlm_probability)
-    model, loading_info = load_model(model_args, OBJECTIVES[objective], config, tokenizer)
+    if data_args.streaming and "train" in encoded:
+        encoded["train"] = shuffled(encoded["train"], args.seed, blocks=not data_args.line_by_line)
+    rows = masked_rows(encoded, Masking(tokenizer, data_args.mlm_probability), args.seed) if masked else encoded
     model = lora_args.wrap(model, loading_info, train=args.do_train, task_type=None if masked else "CAUSAL_LM")
-    probability = data_args.mlm_probability if masked else None
     trainer = SquareLossTrainer(
-        **trainer_inputs(args, model, encoded),
+        **trainer_inputs(args, model, rows),
         processing_class=tokenizer,
-        data_collator=LanguageCollator(tokenizer, mlm_probability=probability, pad=data_args.line_by_line),
+        data_collator=DataCollatorForTokenClassification(tokenizer)
+        if data_args.line_by_line
+        else default_data_collator,
         compute_metrics=compute_language_metrics,
+        callbacks=[EpochCallback(rows["train"])] if isinstance(rows.get("train"), EpochRows) else [],
     )
     trainer.preprocess_logits_for_metrics = partial(token_values, trainer=trainer)
 
-    metrics = run_stages(trainer, encoded, (model_args, data_args, lora_args), token_columns, sources=sources)
+    answers = partial(token_columns, index=lines.get("test"))
+    metrics = run_stages(trainer, rows, (model_args, data_args, lora_args), answers, sources=sources)
     title = task_title(data_args)
     if trainer.is_world_process_zero():
         if data_args.is_demo and args.do_predict:
@@ -172,7 +205,7 @@ def load_splits(
     if data_args.is_demo:
         splits: dict[str, Any] = {**python_sources(data_args.demo or DEMOS[0])}  # type: ignore[dict-item]
     elif data_args.dataset_name:
-        options = {"cache_dir": model_args.cache_dir, "token": model_args.token, "streaming": data_args.streaming}
+        options = data_args.hub_options(model_args.cache_dir, model_args.token) | {"streaming": data_args.streaming}
         named = (data_args.dataset_name, data_args.dataset_config_name)
         splits = load_named_texts(*named, column, data_args.split_names, **options)
     else:
@@ -188,18 +221,19 @@ def load_splits(
     train = splits.pop("train")
     if data_args.dataset_name:
         limits = {"validation": data_args.max_eval_samples, "test": data_args.max_predict_samples}
-        splits = {name: read_stream(rows, limits[name]) for name, rows in splits.items()}
-    content = content_of_stream(data_args.train_file or data_args.title, data_args.max_train_samples)
-    streamed_rows = shuffled(train, args.seed, data_args.max_train_samples)
-    return {**data_args.limited(splits, args.seed), "train": streamed_rows}, {"train": content}
+        splits = {name: read_stream(rows, limits[name], name) for name, rows in splits.items()}
+    named = [data_args.train_split_name] if data_args.train_split_name else []
+    content = content_of_stream(data_args.train_file or data_args.title, data_args.max_train_samples, *named)
+    texts = training_stream(train, data_args.max_train_samples)
+    return {**data_args.limited(splits, args.seed), "train": texts}, {"train": content}
 
 
-def load_tokenizer(model_args: ModelArguments, splits: Mapping[str, Any]) -> tuple[Any, Any]:
+def load_tokenizer(model_args: ModelArguments, splits: Mapping[str, Any], *, training: bool) -> tuple[Any, Any]:
     """The tokenizer, loaded or built from the training texts, and the model's config."""
     name = model_args.config_name or model_args.model_name_or_path
     config = None if name is None else load_config(name, **model_args.hub)
-    if config is not None:
-        model_args.require_same(config)
+    if model_args.model_name_or_path is not None:
+        model_args.require_loaded(config, training=training)
     source = model_args.tokenizer_name or model_args.model_name_or_path
     if source is not None:
         tokenizer = AutoTokenizer.from_pretrained(source, **model_args.hub)
@@ -207,9 +241,8 @@ def load_tokenizer(model_args: ModelArguments, splits: Mapping[str, Any]) -> tup
         tokenizer = build_tokenizer(training_texts(splits), model_args.vocabulary, model_args.vocabulary_size)
     else:
         raise ValueError("give a tokenizer: --tokenizer_name, or --vocabulary words or characters to build one")
-    if config is None:
-        ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-        config = model_args.make_config(vocab_size=len(tokenizer), **ids)
+    if model_args.model_name_or_path is None:
+        config = model_args.make_config(config, **vocabulary_values(tokenizer, config, ("bos", "eos", "pad")))
     return tokenizer, config
 
 

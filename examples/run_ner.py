@@ -4,7 +4,7 @@
 
 runs the built-in demo: no data set, no download. A data set of the Hub:
 
-    accelerate launch examples/run_ner.py --dataset_name eriktks/conll2003 --model_name_or_path bert-base-cased \
+    accelerate launch examples/run_ner.py --dataset_name lhoestq/conll2003 --model_name_or_path bert-base-cased \
         --loss square --learning_rate 2e-5 --num_train_epochs 3 --output_dir outputs/conll-square
 
 Your own files (json or parquet with lists in the columns tokens and ner_tags; csv or tsv with spaces between; or .conll

@@ -20,6 +20,8 @@ def mapped_names(mapping: Mapping[Any, Any]) -> set[str]:
 
 
 _CAUSAL_LM = mapped_names(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+# Those that see no token ahead, whatever is_decoder says in their config (transformers 5.24).
+_ALWAYS_CAUSAL = {"GPTNeoXForCausalLM", "GPTNeoXJapaneseForCausalLM"}
 # Those whose forward takes labels as they stand, "not shifted inside the model" (transformers 5.24).
 _UNSHIFTED_LM = {
     f"{family}ForCausalLM"
@@ -158,6 +160,22 @@ def shifts_labels(names: set[str], config: PreTrainedConfig) -> bool:
     """Whether such a language model's score t belongs to label t + 1."""
     masked = bool(names & (_MASKED_LM | _UNSHIFTED_LM)) or any(name.endswith("ForMaskedLM") for name in names)
     return not masked and not config.is_encoder_decoder
+
+
+def refuse_copying(model: PreTrainedModel) -> None:
+    """ValueError for a model to which the next token is known: trained on a text as its labels it learns to copy."""
+    names, config = class_names(type(model)), model.config
+    if not shifts_labels(names, config):
+        raise ValueError(
+            f"{type(model).__name__} would learn to copy, since it takes labels as they stand: take another model "
+            "type, or --objective masked where it has such a model"
+        )
+    if names & _CAUSAL_LM - _ALWAYS_CAUSAL and config.to_dict().get("is_decoder") is False:
+        raise ValueError(
+            f"{type(model).__name__} sees the tokens that it is to predict, since its config has is_decoder = False: "
+            "--objective masked, or is_decoder = true, by --config_overrides is_decoder=true for a model from scratch "
+            "and else by a file for --config_name"
+        )
 
 
 def masks_decoder_by_labels(config: PreTrainedConfig) -> bool:

@@ -51,6 +51,9 @@ class DataSourceArguments:
 
     dataset_name: str | None = field(default=None, metadata={"help": "A data set of the Hub."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "Its branch, tag or commit; refs/convert/parquet for one that is a script."}
+    )
     train_file: str | None = field(default=None, metadata={"help": "Training data: csv, tsv, json or parquet."})
     validation_file: str | None = field(default=None, metadata={"help": "Validation data."})
     test_file: str | None = field(default=None, metadata={"help": "Test data; its labels are optional."})
@@ -84,6 +87,8 @@ class DataSourceArguments:
     def __post_init__(self) -> None:
         if self.dataset_name and self.files:
             raise ValueError("dataset_name and files exclude each other: give one")
+        if self.dataset_revision is not None and self.hub_name is None:
+            raise ValueError("dataset_revision would be ignored: it is for dataset_name")
         if self.train_val_split is not None and not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
         require_positive(self, "max_train_samples", "max_eval_samples", "max_predict_samples")
@@ -107,6 +112,20 @@ class DataSourceArguments:
         """What tables and model cards call the data."""
         return self.dataset_name or "local files"
 
+    @property
+    def hub_name(self) -> str | None:
+        """The data set's name on the Hub; None for files."""
+        return self.dataset_name
+
+    @property
+    def has_own_test(self) -> bool:
+        """Whether a test part is named, which is predicted without being asked for."""
+        return self.test_file is not None
+
+    def hub_options(self, cache_dir: str | None, token: str | None) -> dict[str, Any]:
+        """Keyword arguments for `datasets.load_dataset`."""
+        return {"cache_dir": cache_dir, "token": token, "revision": self.dataset_revision}
+
     def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
         """What is to be used of the splits: as `divided`, then as `limited`, with `label_noise` in training labels."""
         chosen = self.limited(self.divided(splits, seed), seed)
@@ -127,7 +146,7 @@ class DataSourceArguments:
             raise ValueError(f"train_val_split would be ignored: {reason}")
         train = splits["train"]
         count = min(max(round(self.train_val_split * len(train)), 1), len(train) - 1)
-        order = np.random.default_rng(seed).permutation(len(train))
+        order = self.drawn(len(train), seed)
         cut = {"train": train.select(np.sort(order[count:])), "validation": train.select(np.sort(order[:count]))}
         return {**splits, **cut}
 
@@ -140,13 +159,18 @@ class DataSourceArguments:
         chosen = {}
         for name, rows in splits.items():
             if name == "train":
-                chosen[name] = sample(rows, self.max_train_samples, seed)
+                count, order = self.max_train_samples, self.drawn(len(rows), seed)
             elif name.startswith("validation"):
-                chosen[name] = sample(rows, self.max_eval_samples)
+                count, order = self.max_eval_samples, self.drawn(len(rows), 0)
             else:
-                count = len(rows) if self.max_predict_samples is None else self.max_predict_samples
-                chosen[name] = rows if count >= len(rows) else rows.select(range(count))
+                count, order = self.max_predict_samples, np.arange(len(rows))
+            whole = count is None or count >= len(rows)
+            chosen[name] = rows if whole else rows.select(np.sort(order[:count]))
         return chosen
+
+    def drawn(self, count: int, seed: int) -> np.ndarray:
+        """The places of `count` examples, in the order in which they are drawn for a part of them."""
+        return np.random.default_rng(seed).permutation(count)
 
 
 @dataclass
@@ -165,6 +189,10 @@ class SplitNameArguments(DataSourceArguments):
                 raise ValueError(f"{option} would be ignored: it is for dataset_name")
 
     @property
+    def has_own_test(self) -> bool:
+        return bool(self.test_file or self.test_split_name)
+
+    @property
     def split_names(self) -> dict[str, str | None]:
         """Our split name -> its name there, such as "dev" or "train[90%:]"; None: ours, where there is one."""
         return {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
@@ -176,10 +204,3 @@ def require_positive(arguments: object, *names: str) -> None:
         value = vars(arguments)[name]
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def sample(rows: Dataset, count: int | None, seed: int = 0) -> Dataset:
-    """`count` rows chosen by the seed, in their order; all of them where it is None or there are no more."""
-    if count is None or count >= len(rows):
-        return rows
-    return rows.select(np.sort(np.random.default_rng(seed).permutation(len(rows))[:count]))

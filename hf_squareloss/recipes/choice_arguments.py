@@ -53,7 +53,7 @@ class DataArguments(SplitNameArguments):
         columns = ChoiceColumns(self.context_column, self.start_column, self.choices_columns, self.label_column)
         if self.files:
             return choice_data(load_choices(self.files), columns)
-        options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        options = self.hub_options(model_args.cache_dir, model_args.token)
         splits = load_splits(self.dataset_name or "", self.dataset_config_name, self.split_names, **options)
         return choice_data(splits, columns)
 

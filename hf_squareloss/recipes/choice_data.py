@@ -61,7 +61,7 @@ def choice_data(splits: Mapping[Any, Dataset], columns: ChoiceColumns | None = N
 
     Raises:
         ValueError: no split, an empty one, a missing column, an empty text, a row with another number of choices, or a
-            label that is no place of a choice; with its row.
+            label that is no place of a choice; with its row. A start may be empty, as it often is in HellaSwag.
     """
     from datasets import Dataset
 
@@ -78,7 +78,7 @@ def choice_data(splits: Mapping[Any, Dataset], columns: ChoiceColumns | None = N
             if column not in rows.column_names:
                 raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(rows.column_names)}")
         found: dict[str, list[Any]] = {"context": _texts(rows, named.context, split), "choices": []}
-        starts = _texts(rows, start, split) if start else [""] * len(rows)
+        starts = _texts(rows, start, split, empty=True) if start else [""] * len(rows)
         for row, (begin, texts) in enumerate(zip(starts, _choices(rows, choices), strict=True), 1):
             count = count or len(texts)
             missing = next((place for place, text in enumerate(texts) if not isinstance(text, str) or not text), None)
@@ -93,11 +93,11 @@ def choice_data(splits: Mapping[Any, Dataset], columns: ChoiceColumns | None = N
     return ClassificationData(ours, [str(place) for place in range(count or 0)], metrics=("accuracy",))
 
 
-def _texts(rows: Dataset, column: str, split: str) -> list[str]:
+def _texts(rows: Dataset, column: str, split: str, *, empty: bool = False) -> list[str]:
     texts = [literal(value) for value in rows[column]]
-    empty = next((row for row, text in enumerate(texts, 1) if not isinstance(text, str) or not text), None)
-    if empty is not None:
-        raise ValueError(f"the {split} split has an empty {column} in row {empty}")
+    missing = (row for row, text in enumerate(texts, 1) if not isinstance(text, str) or not (text or empty))
+    if (row := next(missing, None)) is not None:
+        raise ValueError(f"the {split} split has an empty {column} in row {row}")
     return texts
 
 

@@ -10,10 +10,12 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import hf_squareloss.models  # noqa: F401  (its model types are registered by the import)
 from hf_squareloss.recipes.classification import ClassificationData, name_classes
-from hf_squareloss.recipes.config_overrides import read_overrides
-from hf_squareloss.recipes.text_encoding import pad_with_end
+from hf_squareloss.recipes.config_overrides import override_config, read_overrides
+from hf_squareloss.recipes.text_encoding import pad_with_end, positions_of
 from hf_squareloss.recipes.vocabulary import VOCABULARIES, build_tokenizer, training_texts
 from hf_squareloss.recipes.word_vectors import read_vectors, set_vectors, vector_size
+
+_OF_A_VOCABULARY = ("vocabulary", "vocabulary_size", "word_vectors")
 
 
 @dataclass
@@ -33,9 +35,22 @@ class FromScratchArguments:
         metadata={"help": "Entries of its config: hidden_size=128,depths=[2,2], also as several words."},
     )
 
-    def make_config(self, **values: Any) -> Any:
-        """A config of the model type, with the overrides and `values`."""
-        return make_config(self.model_type or "", self.config_overrides, **values)
+    def make_config(self, read: Any = None, **values: Any) -> Any:
+        """A config of the model type, or `read` from a file, with `values` and then the overrides.
+
+        Raises:
+            ValueError: as the function of this name, or `read` is of another type.
+        """
+        if read is None:
+            return make_config(self.model_type or "", self.config_overrides, **values)
+        if self.model_type not in (None, read.model_type):
+            raise ValueError(
+                f"model_type={self.model_type} would be ignored: the config in config_name is of {read.model_type}"
+            )
+        for name, value in values.items():
+            setattr(read, name, value)
+        override_config(read, self.config_overrides)
+        return read
 
     def require_same(self, config: Any) -> None:
         """ValueError where the config of a loaded model is another than these arguments describe."""
@@ -53,6 +68,7 @@ class FromScratchArguments:
 class VocabularyArguments(FromScratchArguments):
     """The same for models of texts, with their vocabulary."""
 
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     vocabulary: str | None = field(
         default=None,
         metadata={"help": f"Build the tokenizer from the training texts: {' or '.join(VOCABULARIES)}."},
@@ -64,6 +80,17 @@ class VocabularyArguments(FromScratchArguments):
     def __post_init__(self) -> None:
         if self.vocabulary is not None and self.vocabulary not in VOCABULARIES:
             raise ValueError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {self.vocabulary!r}")
+        if self.tokenizer_name is not None and (self.vocabulary or self.vocabulary_size):
+            raise ValueError("a vocabulary of the training texts and tokenizer_name exclude each other: give one")
+
+    def require_loaded(self, config: Any, *, training: bool) -> None:
+        """As `require_same`, and ValueError where training is to begin with a vocabulary that is not the model's."""
+        self.require_same(config)
+        given = [name for name in _OF_A_VOCABULARY if vars(self).get(name) is not None]
+        if training and given:
+            raise ValueError(
+                f"{given[0]} would be ignored: the model in model_name_or_path has its tokenizer and embeddings"
+            )
 
 
 @dataclass
@@ -104,8 +131,22 @@ def make_config(model_type: str, overrides: Iterable[str] = (), **values: Any) -
     return AutoConfig.for_model(model_type, **{**values, **given})
 
 
+def vocabulary_values(tokenizer: Any, read: Any, special: Iterable[str]) -> dict[str, Any]:
+    """What a config is told of its tokenizer: the size, which one `read` from a file may exceed, and special ids."""
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in special}
+    if read is None:
+        return {"vocab_size": len(tokenizer), **ids}
+    known = {name: value for name, value in ids.items() if value is not None}
+    return {"vocab_size": max(len(tokenizer), read.vocab_size), **known}
+
+
 def classifier_from_scratch(
-    args: TextFromScratchArguments, data: ClassificationData, tokenizer: Any = None, *, show: bool = True
+    args: TextFromScratchArguments,
+    data: ClassificationData,
+    tokenizer: Any = None,
+    *,
+    config: Any = None,
+    show: bool = True,
 ) -> tuple[Any, Any]:
     """A text classifier of the model type for these classes, and its tokenizer.
 
@@ -113,6 +154,7 @@ def classifier_from_scratch(
         args: what is made; without `vocabulary` and a tokenizer, the vocabulary is of words.
         data: the vocabulary is that of its training texts.
         tokenizer: takes the place of a vocabulary of one's own.
+        config: read from a file, in the place of the model type.
         show: print how many words have a vector.
 
     Raises:
@@ -120,15 +162,16 @@ def classifier_from_scratch(
     """
     if tokenizer is None:
         tokenizer = build_tokenizer(training_texts(data.splits), args.vocabulary or "words", args.vocabulary_size)
-    values: dict[str, Any] = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    values = vocabulary_values(tokenizer, config, ("pad",))
     if args.word_vectors is not None:
         values["embedding_size"] = vector_size(args.word_vectors)
-    config = args.make_config(**values)
+    config = args.make_config(config, **values)
     if type(config) not in AutoModelForSequenceClassification._model_mapping:
         raise ValueError(f"{config.model_type} has no text classifier")
     name_classes(config, data)
     pad_with_end(tokenizer, config)
     model = AutoModelForSequenceClassification.from_config(config)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions_of(model) or tokenizer.model_max_length)
     if args.word_vectors is not None:
         vectors = read_vectors(args.word_vectors, tokenizer.get_vocab())
         set_vectors(model.get_input_embeddings(), vectors)

@@ -6,6 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def load_hub(name: str, config: str | None, **load_options: Any) -> Any:
+    """`datasets.load_dataset` of a data set of the Hub or a folder.
+
+    Raises:
+        ValueError: it is a script, which datasets does not run since its release 4.
+    """
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, config, **load_options)
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} is a script, which datasets no longer runs: --dataset_revision refs/convert/parquet takes the "
+            "copy that the Hub keeps of many such data sets, or name a data set that has files"
+        ) from error
+
+
 def load_splits(name: str, config: str | None, split_names: Mapping[str, str | None], **load_options: Any) -> Any:
     """train, validation and test of a data set, as far as there are such.
 
@@ -17,13 +36,11 @@ def load_splits(name: str, config: str | None, split_names: Mapping[str, str | N
     Raises:
         ValueError: none of the three, with those that there are.
     """
-    from datasets import load_dataset
-
-    raw: Any = load_dataset(name, config, **load_options)
+    raw = load_hub(name, config, **load_options)
     splits = {split: raw[split] for split in ("train", "validation", "test") if split in raw}
     for split, theirs in split_names.items():
         if theirs is not None:
-            splits[split] = raw[theirs] if theirs in raw else load_dataset(name, config, split=theirs, **load_options)
+            splits[split] = raw[theirs] if theirs in raw else load_hub(name, config, split=theirs, **load_options)
     if not splits:
         raise ValueError(
             f"{name} has none of the splits train, validation and test but {', '.join(raw)}: "

@@ -67,13 +67,15 @@ def compute_language_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return language_metrics(prediction.predictions)
 
 
-def token_columns(values: Any) -> dict[str, Sequence[object]]:
+def token_columns(values: Any, *, index: Sequence[int] | None = None) -> dict[str, Sequence[object]]:
     """Columns of a predictions file, a line per block: the share of right tokens, their number, mean log p, perplexity.
 
     Args:
         values: (N, T, 2), `token_values` of all blocks.
+        index: what the blocks are called in the first column; default: their numbers, from 0.
     """
-    columns: dict[str, list[object]] = {"accuracy": [], "tokens": [], "log_probability": [], "perplexity": []}
+    columns: dict[str, list[object]] = {} if index is None else {"index": list(index)}
+    columns |= {"accuracy": [], "tokens": [], "log_probability": [], "perplexity": []}
     for block in values:
         surprise, right = _counted(block)
         nll = float(surprise.mean()) if len(surprise) else math.nan

@@ -97,8 +97,7 @@ class MediaDataArguments(SplitNameArguments):
 
     @property
     def has_own_test(self) -> bool:
-        """Whether a test part is named, which is predicted without being asked for."""
-        return bool(self.test_file or self.test_dir or self.test_split_name)
+        return bool(super().has_own_test or self.test_dir)
 
     def load(self, kind: str, column: str, root: str | None, model_args: ModelSourceArguments) -> ClassificationData:
         """The data as `media_files` reads them: `kind` is "image" or "audio", `column` its column there."""
@@ -107,6 +106,6 @@ class MediaDataArguments(SplitNameArguments):
         columns: dict[str, Any] = {"column": column, "label_column": self.label_column_name}
         if self.files:
             return load_listed(self.files, kind, **columns, root=root)
-        hub: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        hub = self.hub_options(model_args.cache_dir, model_args.token)
         name = self.dataset_name or ""
         return load_named_media(name, self.dataset_config_name, kind, **columns, split_names=self.split_names, **hub)

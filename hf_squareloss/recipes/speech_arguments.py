@@ -100,7 +100,7 @@ class SpeechDataArguments(DataSourceArguments):
             named["validation"] = self.eval_split_name
         if self.test_split_name is not None:
             named["test"] = self.test_split_name
-        options: dict[str, Any] = columns | {"cache_dir": cache_dir, "token": token}
+        options: dict[str, Any] = columns | self.hub_options(cache_dir, token)
         return load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options)
 
     def encoded(

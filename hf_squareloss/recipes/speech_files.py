@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.audio_folders import is_audio_folder, read_audio_folder
+from hf_squareloss.recipes.hub_splits import load_hub
 from hf_squareloss.recipes.tables import Columns, read_table
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def load_named_speech(
     Returns:
         As `load_speech_files`. The audio stays encoded: reading it is `read_audio`'s, which needs no torchcodec.
     """
-    from datasets import Audio, load_dataset
+    from datasets import Audio
 
     columns: dict[str, Any] = {"audio_column": audio_column, "text_column": text_column}
     if is_audio_folder(name):
@@ -159,7 +160,7 @@ def load_named_speech(
         }
     splits = {}
     for split, theirs in split_names.items():
-        rows: Any = load_dataset(name, config, split=theirs, **load_options)
+        rows = load_hub(name, config, split=theirs, **load_options)
         for column in (audio_column, text_column):
             if column not in rows.column_names and not (split == "test" and column == text_column):
                 raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(rows.column_names)}")

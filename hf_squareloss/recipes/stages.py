@@ -249,9 +249,10 @@ def save_predictions(
 
 
 def write_predictions(path: Path, predictions: Sequence[object] | Mapping[str, Sequence[object]]) -> None:
-    """One line per row, its index first, from the predictions or from columns by name."""
+    """One line per row from the predictions or from columns by name, first their `index`, or else their number."""
     columns = predictions if isinstance(predictions, Mapping) else {"prediction": predictions}
-    rows = [("index", *columns), *((i, *row) for i, row in enumerate(zip(*columns.values(), strict=True)))]
+    columns = {"index": range(len(next(iter(columns.values())))), **columns}
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     lines = ["\t".join(re.sub(r"[\t\r\n]", " ", str(cell)) for cell in row) for row in rows]
     path.write_text("\n".join(lines) + "\n", "utf8")
 

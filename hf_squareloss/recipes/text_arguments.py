@@ -124,8 +124,11 @@ class DataArguments(DataSourceArguments):
         return f"GLUE {self.task_name.upper()}" if self.task_name else super().title
 
     @property
+    def has_own_test(self) -> bool:
+        return bool(self.test_file or self.test_split_name)
+
+    @property
     def hub_name(self) -> str | None:
-        """The data set's name on the Hub, for a model card; None for files."""
         return "nyu-mll/glue" if self.task_name else self.dataset_name
 
     def chosen(self, splits: Mapping[str, Dataset], seed: int) -> dict[str, Dataset]:
@@ -155,7 +158,7 @@ class DataArguments(DataSourceArguments):
         }
         if self.files:
             return load_files(self.files, columns, **labels)
-        options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        options = self.hub_options(model_args.cache_dir, model_args.token)
         if self.task_name:
             return load_glue(self.task_name, **options)
         names = {
@@ -198,10 +201,11 @@ def load_classifier(
     name, hub = model_args.model_name_or_path, model_args.hub
     if name is None:
         given = model_args.tokenizer_name and AutoTokenizer.from_pretrained(model_args.tokenizer_name, **hub)
-        model, tokenizer = classifier_from_scratch(model_args, data, given, show=verbose)
+        read = model_args.config_name and load_config(model_args.config_name, **hub)
+        model, tokenizer = classifier_from_scratch(model_args, data, given, config=read, show=verbose)
         return model, None, tokenizer, data
     config = load_config(model_args.config_name or name, **hub)
-    model_args.require_same(config)
+    model_args.require_loaded(config, training=train)
     data = fit_classes(data, config, train=train, verbose=verbose)
     tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **hub)
     pad_with_end(tokenizer, config)

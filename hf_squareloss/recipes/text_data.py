@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.classification import ClassificationData, classification_data
-from hf_squareloss.recipes.hub_splits import load_splits
+from hf_squareloss.recipes.hub_splits import load_hub, load_splits
 from hf_squareloss.recipes.labels import label_columns
 from hf_squareloss.recipes.tables import read_table
 
@@ -53,12 +53,10 @@ def load_glue(task: str, **load_options: Any) -> ClassificationData:
     Raises:
         ValueError: no such task.
     """
-    from datasets import load_dataset
-
     if task not in GLUE_TASKS:
         raise ValueError(f"no GLUE task is called {task!r}: there are {', '.join(GLUE_TASKS)}")
     spec = GLUE_TASKS[task]
-    raw = load_dataset("nyu-mll/glue", task, **load_options)
+    raw = load_hub("nyu-mll/glue", task, **load_options)
     splits = {"train": raw["train"]}
     for name in ("validation", "test"):
         for suffix, ours in zip(spec.suffixes, (name, f"{name}_mm"), strict=False):

@@ -10,6 +10,7 @@ from hf_squareloss.recipes.classification import ClassificationData
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 
 def tokenize(
@@ -46,3 +47,15 @@ def pad_with_end(tokenizer: Any, config: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token
     if config.get_text_config().pad_token_id is None:
         config.get_text_config().pad_token_id = tokenizer.pad_token_id
+
+
+def positions_of(model: PreTrainedModel) -> int | None:
+    """How many positions a model has for tokens; None: any number.
+
+    RoBERTa and its kind count from behind their padding index (transformers 5.24), up to which they have none.
+    """
+    text, name = model.config.get_text_config(), "max_position_embeddings"
+    positions = text.to_dict().get(text.attribute_map.get(name, name))
+    embeddings = (vars(part) for path, part in model.named_modules() if path.endswith("position_embeddings"))
+    padding = [values["padding_idx"] for values in embeddings if values.get("padding_idx") is not None]
+    return positions and positions - max((index + 1 for index in padding), default=0)

@@ -62,7 +62,7 @@ class DataArguments(SplitNameArguments):
         columns = (self.text_column_name, self.label_column_name, self.task_name)
         if self.files:
             return token_data(load_sentences(self.files), *columns)
-        options: dict[str, Any] = {"cache_dir": model_args.cache_dir, "token": model_args.token}
+        options = self.hub_options(model_args.cache_dir, model_args.token)
         splits = load_splits(self.dataset_name or "", self.dataset_config_name, self.split_names, **options)
         return token_data(splits, *columns)
 

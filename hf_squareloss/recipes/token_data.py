@@ -96,7 +96,8 @@ def token_data(
         raise ValueError("the data has none of the splits train, validation and test")
     ours: dict[str, Dataset] = {}
     names: list[str] | None = None
-    for split, rows in splits.items():
+    for split in sorted(splits, key=lambda name: name != "train"):  # whose tags are the classes
+        rows = splits[split]
         if len(rows) == 0:
             raise ValueError(f"the {split} split is empty")
         text = text_column or ("tokens" if "tokens" in rows.column_names else rows.column_names[0])
@@ -204,7 +205,8 @@ def encode_sentences(
     """Every split as ids of word pieces, with `labels` where tags are known, and the place of each token.
 
     The first piece of a token has its label; the others `IGNORED`, or, with `label_all_tokens`, the same label, and
-    I-X after B-X. `starts` is the place of each token's first piece, or -1 where it was cut off by `max_length`.
+    I-X after B-X. `starts` is the place of each token's first piece, or -1 where it has none: it was cut off by
+    `max_length`, or the tokenizer makes no piece of it (of U+200D, as BERT's).
 
     Raises:
         ValueError: a tokenizer that cannot say which piece belongs to which token, or a split of which no tag is left.
@@ -257,7 +259,7 @@ def encode_sentences(
 
 def cut_sentences(encoded: Mapping[str, Dataset]) -> str:
     """One line about sentences longer than the model's input; empty where there are none."""
-    cut = {name: [starts.count(-1) for starts in rows["starts"]] for name, rows in encoded.items()}
+    cut = {name: [_cut_tokens(starts) for starts in rows["starts"]] for name, rows in encoded.items()}
     told = [
         f"{sum(map(bool, counts))} of {len(counts)} in {name} ({sum(counts)} tokens)"
         for name, counts in cut.items()
@@ -266,3 +268,8 @@ def cut_sentences(encoded: Mapping[str, Dataset]) -> str:
     if not told:
         return ""
     return f"Sentences longer than max_seq_length are cut, and the tokens at their ends left out: {', '.join(told)}"
+
+
+def _cut_tokens(starts: Sequence[int]) -> int:
+    """How many tokens lie behind the last one that is there; one without pieces, before it, is not cut off."""
+    return next((count for count, place in enumerate(reversed(starts)) if place >= 0), len(starts))

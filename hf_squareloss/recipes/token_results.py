@@ -42,7 +42,8 @@ def token_columns(
     """Columns of a predictions file, one row per token of the test split: its sentence, its tag, p(TAG) of every tag.
 
     Args:
-        encoded: as of `encode_sentences`. A token that was cut off has empty cells. Sentences count from 0.
+        encoded: as of `encode_sentences`. A token that was cut off, or has no piece, has empty cells. Sentences count
+            from 0.
     """
     scores, names = first_scores(predictions), data.label_names or []
     places = encoded["test"]["starts"][:]

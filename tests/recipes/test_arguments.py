@@ -32,6 +32,13 @@ def test_where_the_data_come_from() -> None:
     assert named.title == "a/b"
 
 
+def test_a_revision_of_the_data_set() -> None:
+    named = data("--dataset_name", "a/b", "--dataset_revision", "v2")
+    assert named.hub_options("cache", None) == {"cache_dir": "cache", "token": None, "revision": "v2"}
+    with pytest.raises(ValueError, match="dataset_revision would be ignored"):
+        data("--train_file", "a.csv", "--dataset_revision", "v2")
+
+
 @pytest.mark.parametrize("file", ["--train_file", "--validation_file", "--test_file"])
 def test_one_source(file: str) -> None:
     with pytest.raises(ValueError, match="dataset_name and files exclude each other"):

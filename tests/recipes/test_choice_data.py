@@ -47,6 +47,13 @@ def test_lists_and_other_names(tmp_path: Path) -> None:
     assert listed.splits["train"]["choices"][:] == [["b", "c"]]
 
 
+def test_a_start_may_be_empty() -> None:
+    """As in HellaSwag, where a choice is often a sentence of its own."""
+    assert data(ROW | {"sent2": ""}).splits["train"]["choices"][:] == [["three", "four five"]]
+    with pytest.raises(ValueError, match="an empty sent2 in row 2"):
+        data(ROW, ROW | {"sent2": None})
+
+
 def test_endings_are_in_their_order() -> None:
     assert ChoiceColumns().of([f"ending{i}" for i in (10, 2, 0)])[1] == ["ending0", "ending2", "ending10"]
 

@@ -1,10 +1,36 @@
 """Splits by our names, whatever a data set calls them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hf_squareloss.recipes import (
+    choice_arguments,
+    media_arguments,
+    speech_arguments,
+    text_arguments,
+    token_arguments,
+)
+from hf_squareloss.recipes.arguments import ModelSourceArguments
 from hf_squareloss.recipes.hub_splits import load_splits
+
+
+class Asked(Exception):
+    """In the place of a download."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `datasets.load_dataset` is asked for."""
+    options: dict[str, Any] = {}
+
+    def note(*names: Any, **given: Any) -> Any:
+        options.update(given)
+        raise Asked
+
+    monkeypatch.setattr("datasets.load_dataset", note)
+    return options
 
 
 @pytest.fixture
@@ -24,6 +50,39 @@ def test_our_names_and_theirs(folder: str, tmp_path: Path) -> None:
     found = load_splits(folder, None, {"train": "train[50%:]", "validation": "dev", "test": None}, **options)
     assert found["train"]["x"][:] == ["train2", "train3"] and found["validation"]["x"][:] == ["dev0", "dev1"]
     assert set(found) == {"train", "validation"}
+
+
+def test_a_script_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "old.py").write_text("")
+    with pytest.raises(ValueError, match="is a script.*--dataset_revision refs/convert/parquet"):
+        load_splits(str(tmp_path / "old"), None, {}, cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "options"),
+    [
+        (text_arguments.DataArguments, text_arguments.ModelArguments, {"dataset_name": "a/b"}),
+        (text_arguments.DataArguments, text_arguments.ModelArguments, {"task_name": "mrpc"}),
+        (token_arguments.DataArguments, token_arguments.ModelArguments, {"dataset_name": "a/b"}),
+        (choice_arguments.DataArguments, choice_arguments.ModelArguments, {"dataset_name": "a/b"}),
+    ],
+)
+def test_texts_of_a_revision(arguments: Any, model: Any, options: dict[str, str], asked: dict[str, Any]) -> None:
+    with pytest.raises(Asked):
+        arguments(**options, dataset_revision="v2").load(model(cache_dir="cache"))
+    assert (asked["revision"], asked["cache_dir"]) == ("v2", "cache")
+
+
+def test_sounds_and_images_of_a_revision(asked: dict[str, Any]) -> None:
+    with pytest.raises(Asked):
+        media_arguments.MediaDataArguments(dataset_name="a/b", dataset_revision="v2").load(
+            "image", "image", None, ModelSourceArguments()
+        )
+    assert asked.pop("revision") == "v2"
+    with pytest.raises(Asked):
+        speech_arguments.SpeechDataArguments(dataset_name="a/b", dataset_revision="v2").load(None, None)
+    assert asked["revision"] == "v2"
 
 
 def test_none_of_them(folder: str, tmp_path: Path) -> None:

@@ -1,14 +1,22 @@
-"""Blocks and lines of tokens, masks for evaluation that never change, and texts that are too short."""
+"""Blocks and lines of tokens, their size, and texts that are too short."""
 
 from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
+from tag_files import make_tokenizer as make_bert_tokenizer
 from tiny_tokenizer import make_tokenizer
-from transformers import GPT2Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    DataCollatorForTokenClassification,
+    GPT2Config,
+    MPNetConfig,
+    RobertaConfig,
+)
 
-from hf_squareloss.recipes.language_blocks import LanguageCollator, choose_block_size, encode_texts, mask_once
+from hf_squareloss.recipes.language_blocks import choose_block_size, encode_texts
 from hf_squareloss.recipes.vocabulary import build_tokenizer
 
 TEXTS = ["one two three", "four five", "six", "seven eight nine ten one"]
@@ -40,7 +48,7 @@ def test_a_stream_has_the_same_blocks(tokenizer: Any) -> None:
 def test_lines_are_padded_without_labels(tokenizer: Any) -> None:
     rows = encode(tokenizer, block_size=4, line_by_line=True)
     assert [len(line) for line in rows["input_ids"]] == [3, 2, 4]  # a line of one token predicts nothing
-    batch = LanguageCollator(tokenizer, pad=True)([rows[i] for i in range(3)])
+    batch = DataCollatorForTokenClassification(tokenizer)([rows[i] for i in range(3)])
     assert batch["labels"][1].tolist() == [*rows["input_ids"][1], -100, -100]
     assert batch["input_ids"][1, 2:].tolist() == [tokenizer.pad_token_id] * 2
     assert batch["attention_mask"].sum(-1).tolist() == [3, 2, 4]
@@ -54,30 +62,45 @@ def test_texts_that_fill_no_block_are_refused_with_what_to_do(tokenizer: Any) ->
         encode_texts(one, tokenizer, block_size=4, line_by_line=True)
 
 
-def test_masks_for_evaluation_are_the_same_each_time(tokenizer: Any) -> None:
-    rows = Dataset.from_dict({"input_ids": [[3, 4, 5, 6, 7, 8]] * 20})
-    state = torch.random.get_rng_state()
-    first, second = (mask_once(rows, tokenizer, 0.3)[:] for _ in range(2))
-    assert first == second and torch.equal(torch.random.get_rng_state(), state)
-    flat = [label for labels in first["labels"] for label in labels]
-    assert 15 < sum(label != -100 for label in flat) < 60
-    assert any(tokenizer.mask_token_id in ids for ids in first["input_ids"])
-    collate = LanguageCollator(tokenizer, mlm_probability=0.3)
-    batch = collate([{"input_ids": first["input_ids"][0], "labels": first["labels"][0]}])
-    assert batch["labels"][0].tolist() == first["labels"][0]  # not masked again
-    drawn = [collate([{"input_ids": [3, 4, 5, 6, 7, 8]}] * 20)["labels"] for _ in range(2)]
-    assert not torch.equal(*drawn)  # in training, anew
-    with pytest.raises(ValueError, match="masks none"):
-        mask_once(Dataset.from_dict({"input_ids": [[3]]}), tokenizer, 1e-6)
+def test_lines_of_special_tokens_alone_are_left_out() -> None:
+    tokenizer = make_bert_tokenizer()
+    texts = ["\n", "sea saw", "", "sea"]
+    rows = Dataset.from_dict({"text": texts, "row": [3, 5, 6, 8]})
+    encoded = encode_texts({"test": rows}, tokenizer, block_size=8, line_by_line=True, labels=False)["test"]
+    assert encoded["row"][:] == [5, 8] and [len(line) for line in encoded["input_ids"]] == [4, 3]
+    blank = {"test": Dataset.from_dict({"text": ["\n", " "]})}
+    with pytest.raises(ValueError, match="no line of at least two tokens in 2"):
+        encode_texts(blank, tokenizer, block_size=8, line_by_line=True)
+
+
+def model_of(config: Any, auto: Any = AutoModelForMaskedLM) -> Any:
+    with torch.device("meta"):
+        return auto.from_config(config)
 
 
 def test_the_size_of_a_block() -> None:
-    tokenizer, config = make_tokenizer(), GPT2Config(n_positions=12)
-    assert tokenizer.model_max_length == 16 and choose_block_size(None, tokenizer, config) == 12
-    assert choose_block_size(5, tokenizer, config) == 5
+    tokenizer, model = make_tokenizer(), model_of(GPT2Config(n_positions=12, n_layer=1), AutoModelForCausalLM)
+    assert tokenizer.model_max_length == 16 and choose_block_size(None, tokenizer, model) == 12
+    assert choose_block_size(5, tokenizer, model) == 5
     with pytest.raises(ValueError, match="13 is more than the 12 tokens"):
-        choose_block_size(13, tokenizer, config)
+        choose_block_size(13, tokenizer, model)
     with pytest.raises(ValueError, match="at least 2"):
-        choose_block_size(1, tokenizer, config)
+        choose_block_size(1, tokenizer, model)
     tokenizer.model_max_length = 10**30
-    assert choose_block_size(None, tokenizer, GPT2Config(n_positions=4096)) == 1024
+    assert choose_block_size(None, tokenizer, model_of(GPT2Config(n_layer=1), AutoModelForCausalLM)) == 1024
+    longer = model_of(GPT2Config(n_positions=4096, n_layer=1), AutoModelForCausalLM)
+    assert choose_block_size(None, tokenizer, longer) == 1024
+
+
+@pytest.mark.parametrize("config", [RobertaConfig(pad_token_id=0), RobertaConfig(), MPNetConfig()])
+def test_positions_behind_the_padding_index(config: Any) -> None:
+    config.num_hidden_layers, config.max_position_embeddings, config.hidden_size = 1, 20, 24
+    tokenizer = make_tokenizer()
+    tokenizer.model_max_length = 10**30
+    model = AutoModelForMaskedLM.from_config(config).eval()
+    most = choose_block_size(None, tokenizer, model)
+    assert most == 20 - config.pad_token_id - 1
+    ids = torch.full((1, most), 7)
+    assert model(ids).logits.shape[:2] == (1, most)
+    with pytest.raises((IndexError, RuntimeError), match="out of"):
+        model(torch.full((1, most + 1), 7))

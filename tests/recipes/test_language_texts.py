@@ -1,5 +1,6 @@
 """Texts from files of lines, tables and streams; what is missing, empty or no text is named."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hf_squareloss.recipes.language_texts import (
     read_stream,
     shuffled,
     stream_file,
+    training_stream,
 )
 from hf_squareloss.recipes.run_identity import content_of_rows
 
@@ -32,7 +34,45 @@ def test_lines_keep_their_ends_unless_told(write: Callable[[str, str], str]) -> 
     assert load_texts({"train": file}, linebreaks=False)["train"]["text"][:] == ["one", "  two", "three"]
     table = write("a.jsonl", '{"words": "one\\ntwo", "n": 1}\n')
     rows = load_texts({"train": table}, "words")["train"]
-    assert rows["text"][:] == ["one\ntwo"] and rows.column_names == ["text"]
+    assert rows["text"][:] == ["one\ntwo"] and rows.column_names == ["text", "row"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "\none\n \n\ntwo\n"),
+        ("a.csv", 'text\n""\none\n" "\n"\n"\ntwo\n'),
+        ("a.jsonl", "".join(f'{{"text": "{text}"}}\n' for text in ("", "one", " ", "\\n", "two"))),
+    ],
+)
+def test_blank_texts_are_left_out_of_files_and_streams(
+    name: str, content: str, write: Callable[[str, str], str]
+) -> None:
+    file = write(name, content)
+    assert load_texts({"train": file}, linebreaks=False)["train"].to_dict() == {"text": ["one", "two"], "row": [1, 4]}
+    stream = training_stream(stream_file(file, linebreaks=False), 2)
+    assert [row["text"] for row in stream] == ["one", "two"]
+
+
+def test_blank_texts_of_a_data_set_of_the_hub_are_left_out(write: Callable[[str, str], str], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write("data/train.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in ("", "one", None, " \n", "two")))
+    kept, cache = {"text": ["one", "two"], "row": [1, 4]}, {"cache_dir": str(tmp_path / "cache")}
+    assert load_named_texts(str(tmp_path / "data"), None, "text", {}, **cache)["train"].to_dict() == kept
+    stream = load_named_texts(str(tmp_path / "data"), None, "text", {}, streaming=True, **cache)["train"]
+    assert [row["text"] for row in training_stream(stream)] == kept["text"]
+    assert read_stream(stream, 2, "train").to_dict() == kept
+
+
+def test_a_stream_of_csv_is_text_as_it_is_written(write: Callable[[str, str], str]) -> None:
+    file = write("a.csv", "n,text\n1,NA\n2,007\n3,null\n4,1.10\n")
+    assert [row["text"] for row in stream_file(file)] == ["NA", "007", "null", "1.10"]
+    assert [row["text"] for row in stream_file(write("b.csv", "text\n007\n08\n"))] == ["007", "08"]
+
+
+def test_numbers_in_a_stream_are_named(write: Callable[[str, str], str]) -> None:
+    with pytest.raises(ValueError, match="expected a text, got 7"):
+        list(training_stream(stream_file(write("a.jsonl", '{"text": 7}\n'))))
 
 
 @pytest.mark.parametrize(
@@ -62,8 +102,9 @@ def test_a_stream_is_the_file(write: Callable[[str, str], str]) -> None:
     file = write("a.txt", "".join(f"line {i}\n" for i in range(50)))
     stream = stream_file(file)
     assert [row["text"] for row in stream] == load_texts({"train": file})["train"]["text"][:]
-    assert read_stream(stream, 3)["text"][:] == ["line 0\n", "line 1\n", "line 2\n"]
-    orders = [[row["text"] for row in shuffled(stream_file(file), seed, 20)] for seed in (0, 0, 1)]
+    assert read_stream(stream, 3, "train")["text"][:] == ["line 0\n", "line 1\n", "line 2\n"]
+    first = training_stream(stream_file(file), 20)
+    orders = [[row["text"] for row in shuffled(first, seed, blocks=False)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(f"line {i}\n" for i in range(20))
     table = write("a.csv", "words,n\none,1\n")
     assert [dict(row) for row in stream_file(table, "words")] == [{"text": "one"}]

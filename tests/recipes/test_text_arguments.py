@@ -7,6 +7,7 @@ import pytest
 from tiny_text_model import save_tiny_model, write_toy_files
 from transformers import HfArgumentParser
 
+from hf_squareloss.models import LSTMAttentionConfig
 from hf_squareloss.recipes.cli import parse_arguments
 from hf_squareloss.recipes.text_arguments import DataArguments, ModelArguments, load_classifier
 
@@ -107,6 +108,12 @@ def test_metrics_by_name(titled: list[str], tmp_path: Path) -> None:
         parsed(*values, "accuracy").load(model_args)
 
 
+def test_a_test_split_that_is_named_is_predicted() -> None:
+    assert parsed("--dataset_name", "a/b", "--test_split_name", "dev").has_own_test
+    assert not parsed("--dataset_name", "a/b").has_own_test and not parsed("--task_name", "mrpc").has_own_test
+    assert parsed("--task_name", "mrpc", "--dataset_revision", "v2").hub_options(None, None)["revision"] == "v2"
+
+
 def test_training_data_shuffled_once(titled: list[str], tmp_path: Path) -> None:
     model_args, text = ModelArguments(cache_dir=str(tmp_path / "cache")), ["--text_column", "title"]
     orders = {}
@@ -117,6 +124,40 @@ def test_training_data_shuffled_once(titled: list[str], tmp_path: Path) -> None:
         assert sorted(orders[seed]) == ["t0", "t1", "t2", "t3"]
         assert list(chosen["test"]["text"]) == ["t0", "t1", "t2", "t3"]
     assert orders["1"] != orders["2"]
+
+
+def test_a_config_in_a_file_makes_the_model(tmp_path: Path) -> None:
+    arguments = parsed("--train_file", str(write_toy_files(tmp_path)["train"]))
+    LSTMAttentionConfig(vocab_size=9, hidden_size=6, num_hidden_layers=2).save_pretrained(tmp_path / "config")
+    source: dict[str, Any] = {"config_name": str(tmp_path / "config")}
+    made = ModelArguments(**source, model_type="lstm_attention", config_overrides=["num_hidden_layers=1"])
+    model, _, tokenizer, _ = load_classifier(made, arguments.load(made), train=True, verbose=False)
+    assert (model.config.hidden_size, model.config.num_hidden_layers) == (6, 1)
+    assert model.get_input_embeddings().num_embeddings == max(9, len(tokenizer))
+    other = ModelArguments(**source, model_type="lstm_cnn")
+    with pytest.raises(ValueError, match="model_type=lstm_cnn would be ignored: .* lstm_attention"):
+        load_classifier(other, arguments.load(other), train=True, verbose=False)
+
+
+def test_a_model_that_is_loaded_has_its_vocabulary(tmp_path: Path) -> None:
+    arguments = parsed("--train_file", str(write_toy_files(tmp_path)["train"]))
+    path = str(save_tiny_model(tmp_path / "model"))
+    options: dict[str, Any] = {"vocabulary": "words", "vocabulary_size": 9, "word_vectors": "glove.txt"}
+    for name in options:
+        made = ModelArguments(model_name_or_path=path, **{name: options[name]})
+        with pytest.raises(ValueError, match=f"{name} would be ignored"):
+            load_classifier(made, arguments.load(made), train=True, verbose=False)
+        load_classifier(made, arguments.load(made), train=False, verbose=False)  # as a comparison gives them again
+    with pytest.raises(ValueError, match="exclude each other"):
+        ModelArguments(tokenizer_name="gpt2", vocabulary="words")
+
+
+def test_a_new_model_of_robertas_kind_has_room(tmp_path: Path) -> None:
+    arguments = parsed("--train_file", str(write_toy_files(tmp_path)["train"]), "--max_seq_length", "20")
+    sizes = "hidden_size=8,intermediate_size=8,num_hidden_layers=1,num_attention_heads=1,max_position_embeddings=20"
+    made = ModelArguments(model_type="roberta", config_overrides=[sizes])
+    _, _, tokenizer, _ = load_classifier(made, arguments.load(made), train=True, verbose=False)
+    assert tokenizer.model_max_length == 19  # positions begin behind the padding index
 
 
 def test_files_and_a_model_for_their_classes(tmp_path: Path, capsys: Any) -> None:

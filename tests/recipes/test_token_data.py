@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 from tag_files import make_tokenizer
+from tokenizers import normalizers
 from transformers import BertTokenizer
 
 from hf_squareloss.recipes.classification import ClassificationData, with_label_order
@@ -126,6 +127,12 @@ def test_unknown_tags_are_named() -> None:
         token_data({"train": rows})
 
 
+def test_the_classes_are_those_of_training_wherever_it_stands() -> None:
+    rows = {"train": ROWS, "validation": {"tokens": [["sea"]], "tags": [["O"]]}}
+    splits = {name: Dataset.from_dict(rows[name]) for name in ("validation", "train")}
+    assert token_data(splits).label_names == ["B-PER", "I-PER", "O"]
+
+
 def test_tags_of_a_test_split_may_be_hidden() -> None:
     assert data(test={"tokens": [["a"]]}).splits["test"].column_names == ["tokens"]
     assert data(test={"tokens": [["a"]], "tags": [None]}).splits["test"].column_names == ["tokens"]
@@ -165,6 +172,16 @@ def test_what_is_cut_is_counted(encode: Any) -> None:
     assert found["train"]["starts"][0] == [1, -1, -1]
     assert cut_sentences(found).endswith("left out: 1 of 2 in train (2 tokens), 1 of 2 in validation (2 tokens)")
     assert cut_sentences(encode(data())) == ""
+
+
+def test_a_token_without_a_piece_is_not_cut() -> None:
+    rows = {"tokens": [["Dr", "\u200d", "saw"]], "tags": [["B-PER", "O", "O"]]}
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer()  # leaves no piece of U+200D
+    found = encode_sentences(data(rows), tokenizer, max_length=16, overwrite=True)
+    assert found["train"]["starts"][0] == [1, -1, 2] and cut_sentences(found) == ""
+    found = encode_sentences(data(rows), tokenizer, max_length=3, overwrite=True)
+    assert cut_sentences(found).endswith("1 of 1 in train (2 tokens)")
 
 
 def test_a_split_without_any_tag_is_refused(encode: Any) -> None:

@@ -1,8 +1,7 @@
-"""examples/run_language_modeling.py in this process: demo, files, both objectives, resuming, and what it refuses."""
+"""examples/run_language_modeling.py in this process: demo, both objectives, resuming, and what it refuses."""
 
 import json
 import logging
-import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,49 +10,13 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
-from example_scripts import QUIET, load_example, results
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+from example_scripts import QUIET, results
+from language_runs import BERT, LLAMA, SHORT, SMALL, script, weights
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertConfig
 
 from hf_squareloss import load_loss
 from hf_squareloss.heads import FusedHead
 from hf_squareloss.recipes.language_demo import python_sources
-
-script = load_example("run_language_modeling")
-SMALL = "hidden_size=16,intermediate_size=32,num_hidden_layers=1,num_attention_heads=2"
-LLAMA = ["--model_type", "llama", "--config_overrides", SMALL, "--vocabulary", "words", "--block_size", "8"]
-BERT = ["--model_type", "bert", *LLAMA[2:]]
-SHORT = ["--max_steps", "2", "--learning_rate", "1e-2", "--save_strategy", "no"]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Texts in which a word decides the next one, but for every fourth."""
-    folder, generator = tmp_path_factory.mktemp("texts"), random.Random(0)
-    words = [f"w{i}" for i in range(12)]
-    options = []
-    for split, count in (("train", 120), ("validation", 20), ("test", 20)):
-        lines = []
-        for _ in range(count):
-            place, line = generator.randrange(12), []
-            for position in range(16):
-                place = generator.randrange(12) if position % 4 == 0 else (5 * place + 1) % 12
-                line.append(words[place])
-            lines.append(" ".join(line))
-        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
-        options += [f"--{split}_file", str(folder / f"{split}.txt")]
-    return options
-
-
-@pytest.fixture
-def run(files: list[str], tmp_path: Path) -> Callable[..., dict[str, float]]:
-    def with_defaults(*argv: str, name: str = "out") -> dict[str, float]:
-        return script.main([*files, "--output_dir", str(tmp_path / name), *QUIET, *argv])
-
-    return with_defaults
-
-
-def weights(folder: Path, auto: Any = AutoModelForCausalLM) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in auto.from_pretrained(folder).parameters()])
 
 
 # ---- from texts to a model -------------------------------------------------------------------------------------------
@@ -122,24 +85,41 @@ def test_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytes
     assert re.search(r"run_language_modeling.py --demo words --loss cross_entropy$", capsys.readouterr().out, re.M)
 
 
-# ---- data and options ------------------------------------------------------------------------------------------------
-def test_streaming(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
-    given = [*LLAMA[:4], "--tokenizer_name", str(tmp_path / "whole"), "--block_size", "8", *SHORT]
+# ---- models and options ---------------------------------------------------------------------------------------------
+def test_a_config_in_a_file(run: Callable[..., Any], tmp_path: Path) -> None:
+    """From scratch, with embeddings for all of the tokenizer, as run_clm makes it."""
     run(*LLAMA, *SHORT, name="whole")
-    found = run(*given, "--streaming", name="stream")
-    assert "train_loss" in found and found["eval_samples"] == 40
-    run(*given, "--streaming", name="again")
-    assert torch.equal(weights(tmp_path / "stream"), weights(tmp_path / "again"))
-    with pytest.raises(ValueError, match="give --max_steps"):
-        run(*given[:-6], "--streaming", name="endless")
-    with pytest.raises(ValueError, match="already holds a run with training data"):
-        run(*given, "--streaming", "--max_train_samples", "50", name="stream")
+    for name, size in (("small", 8), ("large", 99)):
+        config = BertConfig(vocab_size=size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        config.intermediate_size, config.max_position_embeddings = 32, 8
+        config.save_pretrained(tmp_path / name)
+        given = ["--config_name", str(tmp_path / name), "--tokenizer_name", str(tmp_path / "whole"), *SHORT]
+        run(*given, "--config_overrides", "num_hidden_layers=2", name=f"of-{name}")
+        made = AutoModelForMaskedLM.from_pretrained(tmp_path / f"of-{name}").config
+        assert (made.hidden_size, made.num_hidden_layers) == (16, 2)
+        assert made.vocab_size == max(size, len(AutoTokenizer.from_pretrained(tmp_path / "whole")))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="model_type=llama would be ignored: the config in config_name is of bert"):
+        run("--model_type", "llama", *given, name="other")
+    with pytest.raises(ValueError, match="vocabulary would be ignored: the model in model_name_or_path"):
+        run("--model_name_or_path", str(tmp_path / "whole"), "--vocabulary", "words", *SHORT, name="other")
 
 
-def test_a_validation_split_by_percentage(files: list[str], tmp_path: Path) -> None:
-    given = [*files[:2], *LLAMA, *SHORT, *QUIET, "--output_dir", str(tmp_path)]
-    found = script.main([*given, "--validation_split_percentage", "25", "--max_train_samples", "40"])
-    assert (found["train_samples"], found["eval_samples"]) == (80, 60)
+def test_a_model_of_robertas_kind_from_scratch(run: Callable[..., Any]) -> None:
+    """Its positions begin behind the padding index."""
+    sizes = f"{SMALL},max_position_embeddings=20"
+    run("--model_type", "roberta", "--config_overrides", sizes, "--vocabulary", "words", *SHORT)
+    with pytest.raises(ValueError, match="block_size 20 is more than the 19 tokens"):
+        run(
+            "--model_type",
+            "roberta",
+            "--config_overrides",
+            sizes,
+            "--vocabulary",
+            "words",
+            "--block_size",
+            "20",
+            *SHORT,
+        )
 
 
 def test_the_same_command_goes_on_with_its_model(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
@@ -152,16 +132,20 @@ def test_the_same_command_goes_on_with_its_model(run: Callable[..., dict[str, fl
         run(*other, "--do_predict", "--model_name_or_path", str(tmp_path / "one"))
 
 
-def test_a_killed_run_resumes(run: Callable[..., dict[str, float]], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "auto"), [(LLAMA, AutoModelForCausalLM), (BERT, AutoModelForMaskedLM)])
+def test_a_killed_run_resumes(
+    model: list[str], auto: Any, run: Callable[..., dict[str, float]], tmp_path: Path
+) -> None:
+    """Within an epoch, and with other workers."""
     steps = ["--learning_rate", "1e-2", "--save_strategy", "steps", "--save_steps", "2", "--max_steps", "4"]
-    run(*LLAMA, *steps, name="whole")
-    run(*LLAMA, *steps, name="killed")
+    run(*model, *steps, name="whole")
+    run(*model, *steps, name="killed")
     folder = tmp_path / "killed"
     for left in [*folder.glob("*.safetensors"), *folder.glob("checkpoint-4/*"), *folder.glob("*_results.json")]:
         left.unlink()
     (folder / "checkpoint-4").rmdir()
-    run(*LLAMA, *steps, name="killed")
-    assert torch.equal(weights(folder), weights(tmp_path / "whole"))
+    run(*model, *steps, "--dataloader_num_workers", "2", name="killed")
+    assert torch.equal(weights(folder, auto), weights(tmp_path / "whole", auto))
     assert results(folder)["eval_nll"] == results(tmp_path / "whole")["eval_nll"]
     assert json.loads((folder / "trainer_state.json").read_text())["global_step"] == 4
 
@@ -174,6 +158,11 @@ def test_a_killed_run_resumes(run: Callable[..., dict[str, float]], tmp_path: Pa
         ([*LLAMA, "--objective", "masked"], "llama has no model for AutoModelForMaskedLM"),
         ([*LLAMA, "--block_size", "2000"], "fill no block of 2000: give more text, a smaller --block_size"),
         (["--vocabulary", "words"], "give a model: --model_name_or_path, or --model_type"),
+        ([*BERT, "--objective", "causal"], "sees the tokens that it is to predict.*is_decoder=true"),
+        (
+            ["--model_type", "xlnet", "--config_overrides", "d_model=16,n_layer=1,n_head=2,d_inner=32", *LLAMA[4:]],
+            "XLNetLMHeadModel would learn to copy",
+        ),
         ([*LLAMA[:2], "--vocabulary", "words", "--config_overrides", "hiden=1"], "llama has no entry 'hiden'"),
     ],
 )
@@ -221,6 +210,8 @@ def test_a_tokenizer_without_a_mask_token(run: Callable[..., dict[str, float]], 
         ["--validation_split_percentage", "5", "--train_val_split", "0.1"],
         ["--vocabulary", "words", "--tokenizer_name", "gpt2"],
         ["--word_vectors", "glove.txt"],  # for classifiers
+        ["--streaming", "--label_noise", "0.1"],
+        ["--dataset_revision", "main"],
     ],
 )
 def test_options_that_exclude_each_other(options: list[str], run: Callable[..., dict[str, float]]) -> None:
