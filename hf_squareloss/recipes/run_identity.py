@@ -131,8 +131,14 @@ def identity_of(
     return json.loads(json.dumps(identity, default=_for_json))
 
 
-def refuse_other_run(folder: str | Path, identity: Mapping[str, Any]) -> None:
-    """ValueError where `folder` holds a run of another identity, or one that does not say which."""
+def refuse_other_run(folder: str | Path, identity: Mapping[str, Any], checkpoint: str | None = None) -> None:
+    """ValueError where `folder` holds a run of another identity, or one that does not say which.
+
+    Args:
+        checkpoint: one to go on from, whose run must be this one too; that of a folder that does not say is taken.
+    """
+    if checkpoint is not None and read_run(elsewhere := Path(checkpoint).absolute().parent):
+        refuse_other_run(elsewhere, identity)
     there = read_run(folder).get("identity")
     if there is None:
         if (

@@ -185,9 +185,7 @@ def choose_checkpoint(args: Any, identity: Mapping[str, Any]) -> str | None:
     folder, given = str(args.output_dir), args.resume_from_checkpoint
     if str(given).lower() in ("true", "false", ""):
         given = None  # the last one is taken in any case
-    refuse_other_run(folder, identity)
-    if given is not None and read_run(elsewhere := Path(given).absolute().parent):
-        refuse_other_run(elsewhere, identity)
+    refuse_other_run(folder, identity, given)
     step = read_run(folder).get("diverged_at_step")
     if step is not None and given is None:
         raise ValueError(
