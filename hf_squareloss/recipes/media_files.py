@@ -79,9 +79,8 @@ def load_named_media(
     from datasets import Audio, Image
 
     if kind == "audio" and is_audio_folder(name):
-        wanted = {"train": "train", "validation": None, "test": None, **split_names}
-        tables = {s: read_audio_folder(name, theirs) for s, theirs in wanted.items() if theirs is not None}
-        listed = {s: _listed(table, s, name, kind, column or kind) for s, table in tables.items()}
+        tables = read_audio_folder(name, {"train": None, "validation": None, "test": None, **split_names})
+        listed = {split: _listed(table, split, name, kind, column or kind) for split, table in tables.items()}
         return _data(listed, kind, label_column)
     splits: dict[str, Any] = load_splits(name, config, split_names, **load_options)
     undecoded = Image(decode=False) if kind == "image" else Audio(decode=False)

@@ -154,8 +154,8 @@ def load_named_speech(
     columns: dict[str, Any] = {"audio_column": audio_column, "text_column": text_column}
     if is_audio_folder(name):
         return {
-            split: utterances(read_audio_folder(name, theirs), split, name, **columns, skip_bad=skip_bad)
-            for split, theirs in split_names.items()
+            split: utterances(table, split, name, **columns, skip_bad=skip_bad)
+            for split, table in read_audio_folder(name, split_names).items()
         }
     splits = {}
     for split, theirs in split_names.items():

@@ -8,6 +8,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 from picture_files import write_pictures
 
 from hf_squareloss.recipes.images import read_image
+from hf_squareloss.recipes.media_arguments import MediaDataArguments
 from hf_squareloss.recipes.media_files import load_class_folders, load_listed, load_named_media
 
 
@@ -81,8 +82,11 @@ def test_sounds_with_metadata(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         (tmp_path / split / "metadata.csv").write_text("file_name,label\na.wav,x\nb.wav,y\n")
-    names = {"test": "test"}
-    data = load_named_media(str(tmp_path), None, "audio", split_names=names)
+    names = MediaDataArguments(dataset_name=str(tmp_path)).split_names
+    assert set(load_named_media(str(tmp_path), None, "audio", split_names=names).splits) == {"train", "test"}
+    data = load_named_media(str(tmp_path), None, "audio", split_names={**names, "validation": "test"})
+    assert set(data.splits) == {"train", "validation", "test"} and len(data.splits["validation"]) == 2
+    data = load_named_media(str(tmp_path), None, "audio", split_names={"test": "test"})
     assert data.label_names == ["x", "y"] and set(data.splits) == {"train", "test"}
     assert data.splits["test"][1]["audio"]["path"] == f"{tmp_path}/test/b.wav"
     assert data.splits["test"].features["audio"]["path"] == Value("string")
