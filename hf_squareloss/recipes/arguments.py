@@ -169,6 +169,11 @@ class SplitNameArguments(DataSourceArguments):
         """Our split name -> its name there, such as "dev" or "train[90%:]"; None: ours, where there is one."""
         return {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
 
+    @property
+    def has_own_test(self) -> bool:
+        """Whether a test part is named, which is predicted without being asked for."""
+        return bool(self.test_file or self.test_split_name)
+
 
 def require_positive(arguments: object, *names: str) -> None:
     """ValueError for an option that is given and below 1."""

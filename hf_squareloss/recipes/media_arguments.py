@@ -97,8 +97,7 @@ class MediaDataArguments(SplitNameArguments):
 
     @property
     def has_own_test(self) -> bool:
-        """Whether a test part is named, which is predicted without being asked for."""
-        return bool(self.test_file or self.test_dir or self.test_split_name)
+        return super().has_own_test or bool(self.test_dir)
 
     def load(self, kind: str, column: str, root: str | None, model_args: ModelSourceArguments) -> ClassificationData:
         """The data as `media_files` reads them: `kind` is "image" or "audio", `column` its column there."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.audio_folders import is_audio_folder, read_audio_folder
+from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.tables import Columns, read_table
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _seconds(column: str, value: Any, name: str) -> float | None:
 def load_named_speech(
     name: str,
     config: str | None,
-    split_names: Mapping[str, str],
+    split_names: Mapping[str, str | None],
     *,
     audio_column: str = "audio",
     text_column: str = "text",
@@ -143,13 +144,14 @@ def load_named_speech(
 
     Args:
         split_names: our split name (train, validation, test) -> its split names there, such as "train+validation".
+            None: ours, where there is one. Others are not taken.
         skip_bad: as for `load_speech_files`.
         load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...).
 
     Returns:
         As `load_speech_files`. The audio stays encoded: reading it is `read_audio`'s, which needs no torchcodec.
     """
-    from datasets import Audio, load_dataset
+    from datasets import Audio
 
     columns: dict[str, Any] = {"audio_column": audio_column, "text_column": text_column}
     if is_audio_folder(name):
@@ -157,9 +159,10 @@ def load_named_speech(
             split: utterances(table, split, name, **columns, skip_bad=skip_bad)
             for split, table in read_audio_folder(name, split_names).items()
         }
+    loaded: dict[str, Any] = load_splits(name, config, split_names, **load_options)
     splits = {}
-    for split, theirs in split_names.items():
-        rows: Any = load_dataset(name, config, split=theirs, **load_options)
+    for split in (split for split in split_names if split in loaded):
+        rows = loaded[split]
         for column in (audio_column, text_column):
             if column not in rows.column_names and not (split == "test" and column == text_column):
                 raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(rows.column_names)}")
@@ -167,6 +170,10 @@ def load_named_speech(
         rows = rows.select_columns([column for column in ours if column in rows.column_names])
         rows = rows.rename_columns({a: b for a, b in ours.items() if a in rows.column_names and a != b})
         splits[split] = _checked(split, rows.cast_column("audio", Audio(decode=False)), skip_bad)
+    if not splits:
+        raise ValueError(
+            f"{name} has none of the splits {', '.join(split_names)}: say which by the options that end in split_name"
+        )
     return splits
 
 
