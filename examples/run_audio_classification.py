@@ -26,6 +26,7 @@ from typing import Any
 from transformers import AutoModelForAudioClassification
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss.recipes.arguments import require_lists
 from hf_squareloss.recipes.audio_demo import DEMO_TRAINING, demo_classifier, filter_baseline, key_tones
 from hf_squareloss.recipes.classification import ClassificationData, class_columns, compute_metrics
 from hf_squareloss.recipes.cli import parse_arguments, run_script
@@ -74,6 +75,7 @@ class DataArguments(MediaDataArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_lists(self, "audio_root")
         if self.max_length_seconds <= 0:
             raise ValueError(f"max_length_seconds must be positive, got {self.max_length_seconds}")
 

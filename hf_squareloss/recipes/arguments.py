@@ -183,6 +183,12 @@ def require_positive(arguments: object, *names: str) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
+def require_lists(arguments: DataSourceArguments, name: str) -> None:
+    """ValueError for an option on the paths of lists that is given where there are no lists."""
+    if vars(arguments)[name] is not None and not arguments.files:
+        raise ValueError(f"{name} would be ignored: it is for the paths in lists, which --train_file and so on name")
+
+
 def sample(rows: Dataset, count: int | None, seed: int = 0) -> Dataset:
     """`count` rows chosen by the seed, in their order; all of them where it is None or there are no more."""
     if count is None or count >= len(rows):

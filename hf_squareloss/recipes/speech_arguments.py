@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.recipes.arguments import ModelSourceArguments, SplitNameArguments
+from hf_squareloss.recipes.arguments import ModelSourceArguments, SplitNameArguments, require_lists
 from hf_squareloss.recipes.speech_files import load_named_speech, load_speech_files
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ class SpeechDataArguments(SplitNameArguments):
         default=False,
         metadata={"help": "Leave training and validation utterances that cannot be used out, instead of ending."},
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_lists(self, "audio_root")
 
     def load(self, cache_dir: str | None, token: str | None, *, predict: bool = False) -> dict[str, Dataset]:
         """The splits with the columns audio and text; a test split that is not named only to `predict` it."""

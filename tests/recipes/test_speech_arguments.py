@@ -60,6 +60,12 @@ def test_names_of_splits_are_for_data_sets() -> None:
             parsed("--train_file", "train.csv", f"--{split}_split_name", "x")
 
 
+def test_where_paths_start_is_for_lists(tmp_path: Path) -> None:
+    assert parsed("--train_file", "train.csv", "--audio_root", "x").audio_root == "x"
+    with pytest.raises(ValueError, match="audio_root would be ignored: it is for the paths in lists"):
+        parsed("--dataset_name", "a/b", "--audio_root", "x")
+
+
 def test_what_is_given_replaces_the_config_s_values() -> None:
     (changes,) = HfArgumentParser(ConfigArguments).parse_args_into_dataclasses(  # type: ignore[arg-type]
         ["--hidden_dropout", "0", "--mask_time_length", "3", "--add_adapter", "True"]
