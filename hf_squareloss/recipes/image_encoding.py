@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_squareloss.recipes.epoch_rows import EpochRows
-from hf_squareloss.recipes.images import image_name, read_image
+from hf_squareloss.recipes.images import read_image
+from hf_squareloss.recipes.row_names import row_name
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,12 +82,12 @@ class ImageRows(EpochRows):
         if augmentation is not None:  # to_dict is a deep copy: once, not for every image
             resample = processor.to_dict().get("resample")
             self._resample = int(Image.Resampling.BILINEAR if resample is None else resample)
-            side = min(self._read(0).size)
+            side = min(self._read(rows[0], 0).size)
             self._size, self._pixels = processor_size(processor, side), without_geometry(processor, side)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row: dict[str, Any] = self._rows[index]
-        image = self._read(index)
+        image = self._read(row, index)
         if self._augmentation is None:
             pixels = processor_pixels(self._processor, image)
         else:
@@ -95,9 +96,8 @@ class ImageRows(EpochRows):
         labels = {"labels": row["label"]} if "label" in row else {}
         return {"pixel_values": pixels, **labels}
 
-    def _read(self, index: int) -> Image:
-        image: dict[str, Any] = self._rows[index]["image"]
-        return read_image(image, image_name(self._split, index, image))
+    def _read(self, row: dict[str, Any], index: int) -> Image:
+        return read_image(row["image"], row_name(row, "image", self._split, index))
 
 
 def processor_pixels(processor: Any, image: Image, **options: Any) -> np.ndarray:

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from hf_squareloss.config import KEY, base_model
+from hf_squareloss.recipes.row_names import PLACE
 from hf_squareloss.recipes.run_files import RUN, read_object, write_object
 from hf_squareloss.training import SquareLossTrainingArguments, newest_weights
 
@@ -181,7 +182,7 @@ def content_of_rows(rows: Dataset) -> str:
     digest_of = cache(_file_digest)  # of a long recording that has many segments
     table: Any
     for table in rows.with_format("arrow").iter(1000):
-        for name in sorted(table.column_names):
+        for name in sorted({*table.column_names} - {PLACE}):
             column = table.column(name).combine_chunks()
             column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
             digest.update(name.encode())

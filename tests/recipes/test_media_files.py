@@ -10,6 +10,7 @@ from picture_files import write_pictures
 from hf_squareloss.recipes.images import read_image
 from hf_squareloss.recipes.media_arguments import MediaDataArguments
 from hf_squareloss.recipes.media_files import load_class_folders, load_listed, load_named_media
+from hf_squareloss.recipes.row_names import PLACE
 
 
 @pytest.fixture
@@ -38,7 +39,10 @@ def test_lists(tmp_path: Path) -> None:
     files = {split: str(tmp_path / f"{split}.csv") for split in ("train", "test")}
     data = load_listed(files, "image", column="file", label_column="kind")
     assert data.label_names == ["1.0", "2.5"]  # classes, and no real values
-    assert data.splits["train"].column_names == ["image", "label"] and data.splits["test"].column_names == ["image"]
+    assert data.splits["train"].column_names == ["image", "label", PLACE] and data.splits["test"].column_names == [
+        "image",
+        PLACE,
+    ]
     assert data.splits["test"][0]["image"] == {"path": str(tmp_path / "c.png"), "bytes": None}
     moved = load_listed(files, "image", column="file", label_column="kind", root="elsewhere")
     assert moved.splits["test"][0]["image"]["path"] == "elsewhere/c.png"

@@ -16,7 +16,7 @@ from hf_squareloss.recipes import speech_encoding
 from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.ctc_data import require_frames
 from hf_squareloss.recipes.speech_encoding import SpeechCollator, load_feature_extractor, stores_features
-from hf_squareloss.recipes.speech_files import load_speech_files, utterance_name
+from hf_squareloss.recipes.speech_files import load_speech_files
 
 
 def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Path) -> None:
@@ -42,11 +42,6 @@ def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Pat
 )
 def test_bad_signals_are_refused(signal: np.ndarray, name: str, message: str, tmp_path: Path) -> None:
     assert re.search(message, refused(tmp_path, signal, name=name))
-
-
-def test_names_of_utterances() -> None:
-    assert utterance_name("train", 0, {"audio": {"path": "a.wav"}}) == "train row 1 (a.wav)"
-    assert utterance_name("test", 4, {"audio": {"path": None}}) == "test row 5"
 
 
 # ---- features -------------------------------------------------------------------------------------------------------
