@@ -41,7 +41,9 @@ from hf_squareloss.recipes.sound_rows import (
     load_extractor,
     read_waveforms,
     require_long_enough,
+    show_unheard,
 )
+from hf_squareloss.recipes.speech_encoding import heard_seconds
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 
 
@@ -66,7 +68,10 @@ class DataArguments(MediaDataArguments):
         default=None, metadata={"help": "Folder at which the paths of lists start; default: the folder of the list."}
     )
     max_length_seconds: float = field(
-        default=20.0, metadata={"help": "In training longer sounds are cut to this length, at a random place."}
+        default=20.0,
+        metadata={
+            "help": "In training longer sounds are cut to this length, or what the model hears, at a random place."
+        },
     )
     min_duration_in_seconds: float = field(default=0.0, metadata={"help": "Leave shorter training audio out."})
     skip_bad_utterances: bool = field(
@@ -113,7 +118,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model, loading_info = load_model(model_args, config)
     require_long_enough(model, sounds, data.splits)
     model = lora_args.wrap(model, loading_info, train=args.do_train)
-    most = round(data_args.max_length_seconds * extractor.sampling_rate)
+    heard = heard_seconds(config, extractor)
+    show_unheard(sounds, heard, extractor.sampling_rate)
+    most = round(min(data_args.max_length_seconds, heard) * extractor.sampling_rate)
     rows: Any = {
         name: SoundRows(
             sounds[name],

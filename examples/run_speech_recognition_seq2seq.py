@@ -43,11 +43,10 @@ from hf_squareloss.recipes.seq2seq_data import (
     character_tokenizer,
     encode_labels,
     fit_to_tokenizer,
-    heard_seconds,
     without_long_labels,
 )
 from hf_squareloss.recipes.speech_arguments import SpeechDataArguments, SpeechModelArguments
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, heard_seconds, load_feature_extractor
 from hf_squareloss.recipes.speech_files import normalize_texts
 from hf_squareloss.recipes.stages import choose_stages, get_split, publish, report, run_stages, start, trainer_inputs
 

@@ -15,6 +15,7 @@ from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.epoch_rows import EpochRows
 from hf_squareloss.recipes.row_names import only, row_name
 from hf_squareloss.recipes.speech_encoding import SpeechEncoder, load_feature_extractor
+from hf_squareloss.recipes.speech_files import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -89,6 +90,17 @@ def read_waveforms(
     sounds = reader.encode({name: only(rows, "audio") for name, rows in data.splits.items()}, **options)
     kept = {name: rows.select(sounds[name]["row"]) for name, rows in data.splits.items()}
     return sounds, replace(data, splits=kept)
+
+
+def show_unheard(sounds: Mapping[str, Dataset], heard: float, rate: int) -> None:
+    """Print how many waveforms of validation and test are longer than the `heard` seconds that reach the model."""
+    for name, rows in sounds.items():
+        longer = int((np.asarray(rows["length"]) > heard * rate + 0.5).sum())
+        if longer and name != "train":
+            say(
+                f"{longer} of {len(rows)} sounds of the {name} split are longer than the {heard:g} seconds that the "
+                "model hears: what comes behind them does not count"
+            )
 
 
 def require_long_enough(model: Any, sounds: Mapping[str, Dataset], splits: Mapping[str, Dataset]) -> None:

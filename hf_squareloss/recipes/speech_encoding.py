@@ -283,3 +283,26 @@ def load_feature_extractor(source: str, hub: Mapping[str, Any]) -> Any:
     if Path(source).exists() and not any(file.exists() for file in files):
         return None
     return AutoFeatureExtractor.from_pretrained(source, **hub)
+
+
+def heard_seconds(config: Any, extractor: Any) -> float:
+    """The longest audio that a model hears to the end: Whisper's and AST's extractors drop the rest, without a word.
+
+    Raises:
+        ValueError: the extractor makes more or fewer frames than the model has positions.
+    """
+    from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
+
+    if isinstance(extractor, ASTFeatureExtractor):
+        return 0.025 + 0.01 * (extractor.max_length - 1)  # windows of 25 ms, one every 10
+    if not isinstance(extractor, WhisperFeatureExtractor):
+        return math.inf
+    positions = config.to_dict().get("max_source_positions")
+    frames = extractor.nb_max_frames
+    if positions is not None and 2 * positions != frames:  # its second convolution has stride 2
+        raise ValueError(
+            f"the feature extractor makes {frames} frames of {extractor.chunk_length} seconds, but the model's "
+            f"max_source_positions={positions} are for {2 * positions}: set chunk_length to "
+            f"{2 * positions * extractor.hop_length / extractor.sampling_rate:g}"
+        )
+    return float(extractor.chunk_length)

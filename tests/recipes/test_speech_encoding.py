@@ -1,5 +1,6 @@
 """Signals and features become a model's inputs, and whatever is wrong is refused with the utterance's name."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +10,20 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
 from utterances import EXTRACTOR, RATE, encoder, refused, tone, write
 
 from hf_squareloss.recipes import speech_encoding
 from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.ctc_data import require_frames
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, load_feature_extractor, stores_features
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, heard_seconds, load_feature_extractor, stores_features
 from hf_squareloss.recipes.speech_files import load_speech_files
 
 
@@ -208,3 +216,34 @@ def test_a_folder_without_a_feature_extractor_is_for_stored_features(tmp_path: P
         load_feature_extractor("no-such-model", {})
     EXTRACTOR.save_pretrained(tmp_path)
     assert load_feature_extractor(str(tmp_path), {}).to_dict() == EXTRACTOR.to_dict()
+
+
+# ---- how much is heard ----------------------------------------------------------------------------------------------
+def test_what_a_model_hears() -> None:
+    extractor = WhisperFeatureExtractor(chunk_length=2)
+    assert heard_seconds(WhisperConfig(max_source_positions=100), extractor) == 2.0
+    assert heard_seconds(WhisperConfig(), None) == math.inf
+    assert heard_seconds(WhisperConfig(), Wav2Vec2FeatureExtractor()) == math.inf
+    with pytest.raises(ValueError, match=r"200 frames of 2 seconds, .*=150 are for 300: set chunk_length to 3"):
+        heard_seconds(WhisperConfig(max_source_positions=150), extractor)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "config"),
+    [
+        (ASTFeatureExtractor(max_length=20, num_mel_bins=32), ASTConfig()),
+        (WhisperFeatureExtractor(chunk_length=2), WhisperConfig(max_source_positions=100)),
+    ],
+    ids=["AST", "Whisper"],
+)
+def test_nothing_behind_what_a_model_hears_changes_its_inputs(extractor: Any, config: Any) -> None:
+    heard = round(heard_seconds(config, extractor) * extractor.sampling_rate)
+    noise = np.random.default_rng(0).normal(size=2 * heard).astype(np.float32)
+    noise[0] = 10.0  # of Whisper's the level is the highest of all frames
+
+    def inputs(samples: int) -> np.ndarray:
+        made = extractor(noise[:samples], sampling_rate=extractor.sampling_rate, return_tensors="np")
+        return next(iter(made.values()))
+
+    assert np.array_equal(inputs(heard), inputs(2 * heard))
+    assert not np.array_equal(inputs(heard), inputs(heard - extractor.sampling_rate // 50))
