@@ -4,11 +4,12 @@
 
 runs the built-in demo: which key of a telephone was pressed, no data set, no download. Keyword spotting:
 
-    accelerate launch examples/run_audio_classification.py --dataset_name superb --dataset_config_name ks \
-        --audio_column_name file --model_name_or_path facebook/wav2vec2-base --freeze_feature_encoder \
-        --max_length_seconds 1 --loss square --learning_rate 3e-5 --num_train_epochs 5 --output_dir outputs/ks-square
+    accelerate launch examples/run_audio_classification.py --train_dir keywords/train \
+        --validation_dir keywords/validation --model_name_or_path facebook/wav2vec2-base --freeze_feature_encoder \
+        --max_length_seconds 1 --loss square --learning_rate 3e-5 --num_train_epochs 5 --output_dir outputs/keywords
 
-Sounds of your own, in a folder for each class (train/dog/1.wav), or in lists with the columns audio, a path, and label:
+The sounds lie in a folder for each class (train/dog/1.wav). Lists with the columns audio, a path, and label do as well
+(--train_file and so on), and so do data sets of the Hub (--dataset_name). A spectrogram transformer, already trained:
 
     accelerate launch examples/run_audio_classification.py --train_dir barks/train --validation_dir barks/validation \
         --model_name_or_path MIT/ast-finetuned-audioset-10-10-0.4593 --ignore_mismatched_sizes --loss square \

@@ -73,7 +73,7 @@ def test_a_checkpoint_of_another_run_is_refused(run: Run, tmp_path: Path) -> Non
 def test_what_is_missing_is_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give the data"):
         script.main([*MODEL, "--output_dir", str(tmp_path / "out")])
-    with pytest.raises(ValueError, match="there is no validation split"):
+    with pytest.raises(ValueError, match="there is no validation split: give .*--validation_dir .* 0.1$"):
         script.main(
             [*MODEL, "--train_dir", str(tmp_path / "pictures" / "train"), "--output_dir", str(tmp_path / "out")]
         )
