@@ -4,11 +4,12 @@
 
 runs the built-in demo: which key of a telephone was pressed, no data set, no download. Keyword spotting:
 
-    accelerate launch examples/run_audio_classification.py --dataset_name superb --dataset_config_name ks \
-        --audio_column_name file --model_name_or_path facebook/wav2vec2-base --freeze_feature_encoder \
-        --max_length_seconds 1 --loss square --learning_rate 3e-5 --num_train_epochs 5 --output_dir outputs/ks-square
+    accelerate launch examples/run_audio_classification.py --train_dir keywords/train \
+        --validation_dir keywords/validation --model_name_or_path facebook/wav2vec2-base --freeze_feature_encoder \
+        --max_length_seconds 1 --loss square --learning_rate 3e-5 --num_train_epochs 5 --output_dir outputs/keywords
 
-Sounds of your own, in a folder for each class (train/dog/1.wav), or in lists with the columns audio, a path, and label:
+The sounds lie in a folder for each class (train/dog/1.wav). Lists with the columns audio, a path, and label do as well
+(--train_file and so on), and so do data sets of the Hub (--dataset_name). A spectrogram transformer, already trained:
 
     accelerate launch examples/run_audio_classification.py --train_dir barks/train --validation_dir barks/validation \
         --model_name_or_path MIT/ast-finetuned-audioset-10-10-0.4593 --ignore_mismatched_sizes --loss square \
@@ -26,6 +27,7 @@ from typing import Any
 from transformers import AutoModelForAudioClassification
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss.recipes.arguments import require_lists
 from hf_squareloss.recipes.audio_demo import DEMO_TRAINING, demo_classifier, filter_baseline, key_tones
 from hf_squareloss.recipes.classification import ClassificationData, class_columns, compute_metrics
 from hf_squareloss.recipes.cli import parse_arguments, run_script
@@ -40,7 +42,9 @@ from hf_squareloss.recipes.sound_rows import (
     load_extractor,
     read_waveforms,
     require_long_enough,
+    show_unheard,
 )
+from hf_squareloss.recipes.speech_encoding import heard_seconds
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 
 
@@ -65,7 +69,10 @@ class DataArguments(MediaDataArguments):
         default=None, metadata={"help": "Folder at which the paths of lists start; default: the folder of the list."}
     )
     max_length_seconds: float = field(
-        default=20.0, metadata={"help": "In training longer sounds are cut to this length, at a random place."}
+        default=20.0,
+        metadata={
+            "help": "In training longer sounds are cut to this length, or what the model hears, at a random place."
+        },
     )
     min_duration_in_seconds: float = field(default=0.0, metadata={"help": "Leave shorter training audio out."})
     skip_bad_utterances: bool = field(
@@ -74,6 +81,7 @@ class DataArguments(MediaDataArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_lists(self, "audio_root")
         if self.max_length_seconds <= 0:
             raise ValueError(f"max_length_seconds must be positive, got {self.max_length_seconds}")
 
@@ -111,7 +119,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model, loading_info = load_model(model_args, config)
     require_long_enough(model, sounds, data.splits)
     model = lora_args.wrap(model, loading_info, train=args.do_train)
-    most = round(data_args.max_length_seconds * extractor.sampling_rate)
+    heard = heard_seconds(config, extractor)
+    show_unheard(sounds, heard, extractor.sampling_rate)
+    most = round(min(data_args.max_length_seconds, heard) * extractor.sampling_rate)
     rows: Any = {
         name: SoundRows(
             sounds[name],

@@ -98,7 +98,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     start(args, notice)
 
     is_demo = data_args.is_demo
-    splits = dial_tones() if is_demo else data_args.load(model_args.cache_dir, model_args.token)
+    sources = (model_args.cache_dir, model_args.token)
+    splits = dial_tones() if is_demo else data_args.load(*sources, predict=args.do_predict)
     splits = data_args.chosen(splits, args.seed)
     choose_stages(args, splits)
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)

@@ -4,8 +4,8 @@ A pretrained model on a data set of the Hub:
 
     accelerate launch examples/run_speech_recognition_seq2seq.py --model_name_or_path openai/whisper-tiny \
         --dataset_name google/fleurs --dataset_config_name de_de --text_column_name transcription \
-        --train_split_name train --eval_split_name validation --language german --task transcribe \
-        --loss square --learning_rate 1e-5 --max_steps 2000 --output_dir outputs/fleurs-square
+        --language german --task transcribe --loss square --learning_rate 1e-5 --max_steps 2000 \
+        --output_dir outputs/fleurs-square
 
 Lists of your own (csv, tsv or json with the columns audio, a path, and text), a model from scratch: the folder holds
 the model's config.json and preprocessor_config.json; the tokenizer is made from the characters of the transcripts.
@@ -43,11 +43,10 @@ from hf_squareloss.recipes.seq2seq_data import (
     character_tokenizer,
     encode_labels,
     fit_to_tokenizer,
-    heard_seconds,
     without_long_labels,
 )
 from hf_squareloss.recipes.speech_arguments import SpeechDataArguments, SpeechModelArguments
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, load_feature_extractor
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, SpeechEncoder, heard_seconds, load_feature_extractor
 from hf_squareloss.recipes.speech_files import normalize_texts
 from hf_squareloss.recipes.stages import choose_stages, get_split, publish, report, run_stages, start, trainer_inputs
 
@@ -111,7 +110,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model_args, data_args, lora_args, args = parse_arguments(classes, argv)
     start(args)
 
-    splits = data_args.chosen(data_args.load(model_args.cache_dir, model_args.token), args.seed)
+    splits = data_args.load(model_args.cache_dir, model_args.token, predict=args.do_predict)
+    splits = data_args.chosen(splits, args.seed)
     case = str.lower if data_args.do_lower_case else str
     splits = normalize_texts(splits, case=case, skip_bad=data_args.skip_bad_utterances)
     choose_stages(args, splits)

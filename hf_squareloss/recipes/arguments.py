@@ -204,3 +204,9 @@ def require_positive(arguments: object, *names: str) -> None:
         value = vars(arguments)[name]
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def require_lists(arguments: DataSourceArguments, name: str) -> None:
+    """ValueError for an option on the paths of lists that is given where there are no lists."""
+    if vars(arguments)[name] is not None and not arguments.files:
+        raise ValueError(f"{name} would be ignored: it is for the paths in lists, which --train_file and so on name")

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_squareloss.recipes.speech_files import encode_text, require_round_trip, utterance_name, without_bad
+from hf_squareloss.recipes.row_names import row_name
+from hf_squareloss.recipes.speech_files import encode_text, require_round_trip, without_bad
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -110,7 +111,7 @@ def require_frames(
             if fault is None:
                 count += too_short
             else:
-                faults[position] = f"{utterance_name(split, int(row), splits[split][int(row)])}: {fault}"
+                faults[position] = f"{row_name(splits[split][int(row)], 'audio', split, int(row))}: {fault}"
         kept[split] = without_bad(rows, faults, split, skip=skip_bad)
     return kept, count
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hf_squareloss.heads import ctc_frames
@@ -22,7 +23,7 @@ class GreedyTrainer(SquareLossTrainer):
 
     Predictions are classes (B, T) instead of scores (B, T, C), with -100 for padding. A batch without a mask says by
     `input_lengths` (B,) where padding begins: such models mix it into every frame (group norm over time), so that in
-    evaluation each utterance goes through the model alone, as it would be transcribed.
+    evaluation and calibration each utterance goes through the model alone, as it would be transcribed.
     """
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -43,20 +44,31 @@ class GreedyTrainer(SquareLossTrainer):
             classes = classes.masked_fill(padding, -100)
         return loss, classes, labels
 
+    def _batch_items(self, inputs: Mapping[str, Any], labels: Tensor, per_row: int) -> tuple[Tensor, ...]:
+        if "input_lengths" not in inputs:
+            return super()._batch_items(inputs, labels, per_row)
+        each = zip(self._alone(inputs), labels.split(1), strict=True)
+        scores, kept, frames = zip(
+            *(super(GreedyTrainer, self)._batch_items(*one, per_row) for one in each), strict=True
+        )
+        return pad_sequence([s[0] for s in scores], batch_first=True), torch.cat(kept), torch.cat(frames)
+
     def _one_by_one(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        plain: Any = self.accelerator.unwrap_model(model)
-        name = plain.main_input_name
-        others = {key: value for key, value in inputs.items() if key not in (name, "input_lengths")}
-        steps = []
-        for i, length in enumerate(inputs["input_lengths"].tolist()):
-            alone = {name: inputs[name][i : i + 1, ..., :length]} | {k: v[i : i + 1] for k, v in others.items()}
-            steps.append(self.prediction_step(model, alone, *args, **kwargs))
+        steps = [self.prediction_step(model, one, *args, **kwargs) for one in self._alone(inputs)]
         losses, classes, labels = zip(*steps, strict=True)
         return (
             None if losses[0] is None else torch.stack(losses).mean(),
             None if classes[0] is None else pad_sequence([c[0] for c in classes], True, -100),
             None if labels[0] is None else torch.cat(labels),
         )
+
+    def _alone(self, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """A padded batch with its lengths as batches of one utterance, without padding."""
+        plain: Any = self.accelerator.unwrap_model(self.model)
+        name: str = plain.main_input_name
+        others = {key: value for key, value in inputs.items() if key not in (name, "input_lengths")}
+        for i, length in enumerate(inputs["input_lengths"].tolist()):
+            yield {name: inputs[name][i : i + 1, ..., :length]} | {k: v[i : i + 1] for k, v in others.items()}
 
 
 def greedy_transcripts(classes: Any, *, tokenizer: Any, blank: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoModelForImageClassification
 
-from hf_squareloss.recipes.arguments import require_positive
+from hf_squareloss.recipes.arguments import require_lists, require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.image_encoding import AUGMENTATIONS, Augmentation, ImageRows
 from hf_squareloss.recipes.image_models import load_processor, require_rgb, timm_errors
@@ -49,6 +49,7 @@ class DataArguments(MediaDataArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_lists(self, "image_root")
         if self.augmentations != ["none"] and not set(self.augmentations) <= set(AUGMENTATIONS):
             raise ValueError(f"augmentations must be of {', '.join(AUGMENTATIONS)}, or none, got {self.augmentations}")
         if not 0 < self.min_crop_area <= 1:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hf_squareloss.recipes.image_encoding import new_processor
+from hf_squareloss.recipes.image_encoding import new_processor, processor_pixels
 from hf_squareloss.recipes.media_arguments import ScratchModelArguments
 
 
@@ -57,8 +57,9 @@ def load_processor(
         sizes, side: as for `new_processor`.
 
     Raises:
-        ValueError: `side` for a processor that is there.
+        ValueError: `side` for a processor that is there, or one that does not make pixels (3, H, W).
     """
+    from PIL import Image
     from transformers import AutoImageProcessor
 
     source = name or model_args.model_name_or_path
@@ -67,8 +68,10 @@ def load_processor(
     if side is not None:
         raise ValueError(f"image_size would be ignored: the image processor of {source} says it")
     try:
-        return AutoImageProcessor.from_pretrained(source, **model_args.hub)
+        processor = AutoImageProcessor.from_pretrained(source, **model_args.hub)
     except OSError:  # timm's are in no file of their own (transformers 5.24): an adapter's is its base model's
         if name is not None or config.name_or_path in ("", source):
             raise
-        return AutoImageProcessor.from_pretrained(config.name_or_path, **model_args.hub)
+        processor = AutoImageProcessor.from_pretrained(config.name_or_path, **model_args.hub)
+    processor_pixels(processor, Image.new("RGB", next(iter(sizes))))
+    return processor

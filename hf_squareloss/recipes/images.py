@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.row_names import only, row_name
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,11 +48,6 @@ def read_image(image: Mapping[str, Any], name: str = "image") -> Image:
         raise ValueError(f"{name}: the image cannot be read: {error}") from error
 
 
-def image_name(split: str, index: int, image: Mapping[str, Any]) -> str:
-    """What errors call an image: its split, its row (the first is 1) and its path where there is one."""
-    return f"{split} row {index + 1}" + (f" ({image['path']})" if image["path"] else "")
-
-
 def image_sizes(
     rows: Dataset,
     split: str,
@@ -65,11 +61,12 @@ def image_sizes(
     Raises:
         ValueError: images that cannot be read, by name.
     """
-    made = rows.select_columns("image").map(
+    images = only(rows, "image")
+    made = images.map(
         _measure,
         with_indices=True,
         fn_kwargs={"split": split},
-        remove_columns="image",
+        remove_columns=images.column_names,
         num_proc=num_proc,
         load_from_cache_file=not overwrite,
         cache_file_name=cache_file(rows, split, "sizes of images", _stamps(rows), cache_dir=cache_dir),
@@ -84,7 +81,7 @@ def image_sizes(
 
 def _measure(row: dict[str, Any], index: int, split: str) -> dict[str, Any]:
     try:
-        width, height = read_image(row["image"], image_name(split, index, row["image"])).size
+        width, height = read_image(row["image"], row_name(row, "image", split, index)).size
     except ValueError as error:
         return {"width": 0, "height": 0, "fault": str(error)}
     return {"width": width, "height": height, "fault": None}

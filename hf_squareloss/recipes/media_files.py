@@ -1,8 +1,9 @@
-"""Images or sounds with classes in one shape: splits with the columns image or audio, undecoded, and label."""
+"""Images or sounds with classes in one shape: splits with the columns image or audio, undecoded, label, and `PLACE`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from hf_squareloss.recipes.audio_folders import is_audio_folder, read_audio_fold
 from hf_squareloss.recipes.class_folders import read_class_folder
 from hf_squareloss.recipes.classification import ClassificationData, classification_data
 from hf_squareloss.recipes.hub_splits import load_splits
+from hf_squareloss.recipes.row_names import with_places
 from hf_squareloss.recipes.speech_files import file_entries
 from hf_squareloss.recipes.tables import Columns, read_table
 
@@ -79,9 +81,8 @@ def load_named_media(
     from datasets import Audio, Image
 
     if kind == "audio" and is_audio_folder(name):
-        wanted = {"train": "train", "validation": None, "test": None, **split_names}
-        tables = {s: read_audio_folder(name, theirs) for s, theirs in wanted.items() if theirs is not None}
-        listed = {s: _listed(table, s, name, kind, column or kind) for s, table in tables.items()}
+        tables = read_audio_folder(name, {"train": None, "validation": None, "test": None, **split_names})
+        listed = {split: _listed(table, split, name, kind, column or kind) for split, table in tables.items()}
         return _data(listed, kind, label_column)
     splits: dict[str, Any] = load_splits(name, config, split_names, **load_options)
     undecoded = Image(decode=False) if kind == "image" else Audio(decode=False)
@@ -108,4 +109,5 @@ def _listed(table: Columns, split: str, root: str | Path, kind: str, column: str
 def _data(
     splits: Mapping[str, Dataset], kind: str, label_column: str = "label", column: str | None = None
 ) -> ClassificationData:
-    return classification_data(splits, {kind: column or kind, "label": label_column}, label_type="classes")
+    data = classification_data(splits, {kind: column or kind, "label": label_column}, label_type="classes")
+    return replace(data, splits={split: with_places(rows, split) for split, rows in data.splits.items()})

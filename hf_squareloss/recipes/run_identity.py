@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from hf_squareloss.config import KEY, base_model
+from hf_squareloss.recipes.row_names import PLACE
 from hf_squareloss.recipes.run_files import RUN, read_object, write_object
 from hf_squareloss.training import SquareLossTrainingArguments, newest_weights
 
@@ -131,8 +133,14 @@ def identity_of(
     return json.loads(json.dumps(identity, default=_for_json))
 
 
-def refuse_other_run(folder: str | Path, identity: Mapping[str, Any]) -> None:
-    """ValueError where `folder` holds a run of another identity, or one that does not say which."""
+def refuse_other_run(folder: str | Path, identity: Mapping[str, Any], checkpoint: str | None = None) -> None:
+    """ValueError where `folder` holds a run of another identity, or one that does not say which.
+
+    Args:
+        checkpoint: one to go on from, whose run must be this one too; that of a folder that does not say is taken.
+    """
+    if checkpoint is not None and read_run(elsewhere := Path(checkpoint).absolute().parent):
+        refuse_other_run(elsewhere, identity)
     there = read_run(folder).get("identity")
     if there is None:
         if (
@@ -167,22 +175,28 @@ def write_run(folder: str | Path, **content: Any) -> None:
 
 
 def content_of_rows(rows: Dataset) -> str:
-    """A digest of all values, in their order: of audio the bytes, wherever they are."""
+    """A digest of all values, in their order: of images and audio the bytes, wherever they are, and their segment."""
     import pyarrow as pa
 
     digest = hashlib.sha256()
+    digest_of = cache(_file_digest)  # of a long recording that has many segments
     table: Any
     for table in rows.with_format("arrow").iter(1000):
-        for name in sorted(table.column_names):
+        for name in sorted({*table.column_names} - {PLACE}):
             column = table.column(name).combine_chunks()
             column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
             digest.update(name.encode())
-            if pa.types.is_struct(column.type) and {f.name for f in column.type} == {"bytes", "path"}:
+            parts = {f.name for f in column.type} if pa.types.is_struct(column.type) else set()
+            if {"bytes", "path"} <= parts:
+                segment = sorted(parts - {"bytes", "path"})
+                read = digest_of if segment else Path.read_bytes
                 for audio in column:
                     stored = audio["bytes"]
-                    content = stored.as_buffer() if stored.is_valid else Path(audio["path"].as_py()).read_bytes()
+                    content = stored.as_buffer() if stored.is_valid else read(Path(audio["path"].as_py()))
                     digest.update(len(content).to_bytes(8, "big"))
                     digest.update(content)
+                    if segment:
+                        digest.update(repr([audio[part].as_py() for part in segment]).encode())
             else:
                 # Rebased and without padding that means nothing: equal values make equal bytes.
                 digest.update(pa.record_batch([column], names=[name]).serialize())
@@ -218,9 +232,13 @@ def _content_of_files(model: Any) -> str:
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
         if file.name != "training_args.bin":
-            with file.open("rb") as content:
-                digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
+            digest.update(file.name.encode() + _file_digest(file))
     return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
 
 
 def _training_arguments(args: TrainingArguments) -> dict[str, Any]:

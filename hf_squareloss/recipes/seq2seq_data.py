@@ -1,8 +1,7 @@
-"""What an encoder-decoder needs of speech data: a tokenizer, labels that fit, audio that it hears to the end."""
+"""What an encoder-decoder needs of speech data: a tokenizer, and labels that fit."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -65,25 +64,3 @@ def without_long_labels(splits: Mapping[str, Dataset], tokenizer: Any, most: int
             f"Left out of training: {len(lengths) - len(kept)} of {len(lengths)} utterances, of more than {most} tokens"
         )
     return {**splits, "train": splits["train"].select(kept)}
-
-
-# ---- audio ----------------------------------------------------------------------------------------------------------
-def heard_seconds(config: Any, extractor: Any) -> float:
-    """The longest audio that a model hears to the end: Whisper's extractor drops the rest, without a word.
-
-    Raises:
-        ValueError: the extractor makes more or fewer frames than the model has positions.
-    """
-    from transformers import WhisperFeatureExtractor
-
-    if not isinstance(extractor, WhisperFeatureExtractor):
-        return math.inf
-    positions = config.to_dict().get("max_source_positions")
-    frames = extractor.nb_max_frames
-    if positions is not None and 2 * positions != frames:  # its second convolution has stride 2
-        raise ValueError(
-            f"the feature extractor makes {frames} frames of {extractor.chunk_length} seconds, but the model's "
-            f"max_source_positions={positions} are for {2 * positions}: set chunk_length to "
-            f"{2 * positions * extractor.hop_length / extractor.sampling_rate:g}"
-        )
-    return float(extractor.chunk_length)

@@ -13,8 +13,9 @@ import torch
 from hf_squareloss.heads import ctc_frames
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.epoch_rows import EpochRows
+from hf_squareloss.recipes.row_names import only, row_name
 from hf_squareloss.recipes.speech_encoding import SpeechEncoder, load_feature_extractor
-from hf_squareloss.recipes.speech_files import utterance_name
+from hf_squareloss.recipes.speech_files import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -86,9 +87,20 @@ def read_waveforms(
 
     plain = Wav2Vec2FeatureExtractor(sampling_rate=rate, do_normalize=False)
     reader = SpeechEncoder(plain, _no_labels, "input_values", min_seconds=min_seconds)
-    sounds = reader.encode({name: rows.select_columns("audio") for name, rows in data.splits.items()}, **options)
+    sounds = reader.encode({name: only(rows, "audio") for name, rows in data.splits.items()}, **options)
     kept = {name: rows.select(sounds[name]["row"]) for name, rows in data.splits.items()}
     return sounds, replace(data, splits=kept)
+
+
+def show_unheard(sounds: Mapping[str, Dataset], heard: float, rate: int) -> None:
+    """Print how many waveforms of validation and test are longer than the `heard` seconds that reach the model."""
+    for name, rows in sounds.items():
+        longer = int((np.asarray(rows["length"]) > heard * rate + 0.5).sum())
+        if longer and name != "train":
+            say(
+                f"{longer} of {len(rows)} sounds of the {name} split are longer than the {heard:g} seconds that the "
+                "model hears: what comes behind them does not count"
+            )
 
 
 def require_long_enough(model: Any, sounds: Mapping[str, Dataset], splits: Mapping[str, Dataset]) -> None:
@@ -104,9 +116,10 @@ def require_long_enough(model: Any, sounds: Mapping[str, Dataset], splits: Mappi
         short = np.flatnonzero(frames.numpy() < 1)
         if len(short):
             first = int(short[0])
+            called = row_name(splits[name][first], "audio", name, first)
             raise ValueError(
-                f"{utterance_name(name, first, splits[name][first])}: {rows['length'][first]} samples are too few for "
-                "the model: --min_duration_in_seconds leaves such sounds out of training"
+                f"{called}: {rows['length'][first]} samples are too few for the model: --min_duration_in_seconds "
+                "leaves such sounds out of training"
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.recipes.arguments import DataSourceArguments, ModelSourceArguments
+from hf_squareloss.recipes.arguments import ModelSourceArguments, SplitNameArguments, require_lists
 from hf_squareloss.recipes.speech_files import load_named_speech, load_speech_files
 
 if TYPE_CHECKING:
@@ -70,14 +70,9 @@ class ConfigArguments:
 
 
 @dataclass
-class SpeechDataArguments(DataSourceArguments):
+class SpeechDataArguments(SplitNameArguments):
     """Utterances of a data set of the Hub or of lists of files, for `HfArgumentParser`."""
 
-    train_split_name: str = field(
-        default="train", metadata={"help": "Training split(s) of the data set, as in train+other."}
-    )
-    eval_split_name: str = field(default="validation", metadata={"help": "Its validation split."})
-    test_split_name: str | None = field(default=None, metadata={"help": "Its test split, for --do_predict."})
     audio_column_name: str = field(default="audio", metadata={"help": "Column of the audio, in lists its path."})
     audio_root: str | None = field(
         default=None, metadata={"help": "Folder at which the paths of lists start; default: the folder of the list."}
@@ -89,17 +84,17 @@ class SpeechDataArguments(DataSourceArguments):
         metadata={"help": "Leave training and validation utterances that cannot be used out, instead of ending."},
     )
 
-    def load(self, cache_dir: str | None, token: str | None) -> dict[str, Dataset]:
-        """The splits with the columns audio and text."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_lists(self, "audio_root")
+
+    def load(self, cache_dir: str | None, token: str | None, *, predict: bool = False) -> dict[str, Dataset]:
+        """The splits with the columns audio and text; a test split that is not named only to `predict` it."""
         columns: dict[str, Any] = {"audio_column": self.audio_column_name, "text_column": self.text_column_name}
         columns["skip_bad"] = self.skip_bad_utterances
         if self.files:
             return load_speech_files(self.files, **columns, audio_root=self.audio_root)
-        named = {"train": self.train_split_name}
-        if self.train_val_split is None:
-            named["validation"] = self.eval_split_name
-        if self.test_split_name is not None:
-            named["test"] = self.test_split_name
+        named = {s: name for s, name in self.split_names.items() if s != "test" or predict or self.has_own_test}
         options: dict[str, Any] = columns | self.hub_options(cache_dir, token)
         return load_named_speech(self.dataset_name or "", self.dataset_config_name, named, **options)
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from hf_squareloss.recipes.audio import read_audio, resample
 from hf_squareloss.recipes.cache import cache_file
-from hf_squareloss.recipes.speech_files import say, utterance_name, without_bad
+from hf_squareloss.recipes.row_names import PLACE, only, row_name
+from hf_squareloss.recipes.speech_files import say, without_bad
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -78,13 +79,13 @@ class SpeechEncoder:
     ) -> Dataset:
         from datasets import Features, List, Value
 
-        audio, number = rows.select_columns("audio"), Value("float32")
+        audio, number = only(rows, "audio"), Value("float32")
         file = cache_file(*self._content(audio), split, cache_dir=cache_dir)
         made = audio.map(
             self._encode_row,
             with_indices=True,
             fn_kwargs={"split": split},
-            remove_columns="audio",
+            remove_columns=audio.column_names,
             features=Features(
                 {
                     self.input_name: List(number) if self.input_name == "input_values" else List(List(number)),
@@ -109,7 +110,7 @@ class SpeechEncoder:
                 faults[i] = fault
             elif (seconds[i] or 0.0) > self.heard_seconds and i not in left_out:
                 faults[i] = (
-                    f"{utterance_name(split, i, rows[i])}: {seconds[i]:.2f} seconds, but the model hears only the "
+                    f"{row_name(rows[i], 'audio', split, i)}: {seconds[i]:.2f} seconds, but the model hears only the "
                     f"first {self.heard_seconds:g}: cut the audio (--max_duration_in_seconds is for training alone)"
                 )
         made = made.add_column("row", list(range(len(made))))  # type: ignore[call-arg]
@@ -137,7 +138,9 @@ class SpeechEncoder:
         settings = (how, self.input_name, self.dims, self.stack, self.min_seconds > 0, self.max_seconds < math.inf)
         what = audio
         if audio[0]["audio"]["bytes"] is None:
-            what = [(sorted(row["audio"].items(), key=str), _stamp(row["audio"]["path"])) for row in audio]
+            what = [
+                (sorted(row["audio"].items(), key=str), row.get(PLACE), _stamp(row["audio"]["path"])) for row in audio
+            ]
         return what, settings, transformers.__version__
 
     def _all_labels(self, split: str, rows: Dataset) -> tuple[list[list[int]] | None, dict[int, str]]:
@@ -150,7 +153,7 @@ class SpeechEncoder:
             try:
                 labels.append(self.labels(text, ""))
             except ValueError:
-                name = utterance_name(split, i, rows[i])
+                name = row_name(rows[i], "audio", split, i)
                 try:
                     self.labels(text, name)
                 except ValueError as error:
@@ -162,7 +165,7 @@ class SpeechEncoder:
         return self.min_seconds <= seconds <= self.max_seconds
 
     def _encode_row(self, row: dict[str, Any], index: int, split: str) -> dict[str, Any]:
-        name = utterance_name(split, index, row)
+        name = row_name(row, "audio", split, index)
         try:
             signal, rate = read_audio(row["audio"], name)
             if signal.ndim == 2:
@@ -280,3 +283,26 @@ def load_feature_extractor(source: str, hub: Mapping[str, Any]) -> Any:
     if Path(source).exists() and not any(file.exists() for file in files):
         return None
     return AutoFeatureExtractor.from_pretrained(source, **hub)
+
+
+def heard_seconds(config: Any, extractor: Any) -> float:
+    """The longest audio that a model hears to the end: Whisper's and AST's extractors drop the rest, without a word.
+
+    Raises:
+        ValueError: the extractor makes more or fewer frames than the model has positions.
+    """
+    from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
+
+    if isinstance(extractor, ASTFeatureExtractor):
+        return 0.025 + 0.01 * (extractor.max_length - 1)  # windows of 25 ms, one every 10
+    if not isinstance(extractor, WhisperFeatureExtractor):
+        return math.inf
+    positions = config.to_dict().get("max_source_positions")
+    frames = extractor.nb_max_frames
+    if positions is not None and 2 * positions != frames:  # its second convolution has stride 2
+        raise ValueError(
+            f"the feature extractor makes {frames} frames of {extractor.chunk_length} seconds, but the model's "
+            f"max_source_positions={positions} are for {2 * positions}: set chunk_length to "
+            f"{2 * positions * extractor.hop_length / extractor.sampling_rate:g}"
+        )
+    return float(extractor.chunk_length)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.audio_folders import is_audio_folder, read_audio_folder
-from hf_squareloss.recipes.hub_splits import load_hub
+from hf_squareloss.recipes.hub_splits import load_splits
+from hf_squareloss.recipes.row_names import row_name, with_places
 from hf_squareloss.recipes.tables import Columns, read_table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def load_speech_files(
 
     Returns:
         Per split a Dataset with columns `audio` (path and bytes, as datasets stores undecoded audio, and the segment)
-        and `text`.
+        and `text`, and `PLACE`.
 
     Raises:
         ValueError: as `read_table`, or a missing column, path or training transcript, an offset that is no number.
@@ -70,7 +71,7 @@ def utterances(
     text_column: str = "text",
     skip_bad: bool = False,
 ) -> Dataset:
-    """The columns `audio` and `text` from a table of paths that start at `root`, as for `load_speech_files`."""
+    """The columns audio, text and `PLACE` from a table of paths that start at `root`, as for `load_speech_files`."""
     from datasets import Dataset, Features, Value
 
     missing = [column for column in (audio_column, text_column) if column not in table]
@@ -84,7 +85,8 @@ def utterances(
         for row, text in enumerate(table[text_column], 1):
             if isinstance(text, list | dict | bytes):
                 raise ValueError(f"{split} row {row}: {text_column} must be text, got {text}")
-    return _checked(split, Dataset.from_dict(columns, features=Features(features)), skip_bad)
+    rows = Dataset.from_dict(columns, features=Features(features))
+    return _checked(split, with_places(rows, split), skip_bad)
 
 
 def file_entries(
@@ -133,7 +135,7 @@ def _seconds(column: str, value: Any, name: str) -> float | None:
 def load_named_speech(
     name: str,
     config: str | None,
-    split_names: Mapping[str, str],
+    split_names: Mapping[str, str | None],
     *,
     audio_column: str = "audio",
     text_column: str = "text",
@@ -144,6 +146,7 @@ def load_named_speech(
 
     Args:
         split_names: our split name (train, validation, test) -> its split names there, such as "train+validation".
+            None: ours, where there is one. Others are not taken.
         skip_bad: as for `load_speech_files`.
         load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...).
 
@@ -155,19 +158,25 @@ def load_named_speech(
     columns: dict[str, Any] = {"audio_column": audio_column, "text_column": text_column}
     if is_audio_folder(name):
         return {
-            split: utterances(read_audio_folder(name, theirs), split, name, **columns, skip_bad=skip_bad)
-            for split, theirs in split_names.items()
+            split: utterances(table, split, name, **columns, skip_bad=skip_bad)
+            for split, table in read_audio_folder(name, split_names).items()
         }
+    loaded: dict[str, Any] = load_splits(name, config, split_names, **load_options)
     splits = {}
-    for split, theirs in split_names.items():
-        rows = load_hub(name, config, split=theirs, **load_options)
+    for split in (split for split in split_names if split in loaded):
+        rows = loaded[split]
         for column in (audio_column, text_column):
             if column not in rows.column_names and not (split == "test" and column == text_column):
                 raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(rows.column_names)}")
         ours = {audio_column: "audio", text_column: "text"}
         rows = rows.select_columns([column for column in ours if column in rows.column_names])
         rows = rows.rename_columns({a: b for a, b in ours.items() if a in rows.column_names and a != b})
-        splits[split] = _checked(split, rows.cast_column("audio", Audio(decode=False)), skip_bad)
+        rows = with_places(rows.cast_column("audio", Audio(decode=False)), split)
+        splits[split] = _checked(split, rows, skip_bad)
+    if not splits:
+        raise ValueError(
+            f"{name} has none of the splits {', '.join(split_names)}: say which by the options that end in split_name"
+        )
     return splits
 
 
@@ -178,7 +187,7 @@ def _checked(split: str, rows: Dataset, skip_bad: bool) -> Dataset:
     if "text" not in rows.column_names:
         return rows
     missing = [i for i, text in enumerate(rows["text"]) if text is None or (split == "train" and not str(text).strip())]
-    faults = {i: f"{utterance_name(split, i, rows[i])}: the transcript is empty" for i in missing}
+    faults = {i: f"{row_name(rows[i], 'audio', split, i)}: the transcript is empty" for i in missing}
     return without_bad(rows, faults, split, skip=skip_bad)
 
 
@@ -211,12 +220,6 @@ def say(text: str) -> None:
     """Print a notice, in the first of the processes alone."""
     if os.environ.get("RANK", "0") == "0":
         print(text)  # noqa: T201
-
-
-def utterance_name(split: str, index: int, row: Mapping[str, Any]) -> str:
-    """What errors call an utterance: its split, its row (the first is 1) and its path where there is one."""
-    path = row["audio"]["path"]
-    return f"{split} row {index + 1}" + (f" ({path})" if path else "")
 
 
 # ---- texts ----------------------------------------------------------------------------------------------------------

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 Answers = Callable[[Any], Sequence[object] | Mapping[str, Sequence[object]]]
 
 
-NO_VALIDATION = "give --validation_file, the name of a data set's split, or --train_val_split 0.1"
+NO_VALIDATION = (
+    "give --validation_file (for images and sounds --validation_dir as well), the name of a data set's split, "
+    "or --train_val_split 0.1"
+)
 
 
 def start(args: SquareLossTrainingArguments, notice: str = "") -> None:
@@ -65,16 +68,20 @@ def choose_stages(
         if not args.do_eval and args.should_log:
             print(f"Nothing is evaluated: {NO_VALIDATION}")  # noqa: T201
     for chosen, name in ((args.do_train, "train"), (args.do_eval, "validation"), (args.do_predict, "test")):
-        if chosen:
-            get_split(splits, name)
+        if chosen and name not in splits:
+            raise ValueError(f"{_missing(name)}, or leave --do_* out")
 
 
 def get_split(splits: Mapping[str, Dataset], name: str) -> Dataset:
-    """The split of this name. ValueError where there is none, saying which option gives one."""
+    """The split of this name. ValueError where there is none, saying what gives one."""
     if name not in splits:
-        advice = NO_VALIDATION if name == "validation" else f"give --{name}_file or another data set"
-        raise ValueError(f"there is no {name} split: {advice}, or leave --do_* out")
+        raise ValueError(_missing(name))
     return splits[name]
+
+
+def _missing(name: str) -> str:
+    own = f"give --{name}_file (for images and sounds --{name}_dir as well) or another data set"
+    return f"there is no {name} split: {NO_VALIDATION if name == 'validation' else own}"
 
 
 def trainer_inputs(args: SquareLossTrainingArguments, model: Any, splits: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -185,9 +192,7 @@ def choose_checkpoint(args: Any, identity: Mapping[str, Any]) -> str | None:
     folder, given = str(args.output_dir), args.resume_from_checkpoint
     if str(given).lower() in ("true", "false", ""):
         given = None  # the last one is taken in any case
-    refuse_other_run(folder, identity)
-    if given is not None and read_run(elsewhere := Path(given).absolute().parent):
-        refuse_other_run(elsewhere, identity)
+    refuse_other_run(folder, identity, given)
     step = read_run(folder).get("diverged_at_step")
     if step is not None and given is None:
         raise ValueError(

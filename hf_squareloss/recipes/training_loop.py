@@ -110,8 +110,8 @@ def run_loop(
         card: what `model_card` takes of the data and the task.
 
     Raises:
-        ValueError: another run is at work in the output folder, or the one there is not this one; or `record_epochs`,
-            which is for the scripts with a Trainer.
+        ValueError: another run is at work in the output folder, or the one there is not this one, nor that of the
+            checkpoint given; or `record_epochs`, which is for the scripts with a Trainer.
         PushError: the push failed.
     """
     if any(isinstance(each, DataSourceArguments) and each.record_epochs for each in options):
@@ -130,7 +130,7 @@ def run_loop(
                 extractor=None if is_tokenizer else processor,
                 model=model,
             )
-            refuse_other_run(loop.output_dir, identity)
+            refuse_other_run(loop.output_dir, identity, loop.resume_from_checkpoint)
             write_run(loop.output_dir, identity=identity)
         model = train_loop(accelerator, loop, model, rows["train"], collate)
         metrics: dict[str, float] = {}

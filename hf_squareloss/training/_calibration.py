@@ -140,7 +140,7 @@ class CalibrationMixin(_Trainer):
                 return [], example
             example = example or inputs
             labels, _ = self._head.checked(self._loss, given)
-            parts = self._batch_items(inputs, labels, per_row)
+            parts = self._of_one_width(self._batch_items(inputs, labels, per_row))
             gathered: Any = self.accelerator.gather_for_metrics(parts)
             items.append(tuple(part.cpu() for part in gathered))
             if sum(len(scores) for scores, *_ in items) >= limit or sum(s.numel() for s, *_ in items) >= _SCORES:
@@ -156,6 +156,7 @@ class CalibrationMixin(_Trainer):
         return rows, max(1, _SCORES // (rows * num_classes))
 
     def _batch_items(self, inputs: Mapping[str, Any], labels: Tensor, per_row: int) -> tuple[Tensor, ...]:
+        """Of a batch in this process the scores with their labels, and CTC's frames."""
         frames: list[Tensor] = []
         if self._head.blank is not None:
             if self.args.n_gpu > 1:
@@ -169,10 +170,15 @@ class CalibrationMixin(_Trainer):
             outputs = self._parent.outputs(self.model_wrapped, inputs, **kept)
             scores, labels = self._head.scores_and_labels(outputs, labels)
         scores = scores.float()
-        if labels.dim() == 1 or scores.dim() == 2:  # a row has one label, or a target of every class
-            return scores, labels
-        if self._head.blank is None:  # tokens: those that count, spread over the row
+        if scores.dim() == 3 and self._head.blank is None:  # tokens: those that count, spread over the row
             scores, labels = _tokens(scores, labels, per_row, self._loss.ignore_index)
+        return scores, labels, *frames
+
+    def _of_one_width(self, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Sequences padded to the longest of all processes; rows with one label or target as they are."""
+        scores, labels, *frames = parts
+        if scores.dim() < 3:
+            return parts
         longest: Any = self.accelerator.pad_across_processes
         labels = longest(labels, dim=1, pad_index=self._loss.ignore_index)
         return longest(scores, dim=1), labels, *frames

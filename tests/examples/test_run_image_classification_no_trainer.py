@@ -63,10 +63,17 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
         run(*options, "--min_crop_area", "0.5")
 
 
+def test_a_checkpoint_of_another_run_is_refused(run: Run, tmp_path: Path) -> None:
+    run("--checkpointing_steps", "epoch", "--loss", "cross_entropy", out="other")
+    with pytest.raises(ValueError, match="other already holds a run with loss="):
+        run("--resume_from_checkpoint", str(tmp_path / "other" / "checkpoint-6"), "--loss", "square")
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
 def test_what_is_missing_is_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give the data"):
         script.main([*MODEL, "--output_dir", str(tmp_path / "out")])
-    with pytest.raises(ValueError, match="there is no validation split"):
+    with pytest.raises(ValueError, match="there is no validation split: give .*--validation_dir .* 0.1$"):
         script.main(
             [*MODEL, "--train_dir", str(tmp_path / "pictures" / "train"), "--output_dir", str(tmp_path / "out")]
         )

@@ -39,18 +39,23 @@ def test_metadata_in_each_split(kind: str, tmp_path: Path) -> None:
     for split in splits.values():
         for row in split:
             assert len(read_audio(row["audio"])[0]) == len(tone())  # type: ignore[index,call-overload]
-    both = read_audio_folder(folder, "train+validation")
+    both = read_audio_folder(folder, {"train": "train+validation"})["train"]
     assert both["text"] == ["three", "one", "two"] or both["text"] == ["one", "two", "three"]
 
 
 def test_one_metadata_file(tmp_path: Path) -> None:
     folder = lay_out(tmp_path / "split", {".": [("train/a.wav", "one"), ("test/b.wav", "two")]})
-    assert read_audio_folder(folder, "train")["text"] == ["one"]
-    assert read_audio_folder(folder, "test") == {"audio": ["test/b.wav"], "text": ["two"]}
+    found = read_audio_folder(folder, {"train": "train", "validation": None, "test": None})  # None: where there is one
+    assert found["train"]["text"] == ["one"]
+    assert found["test"] == {"audio": ["test/b.wav"], "text": ["two"]} and set(found) == {"train", "test"}
     flat = lay_out(tmp_path / "flat", {".": [("a.wav", "one"), ("b.wav", "two")]})
-    assert read_audio_folder(flat, "train")["text"] == ["one", "two"]
+    assert read_audio_folder(flat, {"train": None, "test": None}) == {
+        "train": {"audio": ["a.wav", "b.wav"], "text": ["one", "two"]}
+    }
     with pytest.raises(ValueError, match="no split 'validation'"):
-        read_audio_folder(flat, "validation")
+        read_audio_folder(flat, {"train": None, "validation": "validation"})
+    with pytest.raises(ValueError, match="none of the splits validation, test"):
+        read_audio_folder(flat, {"validation": None, "test": None})
 
 
 def test_what_is_no_folder_of_audio(tmp_path: Path) -> None:
@@ -63,4 +68,4 @@ def test_metadata_with_other_columns_are_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, {"train": [("a.wav", "one")], "test": [("b.wav", "two")]})
     (tmp_path / "test" / "metadata.csv").write_text("file_name,words\nb.wav,two\n")
     with pytest.raises(ValueError, match="has the columns"):
-        read_audio_folder(tmp_path, "train")
+        read_audio_folder(tmp_path, {"train": "train"})

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from PIL import Image
 from transformers import ConvNextImageProcessorPil, PreTrainedConfig, ViTImageProcessorPil
+from transformers.models.auto import image_processing_auto
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from hf_squareloss.recipes.image_encoding import (
     Augmentation,
@@ -16,9 +19,14 @@ from hf_squareloss.recipes.image_encoding import (
     Normalization,
     new_processor,
     processor_size,
+    without_geometry,
 )
 
 BILINEAR = 2
+OTHERS = {"ImageGPTImageProcessorPil", "Siglip2ImageProcessorPil"}  # they make no pixels (3, H, W)
+KINDS: Any = vars(image_processing_auto)["IMAGE_PROCESSOR_MAPPING_NAMES"]
+NAMES = {KINDS[kind].get("pil", "") for kind in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES if kind in KINDS}
+PROCESSORS = sorted(name for name in NAMES - OTHERS if name.endswith("Pil"))  # timm's is none
 
 
 def gradient(width: int, height: int) -> Image.Image:
@@ -105,9 +113,35 @@ def test_the_size_that_a_processor_makes(processor: Any, size: tuple[int, int]) 
     assert tuple(made.shape[2:]) == (size[1], size[0])
 
 
-def test_a_processor_that_does_not_say() -> None:
-    with pytest.raises(ValueError, match="does not say how large"):
-        processor_size(ViTImageProcessorPil(size={"longest_edge": 8}))
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_training_pixels_are_those_of_evaluation(name: str) -> None:
+    processor, image = getattr(transformers, name)(), Image.new("RGB", (300, 300), (200, 100, 50))
+    evaluated, trained = (
+        ImageRows(rows_of(image), "x", processor, augmentation)[0]["pixel_values"]
+        for augmentation in (None, Augmentation())
+    )
+    assert trained.shape == evaluated.shape and trained.dtype == np.float32
+    _, height, width = evaluated.shape  # whose border may be padding
+    middle = evaluated[:, height // 2, width // 2]
+    assert np.allclose(trained, middle[:, None, None], rtol=1e-5, atol=1e-5)
+
+
+def test_a_processor_that_does_as_others_do_is_not_called_for_every_image() -> None:
+    assert isinstance(without_geometry(ViTImageProcessorPil(), 8), Normalization)
+    assert not isinstance(without_geometry(transformers.MobileViTImageProcessorPil(), 8), Normalization)
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        transformers.ImageGPTImageProcessorPil(clusters=[[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]),
+        transformers.Siglip2ImageProcessorPil(),
+    ],
+    ids=["colours", "patches"],
+)
+def test_processors_of_something_else_than_pixels_are_refused(processor: Any) -> None:
+    with pytest.raises(ValueError, match="makes (input_ids|pixel_values) .* take a model whose processor"):
+        ImageRows(rows_of(gradient(32, 32)), "x", processor)[0]
 
 
 @pytest.mark.parametrize(

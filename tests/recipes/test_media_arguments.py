@@ -9,6 +9,7 @@ from transformers import AutoModelForImageClassification
 from hf_squareloss.models import ConvNetConfig, ConvNetForImageClassification
 from hf_squareloss.recipes.arguments import ModelSourceArguments
 from hf_squareloss.recipes.media_arguments import MediaDataArguments, ScratchModelArguments
+from hf_squareloss.recipes.row_names import PLACE
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("img,kind\na.png,x\nb.png,y\n")
     args = MediaDataArguments(train_file=str(tmp_path / "train.csv"), label_column_name="kind")
     data = args.load("image", "img", None, ModelSourceArguments())
-    assert data.label_names == ["x", "y"] and data.splits["train"].column_names == ["image", "label"]
+    assert data.label_names == ["x", "y"] and data.splits["train"].column_names == ["image", "label", PLACE]
 
 
 def test_a_model_from_scratch() -> None:

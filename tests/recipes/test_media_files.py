@@ -8,7 +8,9 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 from picture_files import write_pictures
 
 from hf_squareloss.recipes.images import read_image
+from hf_squareloss.recipes.media_arguments import MediaDataArguments
 from hf_squareloss.recipes.media_files import load_class_folders, load_listed, load_named_media
+from hf_squareloss.recipes.row_names import PLACE
 
 
 @pytest.fixture
@@ -37,7 +39,10 @@ def test_lists(tmp_path: Path) -> None:
     files = {split: str(tmp_path / f"{split}.csv") for split in ("train", "test")}
     data = load_listed(files, "image", column="file", label_column="kind")
     assert data.label_names == ["1.0", "2.5"]  # classes, and no real values
-    assert data.splits["train"].column_names == ["image", "label"] and data.splits["test"].column_names == ["image"]
+    assert data.splits["train"].column_names == ["image", "label", PLACE] and data.splits["test"].column_names == [
+        "image",
+        PLACE,
+    ]
     assert data.splits["test"][0]["image"] == {"path": str(tmp_path / "c.png"), "bytes": None}
     moved = load_listed(files, "image", column="file", label_column="kind", root="elsewhere")
     assert moved.splits["test"][0]["image"]["path"] == "elsewhere/c.png"
@@ -81,8 +86,11 @@ def test_sounds_with_metadata(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         (tmp_path / split / "metadata.csv").write_text("file_name,label\na.wav,x\nb.wav,y\n")
-    names = {"test": "test"}
-    data = load_named_media(str(tmp_path), None, "audio", split_names=names)
+    names = MediaDataArguments(dataset_name=str(tmp_path)).split_names
+    assert set(load_named_media(str(tmp_path), None, "audio", split_names=names).splits) == {"train", "test"}
+    data = load_named_media(str(tmp_path), None, "audio", split_names={**names, "validation": "test"})
+    assert set(data.splits) == {"train", "validation", "test"} and len(data.splits["validation"]) == 2
+    data = load_named_media(str(tmp_path), None, "audio", split_names={"test": "test"})
     assert data.label_names == ["x", "y"] and set(data.splits) == {"train", "test"}
     assert data.splits["test"][1]["audio"]["path"] == f"{tmp_path}/test/b.wav"
     assert data.splits["test"].features["audio"]["path"] == Value("string")

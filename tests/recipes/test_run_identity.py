@@ -107,6 +107,19 @@ def test_what_chooses_the_best_model_counts_where_one_is_chosen(identity: Any) -
     assert other["validation data"] == other["training data"] and "validation data" not in identity()
 
 
+def test_a_segment_counts_by_its_file_and_its_place(tmp_path: Path) -> None:
+    for name, content in (("a.wav", b"1"), ("moved.wav", b"1"), ("other.wav", b"2")):
+        (tmp_path / name).write_bytes(content)
+
+    def content_of(file: str, **segment: float | None) -> str:
+        audio = {"path": str(tmp_path / file), "bytes": None, "offset": 0.5, "duration": 2.0, **segment}
+        return content_of_rows(Dataset.from_dict({"audio": [audio]}))
+
+    assert content_of("a.wav") == content_of("moved.wav")
+    others = [content_of("other.wav"), content_of("a.wav", offset=0.6), content_of("a.wav", duration=2.1)]
+    assert len({content_of("a.wav"), *others}) == 4
+
+
 def test_data_and_model_count_by_content(identity: Any, tmp_path: Path, model_folder: Path) -> None:
     plain = identity()
     relabelled = identity({**ROWS, "labels": [1, 1, 0] * 4})

@@ -1,17 +1,15 @@
-"""Labels and audio that an encoder-decoder can learn from; what it would cut off or misread is refused by name."""
+"""Labels that an encoder-decoder can learn from; what it would cut off or misread is refused by name."""
 
-import math
 from typing import Any
 
 import pytest
 from datasets import Dataset
-from transformers import Wav2Vec2FeatureExtractor, WhisperConfig, WhisperFeatureExtractor
+from transformers import WhisperConfig
 
 from hf_squareloss.recipes.seq2seq_data import (
     character_tokenizer,
     encode_labels,
     fit_to_tokenizer,
-    heard_seconds,
     without_long_labels,
 )
 
@@ -78,13 +76,3 @@ def test_long_labels_are_left_out_of_training_alone(capsys: pytest.CaptureFixtur
 def test_transcripts_that_do_not_come_back_are_refused(text: str, decoded: str) -> None:
     with pytest.raises(ValueError, match=f"x: the tokenizer gives back '{decoded}' for '{text}'"):
         encode_labels(text, "x", tokenizer=TOKENIZER, start=START, longest=None)
-
-
-# ---- audio ----------------------------------------------------------------------------------------------------------
-def test_what_a_model_hears() -> None:
-    extractor = WhisperFeatureExtractor(chunk_length=2)
-    assert heard_seconds(WhisperConfig(max_source_positions=100), extractor) == 2.0
-    assert heard_seconds(WhisperConfig(), None) == math.inf
-    assert heard_seconds(WhisperConfig(), Wav2Vec2FeatureExtractor()) == math.inf
-    with pytest.raises(ValueError, match=r"200 frames of 2 seconds, .*=150 are for 300: set chunk_length to 3"):
-        heard_seconds(WhisperConfig(max_source_positions=150), extractor)

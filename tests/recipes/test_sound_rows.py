@@ -1,6 +1,7 @@
 """From waveforms to batches: random cuts, resampling, padding by the extractor, and what cannot be used."""
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from hf_squareloss.recipes.sound_rows import (
     load_extractor,
     read_waveforms,
     require_long_enough,
+    show_unheard,
 )
 
 
@@ -51,6 +53,17 @@ def test_waveforms_at_the_models_rate(tmp_path: Any) -> None:
     assert [len(row) for row in read["train"]["input_values"]] == [1600, 800]
     assert read["train"]["input_values"][0][800] == pytest.approx(0.04, rel=1e-2)
     assert data.splits["train"]["label"][:] == [0, 1]
+
+
+def test_sounds_longer_than_what_is_heard_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = Dataset.from_dict({"length": [16_400, 16_401, 20_000]})
+    show_unheard({"train": rows, "validation": rows}, 1.025, 16_000)
+    assert capsys.readouterr().out == (
+        "2 of 3 sounds of the validation split are longer than the 1.025 seconds that the model hears: "
+        "what comes behind them does not count\n"
+    )
+    show_unheard({"test": rows}, math.inf, 16_000)
+    assert capsys.readouterr().out == ""
 
 
 def test_sounds_that_cannot_be_used_are_named_or_left_out(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

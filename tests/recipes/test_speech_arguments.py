@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from transformers import HfArgumentParser, Wav2Vec2Config
 
 from hf_squareloss.recipes.speech_arguments import ConfigArguments, SpeechDataArguments, SpeechModelArguments
@@ -24,6 +25,45 @@ def test_lists_and_how_much_of_them(tmp_path: Path) -> None:
     splits = arguments.chosen(arguments.load(cache_dir=None, token=None), seed=0)
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 2, "validation": 3}
     assert splits["train"][0]["text"] == "hello"
+
+
+@pytest.mark.parametrize("layout", ["parquet", "metadata"])
+def test_the_splits_that_a_data_set_has(layout: str, tmp_path: Path) -> None:
+    def named(*splits: str) -> str:
+        folder = tmp_path / "-".join(splits)
+        for split in splits:
+            (folder / split).mkdir(parents=True)
+            if layout == "metadata":
+                (folder / split / "metadata.csv").write_text("file_name,text\na.wav,hello\n")
+            else:
+                rows = {"audio": [{"path": "a.wav", "bytes": b""}], "text": ["hello"]}
+                Dataset.from_dict(rows).to_parquet(folder / split / f"{split}.parquet")
+        return str(folder)
+
+    def loaded(*options: str, predict: bool = False) -> set[str]:
+        return set(parsed("--dataset_name", *options).load(str(tmp_path / "cache"), None, predict=predict))
+
+    assert loaded(named("train")) == {"train"}  # without one of validation nothing is evaluated, which is said
+    assert loaded(named("test"), predict=True) == {"test"}
+    everything = named("train", "validation", "test")
+    assert loaded(everything) == {"train", "validation"} and loaded(everything, predict=True) == {
+        "train", "validation", "test"
+    }  # fmt: skip
+    assert loaded(everything, "--test_split_name", "test") == {"train", "validation", "test"}
+    with pytest.raises(ValueError, match="none of the splits train, validation"):
+        loaded(str(tmp_path / "test"))
+
+
+def test_names_of_splits_are_for_data_sets() -> None:
+    for split in ("train", "eval", "test"):
+        with pytest.raises(ValueError, match=f"{split}_split_name would be ignored: it is for dataset_name"):
+            parsed("--train_file", "train.csv", f"--{split}_split_name", "x")
+
+
+def test_where_paths_start_is_for_lists(tmp_path: Path) -> None:
+    assert parsed("--train_file", "train.csv", "--audio_root", "x").audio_root == "x"
+    with pytest.raises(ValueError, match="audio_root would be ignored: it is for the paths in lists"):
+        parsed("--dataset_name", "a/b", "--audio_root", "x")
 
 
 def test_what_is_given_replaces_the_config_s_values() -> None:

@@ -1,5 +1,6 @@
 """Signals and features become a model's inputs, and whatever is wrong is refused with the utterance's name."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +10,21 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
 from utterances import EXTRACTOR, RATE, encoder, refused, tone, write
 
 from hf_squareloss.recipes import speech_encoding
 from hf_squareloss.recipes.audio import read_audio
 from hf_squareloss.recipes.ctc_data import require_frames
-from hf_squareloss.recipes.speech_encoding import SpeechCollator, load_feature_extractor, stores_features
-from hf_squareloss.recipes.speech_files import load_speech_files, utterance_name
+from hf_squareloss.recipes.speech_encoding import SpeechCollator, heard_seconds, load_feature_extractor, stores_features
+from hf_squareloss.recipes.speech_files import load_speech_files
 
 
 def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Path) -> None:
@@ -42,11 +50,6 @@ def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Pat
 )
 def test_bad_signals_are_refused(signal: np.ndarray, name: str, message: str, tmp_path: Path) -> None:
     assert re.search(message, refused(tmp_path, signal, name=name))
-
-
-def test_names_of_utterances() -> None:
-    assert utterance_name("train", 0, {"audio": {"path": "a.wav"}}) == "train row 1 (a.wav)"
-    assert utterance_name("test", 4, {"audio": {"path": None}}) == "test row 5"
 
 
 # ---- features -------------------------------------------------------------------------------------------------------
@@ -213,3 +216,34 @@ def test_a_folder_without_a_feature_extractor_is_for_stored_features(tmp_path: P
         load_feature_extractor("no-such-model", {})
     EXTRACTOR.save_pretrained(tmp_path)
     assert load_feature_extractor(str(tmp_path), {}).to_dict() == EXTRACTOR.to_dict()
+
+
+# ---- how much is heard ----------------------------------------------------------------------------------------------
+def test_what_a_model_hears() -> None:
+    extractor = WhisperFeatureExtractor(chunk_length=2)
+    assert heard_seconds(WhisperConfig(max_source_positions=100), extractor) == 2.0
+    assert heard_seconds(WhisperConfig(), None) == math.inf
+    assert heard_seconds(WhisperConfig(), Wav2Vec2FeatureExtractor()) == math.inf
+    with pytest.raises(ValueError, match=r"200 frames of 2 seconds, .*=150 are for 300: set chunk_length to 3"):
+        heard_seconds(WhisperConfig(max_source_positions=150), extractor)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "config"),
+    [
+        (ASTFeatureExtractor(max_length=20, num_mel_bins=32), ASTConfig()),
+        (WhisperFeatureExtractor(chunk_length=2), WhisperConfig(max_source_positions=100)),
+    ],
+    ids=["AST", "Whisper"],
+)
+def test_nothing_behind_what_a_model_hears_changes_its_inputs(extractor: Any, config: Any) -> None:
+    heard = round(heard_seconds(config, extractor) * extractor.sampling_rate)
+    noise = np.random.default_rng(0).normal(size=2 * heard).astype(np.float32)
+    noise[0] = 10.0  # of Whisper's the level is the highest of all frames
+
+    def inputs(samples: int) -> np.ndarray:
+        made = extractor(noise[:samples], sampling_rate=extractor.sampling_rate, return_tensors="np")
+        return next(iter(made.values()))
+
+    assert np.array_equal(inputs(heard), inputs(2 * heard))
+    assert not np.array_equal(inputs(heard), inputs(heard - extractor.sampling_rate // 50))

@@ -12,6 +12,7 @@ from datasets import Audio, Dataset
 from utterances import RATE, refused, tone, write
 
 from hf_squareloss.recipes.audio import read_audio
+from hf_squareloss.recipes.row_names import PLACE
 from hf_squareloss.recipes.speech_files import (
     case_of,
     load_named_speech,
@@ -47,7 +48,7 @@ def test_absolute_paths_and_other_column_names(tmp_path: Path) -> None:
 def test_a_test_split_may_have_no_texts(tmp_path: Path) -> None:
     (tmp_path / "list.tsv").write_text("audio\nx.wav\n")
     file = str(tmp_path / "list.tsv")
-    assert load_speech_files({"test": file})["test"].column_names == ["audio"]
+    assert load_speech_files({"test": file})["test"].column_names == ["audio", PLACE]
     with pytest.raises(ValueError, match="train split has no column 'text'"):
         load_speech_files({"train": file})
 
@@ -149,7 +150,7 @@ def test_a_data_set_by_name(tmp_path: Path) -> None:
         **columns,
     )
     assert {name: rows["text"][:] for name, rows in found.items()} == {"train": ["a", "b"], "validation": ["a"]}
-    assert found["train"].column_names == ["audio", "text"]
+    assert found["train"].column_names == ["audio", "text", PLACE]
     np.testing.assert_allclose(read_audio(found["train"][0]["audio"])[0], tone(), atol=1e-4)
 
 

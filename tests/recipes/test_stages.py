@@ -186,13 +186,15 @@ def test_a_choice_is_kept_and_needs_its_split(tmp_path: Path) -> None:
     assert chosen(tmp_path, everything, do_train=True, eval_strategy="epoch") == [True, True, False]
     assert chosen(tmp_path, everything, predict_by_default=False, do_predict=True) == [False, False, True]
     for stage, name in (("do_train", "train"), ("do_eval", "validation"), ("do_predict", "test")):
-        with pytest.raises(ValueError, match=f"no {name} split: give --{name}_file"):
+        with pytest.raises(ValueError, match=rf"no {name} split: give --{name}_file .*, or leave --do_\* out$"):
             chosen(tmp_path, everything.replace(name, ""), **{stage: True})
 
 
 def test_splits_by_name() -> None:
     assert get_split({"train": ROWS}, "train") is ROWS
-    with pytest.raises(ValueError, match="no test split: give --test_file"):
+    with pytest.raises(
+        ValueError, match=r"no test split: give --test_file .*--test_dir as well\) or another data set$"
+    ):
         get_split({"train": ROWS}, "test")
 
 

@@ -77,6 +77,7 @@ def test_sounds_that_are_no_waveforms(run: Run, train: Path) -> None:
         (["--class_weights", "a=1,b=2"], "no weight for c"),
         (["--max_length_seconds", "0"], "max_length_seconds must be positive"),
         (["--train_file", "x.csv"], "exclude each other"),
+        (["--audio_root", "x"], "audio_root would be ignored"),
     ],
 )
 def test_options_that_do_not_fit(

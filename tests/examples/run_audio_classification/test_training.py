@@ -11,11 +11,12 @@ import soundfile
 import torch
 import yaml
 from ctc_runs import FEATURE_MODEL
-from example_scripts import predictions, results
+from example_scripts import load_example, predictions, results
 from note_files import CLASSES, SHORT, weights
 from scipy.signal import resample_poly
 
 from hf_squareloss import load_loss, probability_pipeline
+from hf_squareloss.recipes import sound_rows
 
 DIMS = "feature_projection_input_dim"
 
@@ -107,3 +108,23 @@ def test_models_of_spectrograms_from_scratch(
 ) -> None:
     given = ["--model_type", model, "--config_overrides", *words]
     assert run(*SHORT, "--max_train_samples", "16", model=given)["test_samples"] == 24
+
+
+def test_training_sounds_are_cut_to_what_the_model_hears(
+    run: Callable[..., dict[str, float]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longest = []
+
+    class Rows(sound_rows.SoundRows):
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            row = super().__getitem__(index)
+            longest.append((self._most, len(row["waveform"])))
+            return row
+
+    monkeypatch.setattr(load_example("run_audio_classification"), "SoundRows", Rows)
+    words = ["hidden_size=16", "num_hidden_layers=1", "num_attention_heads=2", "intermediate_size=16"]
+    words += ["max_length=20", "num_mel_bins=32"]  # 20 windows of 25 ms, one every 10: 215 ms
+    run(*SHORT, model=["--model_type", "audio-spectrogram-transformer", "--config_overrides", *words])
+    assert max(length for most, length in longest if most is not None) == round(0.215 * 16_000)
+    assert max(length for most, length in longest if most is None) > 0.215 * 16_000
+    assert "sounds of the validation split are longer than the 0.215 seconds" in capsys.readouterr().out

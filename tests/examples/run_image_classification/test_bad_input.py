@@ -85,6 +85,7 @@ def test_grey_colour_and_other_sizes_go_together(run: Run, train: Path, tmp_path
         (["--augmentations", "crop", "turn"], "augmentations must be of crop, flip"),
         (["--min_crop_area", "0"], "min_crop_area must be in"),
         (["--train_file", "x.csv"], "exclude each other"),
+        (["--image_root", "x"], "image_root would be ignored"),
         (["--image_size", "0"], "image_size must be at least 1"),
         (["--image_size", "1"], "of at least 2 x 2 pixels"),
         (["--train_val_split", "0.1"], "train_val_split would be ignored"),
