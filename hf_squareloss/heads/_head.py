@@ -109,8 +109,6 @@ class Head:
             loss = replace(loss, multi_label=True)
         if loss.ctc_tau != "auto" and self.blank is None:
             raise ValueError(f"ctc_tau={loss.ctc_tau} would be ignored: this model has no CTC head")
-        if self.task == "multiple-choice" and loss.class_weights is not None:
-            raise ValueError("class_weights have no meaning for multiple choice: what is chosen among are no classes")
         if self.num_classes is None:
             return loss
         if self.blank is not None:

@@ -59,6 +59,8 @@ class LastLayer:
                 continue
             if has_adapter(model) and not _INSIDE_PEFT.search(names[layer]):
                 return f"its adapter does not save {names[layer]}: modules_to_save=[{names[layer]!r}] makes it do so"
+            if shifted and layer.out_features != before.shape[-1]:
+                return f"{names[layer]} makes the score of every choice, to each of which another number is added"
             if shifted and layer.bias is None:
                 return f"{names[layer]} has no bias, which undoing class weights or a shift needs"
             step = 4.0 * largest or 1.0  # so large that scores in 16 bits show it

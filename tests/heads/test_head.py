@@ -194,10 +194,3 @@ def test_distributions_of_a_causal_model_belong_to_the_scores_before() -> None:
     outputs, loss = {"logits": scores}, CrossEntropy()
     torch.testing.assert_close(head.total(loss, outputs, soft), head.total(loss, outputs, labels))
     assert head.num_items(loss, soft) == head.num_items(loss, labels) == 2 * (LENGTH - 1)
-
-
-def test_class_weights_mean_nothing_for_choices() -> None:
-    head = Head.of(make_model("bert_choice"))
-    assert head.fit(SquareLoss()) == SquareLoss()
-    with pytest.raises(ValueError, match="multiple choice"):
-        head.fit(SquareLoss(class_weights=(1.0, 2.0, 1.0)))

@@ -140,6 +140,19 @@ def test_a_bias_that_does_not_reach_the_scores_is_not_taken() -> None:
                 fold_calibration(model, batch)
 
 
+def test_class_weights_of_choices_stay_beside(tmp_path: Path) -> None:
+    rows, weighted = make_examples("bert_choice", 16), SquareLoss(class_weights=(1.0, 2.0, 4.0))
+    options = arguments(tmp_path, max_steps=2)
+    trainer = SquareLossTrainer(
+        make_model("bert_choice"), options, train_dataset=rows, eval_dataset=rows, loss=weighted
+    )
+    trainer.train()
+    trainer.save_model()
+    again = tf.BertForMultipleChoice.from_pretrained(tmp_path)
+    torch.testing.assert_close(flat_weights(again), flat_weights(trainer.model), rtol=0, atol=0)
+    assert trainer.loss.calibration is not None and folded_into(again) is None
+
+
 # ---- another head than the one that was folded -----------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["more classes", "fresh head", "masked"])
 def test_a_folded_model_begins_anew_under_another_head(
