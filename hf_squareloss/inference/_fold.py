@@ -59,15 +59,9 @@ class LastLayer:
                 continue
             if has_adapter(model) and not _INSIDE_PEFT.search(names[layer]):
                 return f"its adapter does not save {names[layer]}: modules_to_save=[{names[layer]!r}] makes it do so"
-            if shifted and layer.out_features != before.shape[-1]:
-                return f"{names[layer]} makes the score of every choice, to each of which another number is added"
-            if shifted and layer.bias is None:
-                return f"{names[layer]} has no bias, which undoing class weights or a shift needs"
-            step = 4.0 * largest or 1.0  # so large that scores in 16 bits show it
-            with _scaled(layer, 1.0, shift=step if shifted else 0.0):
-                moved = scores().float() - before
-            if shifted and not torch.allclose(moved, torch.full_like(moved, step), rtol=0.05):
-                return f"what is added to the bias of {names[layer]} is not added to the scores"
+            reason = _unshiftable(layer, before, scores) if shifted else None
+            if reason is not None:
+                return f"{names[layer]} {reason}"
             return cls(_INSIDE_PEFT.sub("", names[layer]), layer)
         return "no linear layer alone makes its scores"
 
@@ -252,6 +246,19 @@ def _is_plain(model: nn.Module, layer: nn.Linear) -> bool:
     """Whether the layer's weights are numbers that are here, and belong to it alone."""
     names = [name for name, p in model.named_parameters(remove_duplicate=False) if p is layer.weight]
     return len(names) == 1 and layer.weight.is_floating_point() and bool(layer.weight.numel())
+
+
+def _unshiftable(layer: nn.Linear, before: Tensor, scores: Callable[[], Tensor]) -> Reason | None:
+    """Why nothing can be added to each score by the layer's bias; None where it can."""
+    if layer.out_features != before.shape[-1]:
+        return "makes the score of every choice, to each of which another number is added"
+    if layer.bias is None:
+        return "has no bias, which undoing class weights or a shift needs"
+    step = 4.0 * before.abs().max().item() or 1.0  # so large that scores in 16 bits show it
+    with _scaled(layer, 1.0, shift=step):
+        moved = scores().float() - before
+    reaches = torch.allclose(moved, torch.full_like(moved, step), rtol=0.05)
+    return None if reaches else "has a bias, but what is added to it is not added to the scores"
 
 
 @contextmanager
