@@ -1,6 +1,6 @@
-"""The table of docs/large_vocabularies.md from benchmarks/language_modeling.json, for render_results.py."""
+"""The tables of docs/large_vocabularies.md from what language_modeling.py wrote, for render_results.py."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import Any
 
@@ -23,14 +23,19 @@ def language_section(results: Results) -> str:
         )
         title = f"**{counted}**"
         methods = dict.fromkeys(run["key"]["method"] for run in runs)
-        rows = [row([run for run in runs if run["key"]["method"] == method]) for method in methods]
+        chosen = {method: of_chosen_rate(of_method(runs, method)) for method in methods}
+        seeds = set.intersection(*({run["key"]["seed"] for run in found} for found in chosen.values()))
+        rows = [
+            row(of_method(runs, method), [r for r in chosen[method] if r["key"]["seed"] in seeds]) for method in methods
+        ]
         header = ["method", "learning rate", "of", "seeds", "steps", "next-word accuracy"]
         header += ["perplexity", "with softmax(T f)"]
         parts += [title, markdown_table(header, rows)]
     note = (
         f"{settings['data']}, {settings['training_tokens']:,} training words, vocabulary {settings['vocabulary']:,}, "
         f"{settings['layers']} layers of width {settings['hidden_size']}, {settings['batch_size']} blocks of "
-        f"{settings['block_size']} words a step; mean over the seeds, on words that chose nothing. `of` is the number "
+        f"{settings['block_size']} words a step; mean over the seeds that all methods "
+        "have, on words that chose nothing. `of` is the number "
         f"of learning rates that were tried. {step_times(results)}{where(results)}."
     )
     return "\n\n".join([*parts, note])
@@ -53,21 +58,28 @@ def budget_of(run: Results) -> tuple[str, int]:
     return kind, run["key"][kind]
 
 
-def row(runs: list[Results]) -> list[str]:
-    """One method under one budget."""
+def of_method(runs: Iterable[Results], method: str) -> list[Results]:
+    return [run for run in runs if run["key"]["method"] == method]
+
+
+def of_chosen_rate(runs: Sequence[Results]) -> list[Results]:
+    """One method's runs at the rate that is best on validation, by the seeds that every rate was tried with."""
     rates = sorted({run["key"]["learning_rate"] for run in runs})
     of_rate = {rate: [run for run in runs if run["key"]["learning_rate"] == rate] for rate in rates}
     common = set.intersection(*({run["key"]["seed"] for run in part} for part in of_rate.values()))
 
-    def validated(rate: float) -> float:  # by the seeds that every rate was tried with
+    def validated(rate: float) -> float:
         return mean(run["validation"]["accuracy"] for run in of_rate[rate] if run["key"]["seed"] in common)
 
-    best = max(rates, key=validated)
-    chosen = of_rate[best]
+    return of_rate[max(rates, key=validated)]
+
+
+def row(runs: list[Results], chosen: list[Results]) -> list[str]:
+    """One method under one budget: all of its runs, and those at its chosen rate with seeds that every method has."""
     return [
         f"`{runs[0]['key']['method']}`",
-        f"{best:g}",
-        str(len(rates)),
+        f"{chosen[0]['key']['learning_rate']:g}",
+        str(len({run["key"]["learning_rate"] for run in runs})),
         str(len(chosen)),
         f"{mean(run['steps'] for run in chosen):,.0f}",
         f"{mean(run['test']['accuracy'] for run in chosen):.3f}",

@@ -5,17 +5,17 @@ follow from intervals.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from pictures import grid_values
-from study_claims import (
+from study_claims import Evidence, claims, in_deviations, in_measure, interval
+from study_figures import (
     DOMAINS,
     SQUARE,
     at_an_edge,
-    claims,
-    interval,
-    measured,
+    domain_of,
     plain_problems,
     points,
     whole_analysis,
@@ -47,12 +47,15 @@ FEWEST = 5  # votes that a verdict needs
 Rest = Sequence[tuple[str, int, int]]
 
 
-def study_section(studies: Sequence[Results], rest: Rest = ()) -> str:
+def study_section(
+    studies: Sequence[Results], rest: Rest = (), large_vocabulary: Mapping[str, Any] | None = None
+) -> str:
     """Every figure of the study as Markdown.
 
     Args:
         studies: those whose runs are all there.
         rest: title of every other one, how many of its runs are there, and how many it has.
+        large_vocabulary: what language_modeling.py wrote.
     """
     missing = [f"{title} ({done} of {size} runs)" for title, done, size in rest]
     note = f"Not complete, and in no figure: {'; '.join(missing)}." if missing else ""
@@ -63,17 +66,18 @@ def study_section(studies: Sequence[Results], rest: Rest = ()) -> str:
     parts = [
         f"{counted(studies)} {note}".strip(),
         "### The claims",
-        claims_table(studies),
+        claims_table(studies, large_vocabulary),
         "The square loss with `auto` against cross-entropy, in standard deviations over seeds (SD, Hedges' g) or in "
         "points of the task's metric; 95 % interval by Student's t over the votes, one for each source of data. "
-        "A verdict in SD also needs the mean in points to have the same sign.",
+        "A verdict in SD also needs the mean in points to have the same sign. Of the large vocabulary the interval is "
+        "over the seeds of one set, which says less.",
         "### Over all tasks",
         domains_table(studies),
         "Better, worse: pairs of task and model whose own interval leaves out zero. Ratios are geometric means.",
         "### Task by task",
         overview_markdown(without_noise(studies)),
         published_table(plain),
-        edges(plain),
+        edges(whole.problems),
     ]
     if noisy := noise_table(whole):
         parts += ["### Label noise", noisy]
@@ -99,33 +103,44 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
     if whole is None or pooled is None or pooled.advantage is None or pooled.advantage.tasks < FEWEST:
         done, all_of_them = len(studies), len(studies) + len(rest)
         return f"The study is under way: {done} of its {all_of_them} parts are complete, too few for a verdict."
-    count = len(plain_problems(whole))
-    mean, spread, brier = pooled.advantage, pooled.spread, measured(plain_problems(whole), "brier")
-    neither = "and cross-entropy cannot be told apart"
-    better = side(mean.interval, "is better than cross-entropy", "is worse than cross-entropy", neither)
+    plain, spread = plain_problems(whole), pooled.spread
     so_far = f" (interim: {len(studies)} of {len(studies) + len(rest)} studies are complete)" if rest else ""
+    domains = [
+        f"in {name} {words(found, 'it is better', 'it is worse', 'the two cannot be told apart')}, "
+        f"{shown(found)} from {found.votes} sources of data"
+        for name, domain in (("text and speech", ("text", "speech")), ("vision", ("vision",)))
+        if (found := in_deviations("", [p for p in plain if domain_of(p) in domain])).interval
+    ]
     sentences = [
-        f"Over the {count} comparisons below{so_far}, each loss tuned alike, the square loss {better}: an advantage of "
-        f"{mean_text(mean)} standard deviations over seeds; by itself it is better in {pooled.wins}, worse in "
-        f"{pooled.losses} and undecided in {pooled.ties + pooled.undecided} of them."
+        f"Over the {len(plain)} comparisons below{so_far}, each loss tuned alike, the square loss is better than "
+        f"cross-entropy in {pooled.wins}, worse in {pooled.losses} and undecided in {pooled.ties + pooled.undecided}; "
+        f"by the mean advantage in standard deviations over seeds, {'; '.join(domains)}."
     ]
     if spread:
-        less = side(spread.interval, "more", "less", "neither more nor less, as far as can be told,", border=1.0)
+        found = Evidence("", spread.ratio, spread.interval, above=False, border=1.0)
+        less = words(found, "less", "more", "neither more nor less, as far as can be told,")
         sentences.append(f"It depends {less} on the seed: the ratio of deviations is {ratio_text(spread)}.")
-    if brier:
-        calibrated = side(brier.interval, "better", "worse", "neither better nor worse")
+    measures = {"Brier score": in_measure("", plain, "brier"), "negative log-likelihood": in_measure("", plain, "nll")}
+    judged = [
+        f"{words(found, 'better', 'worse', 'neither better nor worse')} by the {name} ({shown(found)})"
+        for name, found in measures.items()
+        if found.interval
+    ]
+    if judged:
         sentences.append(
-            f"Before any calibration its probabilities are {calibrated}: an advantage of {mean_text(brier, scale=100)} "
-            "points of the Brier score."
+            f"Before any calibration its probabilities are {' and '.join(judged)}, advantages in hundredths."
         )
     return " ".join(sentences)
 
 
-def side(found: tuple[float, float] | None, above: str, below: str, neither: str, *, border: float = 0.0) -> str:
-    """The words for where an interval lies."""
-    if found is None or found[0] <= border <= found[1]:
-        return neither
-    return above if found[0] > border else below
+def words(found: Evidence, supported: str, not_supported: str, undecided: str) -> str:
+    """What to call a verdict."""
+    return {"supported": supported, "not supported": not_supported}.get(found.verdict, undecided)
+
+
+def shown(found: Evidence) -> str:
+    """A signed estimate with its interval."""
+    return f"{number(found.value, signed=True, digits=2)} [{interval(found.interval)}]"
 
 
 def counted(studies: Sequence[Results]) -> str:
@@ -139,10 +154,10 @@ def counted(studies: Sequence[Results]) -> str:
     )
 
 
-def claims_table(studies: Sequence[Results]) -> str:
+def claims_table(studies: Sequence[Results], large_vocabulary: Mapping[str, Any] | None = None) -> str:
     """Every claim, the figures that speak for or against it, and what follows from each."""
     rows = []
-    for claim, evidence in claims(studies):
+    for claim, evidence in claims(studies, large_vocabulary):
         rows += [[claim if each is evidence[0] else "", *each.cells, each.verdict] for each in evidence]
     return markdown_table(["claim", "figure", "mean [95 % interval]", "votes", "p, Wilcoxon", "verdict"], rows)
 
@@ -191,8 +206,8 @@ def published_table(problems: Sequence[ProblemAnalysis]) -> str:
 
 def noise_table(whole: Analysis) -> str:
     """Each loss with wrong training labels, task by task."""
-    tasks = {p.problem.task for p in whole.problems if p.problem.label_noise > 0}
-    problems = [p for p in whole.problems if p.problem.task in tasks]
+    noisy = {(p.problem.task, p.problem.model) for p in whole.problems if p.problem.label_noise > 0}
+    problems = [p for p in whole.problems if (p.problem.task, p.problem.model) in noisy]
     labels = [
         label for label in whole.labels if any(label in (c.label for c in p.problem.contenders) for p in problems)
     ]
@@ -203,7 +218,7 @@ def noise_table(whole: Analysis) -> str:
         square = next((c for c in found.comparisons if c.contender.label == SQUARE), None)
         means = [number(fmean(values[label]), digits=3) if values.get(label) else "" for label in labels]
         advantage = f"{number(square.tuned.mean, signed=True, digits=3)} [{signed(square)}]" if square else ""
-        rows.append([problem.task, f"{100 * problem.label_noise:g} %", *means, advantage])
+        rows.append([f"{problem.task}, {problem.model}", f"{100 * problem.label_noise:g} %", *means, advantage])
     if not rows:
         return ""
     header = ["task", "wrong training labels", *(f"`{label}`" for label in labels), f"advantage of `{SQUARE}`"]

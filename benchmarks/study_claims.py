@@ -1,39 +1,37 @@
 """The claims of the study, and what the runs say of each: a verdict follows from intervals, and from nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hf_squareloss.comparison import (
-    Analysis,
-    Contender,
-    PooledMean,
-    Problem,
-    ProblemAnalysis,
-    Results,
-    analyse,
-    interval_text,
-    merged_results,
-    number,
-    pooled_mean,
-    probability,
-    standardised_advantages,
+from render_language import budget_of, budgets, of_chosen_rate, of_method
+from study_figures import (
+    PAPER,
+    SQUARE,
+    TUNED,
+    advantage,
+    domain_of,
+    mass_errors,
+    measured,
+    plain_problems,
+    points,
+    robustness,
+    source_of,
+    whole_analysis,
 )
 
-SQUARE, PAPER = "square", "square, k = paper, M = paper"
+from hf_squareloss.comparison import (
+    PooledMean,
+    ProblemAnalysis,
+    Results,
+    interval_text,
+    number,
+    paired_comparison,
+    probability,
+)
+
 MARGIN = 0.005  # of a metric from 0 to 1: what "as good" allows a loss to be worse by
-# The script that trains a task says which of the paper's domains it belongs to.
-DOMAINS = {
-    "run_glue.py": "text",
-    "run_language_modeling.py": "text",
-    "run_audio_classification.py": "speech",
-    "run_speech_recognition_ctc.py": "speech",
-    "run_image_classification.py": "vision",
-}
-# Tasks of the same rows or recordings have one vote together. SST-2 holds many of the sentences of the movie reviews.
-SOURCES = {"trec50": "trec", "movie": "sst2", "fsdd_strings": "fsdd", "characters": "20newsgroups"}
-# Whose validation parts the rule for "auto" was set on.
-TUNED = {"sst2", "trec", "trec50", "banking77", "20newsgroups"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Evidence:
     @property
     def verdict(self) -> str:
         if self.interval is None or self.value is None:
-            return "no figure yet"
+            return "no figure yet" if self.value is None else "one source, no interval"
         if self.interval[0] <= self.border <= self.interval[1]:
             return "undecided"
         is_above = self.interval[0] > self.border
@@ -76,12 +74,17 @@ class Evidence:
         return [self.figure, f"{value} [{interval(self.interval)}]", str(self.votes), probability(self.p_value)]
 
 
-def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
-    """Each claim with what is measured of it; advantages are of the square loss with "auto" over cross-entropy."""
+def claims(
+    studies: Sequence[Results], large_vocabulary: Mapping[str, Any] | None = None
+) -> list[tuple[str, list[Evidence]]]:
+    """Each claim with what is measured of it; advantages are of the square loss with "auto" over cross-entropy.
+
+    `large_vocabulary` is what language_modeling.py wrote.
+    """
     whole = whole_analysis(studies)
     plain = plain_problems(whole)
     heard = [p for p in plain if domain_of(p) in ("text", "speech")]
-    untuned = [p for p in heard if p.problem.task not in TUNED]
+    untuned = [p for p in heard if source_of(p) not in TUNED]
     seen = [p for p in plain if domain_of(p) == "vision"]
     pooled = whole.pooled.get(SQUARE)
     spread = pooled.spread if pooled else None
@@ -89,7 +92,7 @@ def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
         (
             "As good or better in text and speech",
             [
-                _evidence("at most 0.5 points worse: points", points(heard, SQUARE), scale=100, border=-100 * MARGIN),
+                as_good("at most 0.5 points worse: points", heard),
                 in_deviations("better: SD", heard),
                 in_deviations("better, without the sets that `auto` was set on: SD", untuned),
             ],
@@ -98,8 +101,9 @@ def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
         (
             "The same after as many epochs as cross-entropy needed",
             [
-                _evidence("text and speech: SD", equal_epochs(heard)),
-                _evidence("vision: SD", equal_epochs(seen), above=False),
+                as_good("text and speech, at most 0.5 points worse: points", heard, equal_epochs=True),
+                in_deviations("text and speech, better: SD", heard, equal_epochs=True),
+                in_deviations("vision: SD", seen, above=False, equal_epochs=True),
             ],
         ),
         (
@@ -118,16 +122,16 @@ def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
         (
             "Better calibrated through its own link",
             [
-                _evidence("Brier score: points", measured(plain, "brier"), scale=100),
-                _evidence("negative log-likelihood: 0.01 nats", measured(plain, "nll"), scale=100),
+                in_measure("Brier score: points", plain, "brier"),
+                in_measure("negative log-likelihood: 0.01 nats", plain, "nll"),
                 _evidence("calibration error, bins of equal mass: points", mass_errors(plain), scale=100),
             ],
         ),
         (
             "`auto` is better than the paper's k and M, where they differ",
             [
-                in_deviations("sets that `auto` was set on: SD", [p for p in plain if p.problem.task in TUNED], PAPER),
-                in_deviations("the others: SD", [p for p in plain if p.problem.task not in TUNED], PAPER),
+                in_deviations("sets that `auto` was set on: SD", [p for p in plain if source_of(p) in TUNED], PAPER),
+                in_deviations("the others: SD", [p for p in plain if source_of(p) not in TUNED], PAPER),
             ],
         ),
         (
@@ -138,157 +142,64 @@ def claims(studies: Sequence[Results]) -> list[tuple[str, list[Evidence]]]:
             ]
             or [Evidence("points", None, None)],
         ),
+        (
+            "With a large vocabulary it does more in the same time",
+            in_equal_time(large_vocabulary) if large_vocabulary else [Evidence("points", None, None)],
+        ),
     ]
 
 
+def in_equal_time(results: Mapping[str, Any]) -> list[Evidence]:
+    """Of every budget of time: next words named right, and perplexity of softmax(T f), over the seeds of one set."""
+    measures = {"next words right: points": lambda test: 100 * test["accuracy"]}
+    measures["logarithm of the perplexity: 0.01 nats"] = lambda test: -100 * math.log(test["calibrated"])
+    found = []
+    for budget in [each for each in budgets(results["runs"]) if each[0] == "equal_time"]:
+        runs = [run for run in results["runs"] if budget_of(run) == budget]
+        own, other = of_method(runs, SQUARE), of_method(runs, "cross_entropy")
+        if {run["key"]["learning_rate"] for run in own} != {run["key"]["learning_rate"] for run in other}:
+            raise ValueError(f"{budget}: both losses must be tuned over the same learning rates")
+        chosen = [{run["key"]["seed"]: run["test"] for run in of_chosen_rate(each)} for each in (own, other)]
+        for figure, measure in measures.items():
+            values, reference = ({seed: measure(test) for seed, test in tests.items()} for tests in chosen)
+            compared = paired_comparison(values, reference, greater_is_better=True)
+            where = f"time of {budget[1]:,} steps, {len(compared.seeds)} seeds of one set"
+            found.append(Evidence(f"{where}, {figure}", compared.mean, compared.interval, votes=1))
+    return found
+
+
+def as_good(figure: str, problems: Sequence[ProblemAnalysis], *, equal_epochs: bool = False) -> Evidence:
+    """Whether the square loss is worse by less than the margin."""
+    mean = points(problems, SQUARE, equal_epochs=equal_epochs)
+    return _evidence(figure, mean, scale=100, border=-100 * MARGIN)
+
+
 def in_deviations(
-    figure: str, problems: Sequence[ProblemAnalysis], over: str | None = None, *, above: bool = True
+    figure: str,
+    problems: Sequence[ProblemAnalysis],
+    over: str | None = None,
+    *,
+    above: bool = True,
+    equal_epochs: bool = False,
 ) -> Evidence:
     """The standardised advantage, which the one in points must not contradict."""
-    other = points(problems, SQUARE, over)
-    return _evidence(figure, advantage(problems, SQUARE, over), above=above, agrees=other.mean if other else None)
+    other = points(problems, SQUARE, over, equal_epochs=equal_epochs)
+    mean = advantage(problems, SQUARE, over, equal_epochs=equal_epochs)
+    return _evidence(figure, mean, above=above, agrees=other.mean if other else None)
+
+
+def in_measure(figure: str, problems: Sequence[ProblemAnalysis], name: str) -> Evidence:
+    """The advantage in a measure of calibration, times 100."""
+    return _evidence(figure, measured(problems, name), scale=100)
 
 
 def _evidence(figure: str, mean: PooledMean | None, *, scale: float = 1.0, **options: Any) -> Evidence:
     if mean is None:
         return Evidence(figure, None, None, **options)
     bounds = mean.interval and (scale * mean.interval[0], scale * mean.interval[1])
-    return Evidence(figure, scale * mean.mean, bounds, mean.tasks, p_value=mean.p_value, **options)
-
-
-# ---- over tasks -----------------------------------------------------------------------------------------------------
-def advantage(problems: Sequence[ProblemAnalysis], label: str, over: str | None = None) -> PooledMean | None:
-    """The mean standardised advantage of a loss over another one, cross-entropy by default."""
-
-    def standardised(own: Contender, other: Contender, problem: Problem) -> Any:
-        values, reference = own.values(problem.part), other.values(problem.part)
-        return standardised_advantages(values, reference, greater_is_better=problem.greater_is_better)
-
-    return _pooled(problems, label, over, standardised)
-
-
-def equal_epochs(problems: Sequence[ProblemAnalysis]) -> PooledMean | None:
-    """The same of the square loss after as many epochs as cross-entropy needed for its best."""
-
-    def standardised(own: Contender, other: Contender, problem: Problem) -> Any:
-        values = own.values_at_epochs_of(other, problem.part)
-        reference = other.values(problem.part)
-        return standardised_advantages(values, reference, greater_is_better=problem.greater_is_better)
-
-    return _pooled(problems, SQUARE, None, standardised)
-
-
-def points(problems: Sequence[ProblemAnalysis], label: str, over: str | None = None) -> PooledMean | None:
-    """The mean advantage over another loss in units of each task's metric, accuracies and error rates alike."""
-
-    def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        return list(_by_seed(own, other, problem).values())
-
-    return _pooled(problems, label, over, differences)
-
-
-def measured(problems: Sequence[ProblemAnalysis], name: str) -> PooledMean | None:
-    """The mean advantage in a measure of calibration, of which less is better, in its own unit."""
-
-    def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        return _differences(own.values(problem.part, name), other.values(problem.part, name), -1)
-
-    return _pooled(problems, SQUARE, None, differences)
-
-
-def mass_errors(problems: Sequence[ProblemAnalysis]) -> PooledMean | None:
-    """The mean advantage in calibration error by 15 bins of equal mass, from the runs' reliability diagrams."""
-
-    def errors(contender: Contender, part: str) -> dict[int, float]:
-        found = {seed: mass_error(run, part) for seed, run in contender.runs.items()}
-        return {seed: error for seed, error in found.items() if error is not None}
-
-    def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        return _differences(errors(own, problem.part), errors(other, problem.part), -1)
-
-    return _pooled(problems, SQUARE, None, differences)
-
-
-def robustness(whole: Analysis, share: float) -> PooledMean | None:
-    """How much less than cross-entropy the square loss loses by a share of wrong labels, in units of the metric."""
-    without = {(p.problem.task, p.problem.model): p.problem for p in plain_problems(whole)}
-
-    def differences(own: Contender, other: Contender, problem: Problem) -> list[float]:
-        clean = {c.label: c for c in without[problem.task, problem.model].contenders}
-        before = _by_seed(clean[own.label], clean[other.label], problem)
-        return [advantage - before[seed] for seed, advantage in _by_seed(own, other, problem).items() if seed in before]
-
-    noisy = [p for p in whole.problems if p.problem.label_noise == share]
-    return _pooled([p for p in noisy if (p.problem.task, p.problem.model) in without], SQUARE, None, differences)
-
-
-def _by_seed(own: Contender, other: Contender, problem: Problem) -> dict[int, float]:
-    """Seed -> the advantage of one loss over another in units of the metric."""
-    values, reference = own.values(problem.part), other.values(problem.part)
-    seeds = sorted(values.keys() & reference.keys())
-    differences = _differences(values, reference, 1 if problem.greater_is_better else -1)
-    return dict(zip(seeds, differences, strict=True))
-
-
-def _differences(values: Mapping[int, float], reference: Mapping[int, float], sign: int) -> list[float]:
-    """In the order of the seeds that both have."""
-    return [sign * (values[seed] - reference[seed]) for seed in sorted(values.keys() & reference.keys())]
-
-
-def mass_error(run: Any, part: str) -> float | None:
-    """sum_b (n_b / N) |accuracy_b - confidence_b| of a run's reliability diagram; None where it has none."""
-    bins = (run.reliability or {}).get(part)
-    if bins is None:
-        return None
-    filled = [each for each in zip(bins.count, bins.accuracy, bins.confidence, strict=True) if each[0]]
-    return sum(n * abs(accuracy - confidence) for n, accuracy, confidence in filled) / sum(bins.count)
-
-
-def _pooled(
-    problems: Sequence[ProblemAnalysis],
-    label: str,
-    over: str | None,
-    values: Callable[[Contender, Contender, Problem], Any],
-) -> PooledMean | None:
-    """`pooled_mean` over the sources of the values of each problem that has both losses, and all of their runs."""
-    sources: dict[str, list[Any]] = {}
-    for found in problems:
-        problem = found.problem
-        of_label = {contender.label: contender for contender in problem.contenders}
-        own, other = of_label.get(label), problem.baseline if over is None else of_label.get(over)
-        if own is None or other is None:
-            continue
-        if any(len(each.values(problem.part)) < len(each.runs) for each in (own, other)):
-            continue  # a run without any value: the problem has no verdict either
-        if each := values(own, other, problem):
-            sources.setdefault(SOURCES.get(problem.task, problem.task), []).append(each)
-    return pooled_mean(list(sources.values()))
-
-
-# ---- problems -------------------------------------------------------------------------------------------------------
-def whole_analysis(studies: Sequence[Results], name: str = "the study") -> Analysis:
-    return analyse(merged_results(studies, name), sources=SOURCES)
-
-
-def plain_problems(whole: Analysis) -> list[ProblemAnalysis]:
-    """Those without label noise."""
-    return [p for p in whole.problems if p.problem.label_noise == 0]
-
-
-def domain_of(found: ProblemAnalysis) -> str:
-    run = next(iter(found.problem.contenders[0].runs.values()))
-    return DOMAINS[run.settings["script"]]
+    p_value = None if options.get("border") else mean.p_value  # it is of zero
+    return Evidence(figure, scale * mean.mean, bounds, mean.tasks, p_value=p_value, **options)
 
 
 def interval(found: tuple[float, float] | None) -> str:
     return interval_text(found, signed=found is not None and found[0] < 0, digits=2)
-
-
-def at_an_edge(problems: Sequence[ProblemAnalysis]) -> list[str]:
-    """Problem and loss where the chosen learning rate is the smallest or largest that was tried."""
-    return [
-        f"{found.name}, {contender.label} ({contender.learning_rate:g})"
-        for found in problems
-        for contender in found.problem.contenders
-        if len(contender.tuning) > 2 and contender.learning_rate in (min(contender.tuning), max(contender.tuning))
-    ]

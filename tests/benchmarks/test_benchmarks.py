@@ -22,6 +22,7 @@ NO_BENCHMARKS = (
     "interval_coverage",
     "study_data",
     "study_claims",
+    "study_figures",
     *RENDERERS,
 )  # or for hours
 

@@ -87,17 +87,28 @@ def test_a_temperature_is_the_best_of_softmax(arguments: list[str]) -> None:
     assert found["accuracy"] == pytest.approx(float((scores.argmax(-1) == words).float().mean()))
 
 
-def test_the_learning_rate_is_chosen_elsewhere() -> None:
-    def run(rate: float, chosen_by: float, reported: float) -> dict[str, Any]:
-        key = {"method": "square", "learning_rate": rate, "seed": 0, "steps": 10}
+def test_the_learning_rate_is_chosen_elsewhere_and_methods_are_shown_with_the_same_seeds() -> None:
+    def run(method: str, rate: float, chosen_by: float, reported: float, seed: int = 0) -> dict[str, Any]:
+        key = {"method": method, "learning_rate": rate, "seed": seed, "steps": 10}
         parts = {
             "validation": {"accuracy": chosen_by},
             "test": {"accuracy": reported, "perplexity": 100.0, "calibrated": 90.0},
         }
         return {"key": key, "steps": 10, "seconds": 1.0, **parts}
 
-    cells = render.row([run(1e-3, 0.3, 0.1), run(2e-3, 0.2, 0.5)])
-    assert cells == ["`square`", "0.001", "2", "1", "10", "0.100", "100", "90"]
+    names = ("vocabulary", "block_size", "batch_size", "hidden_size", "layers", "training_tokens")
+    runs = [run("square", 1e-3, 0.3, 0.1), run("square", 2e-3, 0.2, 0.5), run("square", 1e-3, 0.3, 0.9, seed=1)]
+    results = {
+        "settings": {"data": "toy", **dict.fromkeys(names, 8)},
+        "environment": dict.fromkeys(("machine", "torch", "transformers", "commit"), "a"),
+        "threads": 1,
+        "runs": [*runs, run("cross_entropy", 1e-3, 0.3, 0.2)],
+    }
+    rows = [line for line in render.language_section(results).splitlines() if line.startswith("| `")]
+    assert rows == [
+        "| `square` | 0.001 | 2 | 1 | 10 | 0.100 | 100 | 90 |",
+        "| `cross_entropy` | 0.001 | 1 | 1 | 10 | 0.200 | 100 | 90 |",
+    ]
 
 
 def test_equal_time_is_counted_in_steps(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
