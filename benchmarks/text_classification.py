@@ -53,7 +53,7 @@ QUIET: dict[str, Any] = {
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__, rounds=5)
     options.add_argument("--train_file", help="texts and labels: csv, tsv or json with the columns text and label")
-    options.add_argument("--model_name_or_path", help="default: the encoder of the extra `demo`")
+    options.add_argument("--model_name_or_path", help="default: the demo's small encoder")
     options.add_argument("--max_train_samples", type=int, default=50 * BATCH, help="examples in one run")
     args = parsed(options, argv)
     if args.quick:

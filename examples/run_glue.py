@@ -2,7 +2,7 @@
 
     accelerate launch examples/run_glue.py --loss square
 
-runs the built-in demo: no data set, no download. A GLUE task by name:
+runs the built-in demo: no data set; a small encoder is fetched the first time. A GLUE task by name:
 
     accelerate launch examples/run_glue.py --task_name mrpc --model_name_or_path bert-base-cased \
         --loss square --learning_rate 2e-5 --num_train_epochs 3 --output_dir outputs/mrpc-square

@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     splits, sources = load_splits(model_args, data_args, args)
     choose_stages(args, splits, predict_by_default=data_args.has_own_test)
     tokenizer, config = load_tokenizer(model_args, splits, training=args.do_train)
-    objective = model_args.objective or ("masked" if type(config) in AutoModelForMaskedLM._model_mapping else "causal")
+    objective = model_args.objective or ("masked" if has_model(AutoModelForMaskedLM, config) else "causal")
     masked = objective == "masked"
     if masked and tokenizer.mask_token is None:
         raise ValueError("the tokenizer has no mask token, which a masked language model needs: --objective causal?")
@@ -246,9 +246,14 @@ def load_tokenizer(model_args: ModelArguments, splits: Mapping[str, Any], *, tra
     return tokenizer, config
 
 
+def has_model(auto_class: Any, config: Any) -> bool:
+    """Whether there is a model of the class for this config, in transformers or in the code that came with it."""
+    return type(config) in auto_class._model_mapping or auto_class.__name__ in (getattr(config, "auto_map", None) or {})
+
+
 def load_model(model_args: ModelArguments, auto_class: Any, config: Any, tokenizer: Any) -> tuple[Any, Any]:
     """The model, and what its files held, where it has files."""
-    if type(config) not in auto_class._model_mapping:
+    if not has_model(auto_class, config):
         raise ValueError(f"{config.model_type} has no model for {auto_class.__name__}: choose another --objective")
     if model_args.model_name_or_path is None:
         return auto_class.from_config(config), None

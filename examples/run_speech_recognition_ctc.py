@@ -18,8 +18,9 @@ config.json, or a folder that may have a preprocessor_config.json too.
 
 The path may also be that of a .npy file: a waveform at the model's rate, or features (frames, dims) for models that
 take features. The same command again resumes after a kill. `--loss cross_entropy` is ordinary CTC, trained through the
-same path. Of the official script, phoneme_language (it needs espeak) and ctc_loss_reduction are missing: the loss is
-the mean over utterances, whatever the model's config says.
+same path. Of the official script, phoneme_language (it needs espeak), preprocessing_only and ctc_loss_reduction are
+missing: the loss is the mean over utterances, whatever the model's config says. The splits are train, validation and
+test unless they are named.
 """
 
 from collections.abc import Mapping
@@ -102,6 +103,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     splits = dial_tones() if is_demo else data_args.load(*sources, predict=args.do_predict)
     splits = data_args.chosen(splits, args.seed)
     choose_stages(args, splits)
+    if args.do_train and model_args.model_name_or_path and model_args.config_name:
+        raise ValueError("config_name would be ignored: it is for a model from scratch")
     tokenizer, splits = load_tokenizer(model_args, data_args, args, splits)
     model, loading_info, extractor = load_model(model_args, tokenizer, splits)
     model = lora_args.wrap(model, loading_info, train=args.do_train)

@@ -13,9 +13,9 @@ from hf_squareloss.comparison import COMPARE, add_compare_options, compare, find
 _OF_SCRIPTS = {
     "train": "run the example script of a task with its own options",
     "evaluate": "the same with --do_eval: measure a model that was trained",
-    "demo": "the script's built-in demo: no data, no download",
+    "demo": "the script's built-in demo: no data needed",
 }
-_STAGES = ("--do_train", "--do_eval", "--do_predict")
+_STAGES = ("do_train", "do_eval", "do_predict")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -83,8 +83,9 @@ def _report(args: argparse.Namespace) -> int:
 
 def _run_script(args: argparse.Namespace) -> None:
     options = list(args.options)
-    if args.command == "evaluate" and not set(options) & set(_STAGES):
-        options.append("--do_eval")
+    given = {option.split("=")[0].lstrip("-").replace("-", "_") for option in options}
+    if args.command == "evaluate" and not given & set(_STAGES):
+        options += ["--do_eval", "--do_train", "False"]  # a file of options may be that of the training
     script = str(find_script(f"run_{args.task}.py"))
     sys.argv = [script, *options]
     runpy.run_path(script, run_name="__main__")

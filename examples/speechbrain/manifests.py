@@ -58,7 +58,10 @@ def write_manifests(
 def read_rows(folder: Path, tsv: str, characters: str, sample_rate: int, feature_dim: int) -> dict[str, dict[str, Any]]:
     utterances: dict[str, dict[str, Any]] = {}
     with open(folder / tsv, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if missing := {"path", "text"} - set(reader.fieldnames or ()):
+            raise ValueError(f"{folder / tsv} has no column {' or '.join(sorted(missing))}, but {reader.fieldnames}")
+        for row in reader:
             path = folder / row["path"]
             unknown = sorted(set(row["text"]) - set(characters))
             if not row["text"].strip() or unknown:

@@ -222,7 +222,11 @@ def _models(args: argparse.Namespace, shared: Arguments) -> dict[str, Arguments]
     if args.model is None:
         named = next((shared[n] for n in ("model_name_or_path", "config_name", "model_type") if n in shared), "default")
         return {Path(str(named)).name: {}}
+    from hf_squareloss.comparison._scripts import plain_name
+
     models: dict[str, Arguments] = {}
+    if "model_name_or_path" in map(plain_name, shared):
+        raise ValueError("model_name_or_path would be ignored: --model is given")
     for path in args.model:
         name = Path(path).name
         if name in models:
@@ -235,7 +239,7 @@ def _tasks(
     args: argparse.Namespace, shared: Arguments, names: list[str], folder: Path
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The tasks, and path -> text of the parts that their data are split into."""
-    from hf_squareloss.comparison._scripts import find_script, is_recipe
+    from hf_squareloss.comparison._scripts import find_script, is_recipe, plain_name
     from hf_squareloss.comparison._splitting import split_file
 
     script = args.script or "run_glue.py"
@@ -247,6 +251,8 @@ def _tasks(
         return {names[0]: {"script": script, "arguments": {}}}, {}
     tasks: dict[str, Any] = {}
     texts: dict[str, str] = {}
+    if "train_file" in map(plain_name, shared):
+        raise ValueError("train_file would be ignored: data are given")
     for name, file in zip(names, args.data, strict=True):
         if not file.lower().endswith(_TEXT_FILES):
             raise ValueError(f"{file}: data must end in {', '.join(_TEXT_FILES)}; name others after --, as --train_dir")
@@ -290,6 +296,6 @@ def _from_folder(study: Study, folder: Path) -> Study:
 def _path(value: Any, folder: Path) -> Any:
     if isinstance(value, list):
         return [_path(each, folder) for each in value]
-    if isinstance(value, str) and value and not Path(value).exists() and (folder / value).exists():
+    if isinstance(value, str) and value and (folder / value).exists():
         return str(folder / value)
     return value

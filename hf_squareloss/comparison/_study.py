@@ -108,10 +108,10 @@ class Study(_Part):
     def _listed(cls, value: Any) -> Any:
         return [{name: given} for name, given in value.items()] if isinstance(value, Mapping) else value
 
-    @field_validator("learning_rates", "seeds", "label_noise")
+    @field_validator("learning_rates", "seeds", "tuning_seeds", "label_noise")
     @classmethod
-    def _distinct(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) < len(values):
+    def _distinct(cls, values: list[Any] | None) -> list[Any] | None:
+        if values is not None and len(set(values)) < len(values):
             raise ValueError(f"a value is given twice: {values}")
         return values
 
@@ -123,6 +123,8 @@ class Study(_Part):
         twice = next((label for label in labels if labels.count(label) > 1), None)
         if twice is not None:
             raise ValueError(f"two losses are called {twice!r}")
+        if self.tuning_seeds is not None and len(self.learning_rates) == 1:
+            raise ValueError("tuning_seeds would be ignored: there is one learning rate")
         if not set(self.tuning) <= set(self.seeds):
             raise ValueError(f"tuning_seeds {self.tuning} must be among the seeds {self.seeds}")
         if min(self.learning_rates) <= 0 or not all(0 <= share <= 1 for share in self.label_noise):

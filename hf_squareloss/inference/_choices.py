@@ -59,4 +59,6 @@ def choice_pipeline(
         loaded = AutoModelForMultipleChoice.from_pretrained(str(model), config=config, dtype=torch.float32, **hub)
     if isinstance(tokenizer, str):
         tokenizer = AutoTokenizer.from_pretrained(tokenizer, **hub)
+    if tokenizer is None:
+        raise ValueError("give the model's tokenizer: tokenizer=...")
     return MultipleChoicePipeline(model=loaded, tokenizer=tokenizer, **kwargs)

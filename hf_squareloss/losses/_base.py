@@ -103,7 +103,9 @@ class Loss(ABC):
 
     def multi_label_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Costs (..., C) of each yes-no question, for targets (..., C) in [0, 1]."""
-        raise ValueError(f"{self.name} is not defined for multi-label targets; use cross_entropy or square")
+        raise ValueError(
+            f"{self.name} is not defined for multi-label targets; use cross_entropy, square, brier or focal"
+        )
 
     def regression_costs(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Costs (...) of one real-valued score, for scores and targets (...)."""

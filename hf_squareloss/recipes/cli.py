@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import torch
 import yaml
-from transformers import HfArgumentParser, Seq2SeqTrainingArguments, TrainingArguments
+from transformers import HfArgumentParser, IntervalStrategy, Seq2SeqTrainingArguments, TrainingArguments
 
 from hf_squareloss.recipes.old_spellings import OLD_SPELLINGS
 from hf_squareloss.training import LossArguments, PushError
@@ -23,6 +24,10 @@ from hf_squareloss.training import LossArguments, PushError
 logger = logging.getLogger(__name__)
 # Modules of the extras -> their packages.
 _EXTRAS = {"jiwer": "jiwer", "soundfile": "soundfile", "peft": "peft", "PIL": "pillow", "seqeval": "seqeval"}
+_OTHER_SIZES = (
+    "some weights of the checkpoint have other sizes than the model's (see the report above), as a head for another "
+    "number of classes has: --ignore_mismatched_sizes starts them anew"
+)
 _FIRST_ALONE = 30.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
 
@@ -30,10 +35,11 @@ _LAST_TENSORS = 0.2  # seconds
 def run_script(main: Callable[[], object]) -> None:
     """Run a script's `main`, which takes the command line's arguments, as the program of each process launched.
 
-    Where a module is missing, values are refused (exit code 2), training diverged or a push failed (1), it ends with
-    one line; `--log_level debug` shows the traceback too. After `main` the process group is destroyed, and gloo's
-    threads get the interpreter to themselves for a moment: one that is about to drop its last tensor when the
-    interpreter ends aborts the process, and the launcher takes the whole run for failed (torch 2.13, issue 190489).
+    Where values are refused (exit code 2), or a module is missing, a file or the Hub cannot be read, training diverged
+    or a push failed (1), it ends with one line; `--log_level debug` shows the traceback too. After `main` the process
+    group is destroyed, and gloo's threads get the interpreter to themselves for a moment: one that is about to drop its
+    last tensor when the interpreter ends aborts the process, and the launcher takes the whole run for failed (torch
+    2.13, issue 190489).
     """
     try:
         main()
@@ -42,8 +48,12 @@ def run_script(main: Callable[[], object]) -> None:
         _stop(f"{error}{advice}", 1, error)
     except ValueError as error:
         _stop(str(error), 2, error)
-    except (PushError, FloatingPointError) as error:
+    except (OSError, PushError, FloatingPointError) as error:
         _stop(str(error), 1, error)
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):  # transformers 5.24
+            raise
+        _stop(_OTHER_SIZES, 2, error)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         time.sleep(_LAST_TENSORS)
@@ -52,42 +62,66 @@ def run_script(main: Callable[[], object]) -> None:
 def parse_arguments(
     classes: Sequence[type[Any]], argv: Sequence[str] | None = None, defaults: Mapping[str, Any] | None = None
 ) -> tuple[Any, ...]:
-    """One instance of each dataclass from the command line, or from one JSON or YAML file of arguments.
+    """One instance of each dataclass from the command line, which may begin with a JSON or YAML file of arguments.
 
     Args:
         classes: argument dataclasses, as for `HfArgumentParser`.
-        argv: the arguments; None takes the command line's.
+        argv: the arguments; None takes the command line's. What is typed behind a file wins over it.
         defaults: values for options that are not given.
 
     Exits with code 2 and a message for spellings that transformers 5 removed (`OLD_SPELLINGS`) and for refused values.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     defaults = dict(defaults or {})
-    if "dataloader_pin_memory" in {option.name for arguments in classes for option in fields(arguments)}:
-        defaults.setdefault(
-            "dataloader_pin_memory", torch.cuda.is_available()
-        )  # on a CPU it would warn at every loader
+    known, aliases = {option.name for arguments in classes for option in fields(arguments)}, _aliases(classes)
+    if "dataloader_pin_memory" in known:  # on a CPU it would warn at every loader
+        defaults.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     parser = _Parser(classes)
     parser.set_defaults(**defaults)
+    file = argv.pop(0) if argv and argv[0].endswith((".json", ".yaml", ".yml")) else None
     try:
-        values = (
-            read_options(Path(argv[0])) if len(argv) == 1 and argv[0].endswith((".json", ".yaml", ".yml")) else None
-        )
+        listed = read_options(Path(file)) if file else {}
     except (OSError, ValueError) as error:
-        _refuse(parser, f"{argv[0]}: {error}")
-    given = values if values is not None else [a[2:].split("=")[0].replace("-", "_") for a in argv if a[:2] == "--"]
-    for name in given:
+        _refuse(parser, f"{file}: {error}")
+    values = {name.replace("-", "_"): value for name, value in listed.items()}
+    typed = [word[2:].split("=")[0].replace("-", "_") for word in argv if word[:2] == "--"]
+    for name in (*values, *typed):
         if name in OLD_SPELLINGS:
             _refuse(parser, f"--{name} is gone in transformers 5: use {OLD_SPELLINGS[name]}")
+    values = {aliases.get(name, name): value for name, value in values.items()}
+    typed = [aliases.get(name, name) for name in typed]
+    if len(values) < len(listed):
+        _refuse(parser, f"{file}: an option is given twice: {', '.join(listed)}")
+    for name in values.keys() - known:
+        near = get_close_matches(name, known, 1)
+        _refuse(parser, f"{file}: there is no option {name}" + (f"; {near[0]} is meant?" if near else ""))
     try:
-        if values is not None:
-            values = {_aliases(classes).get(name, name): value for name, value in values.items()}
-            one = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
-            checked = vars(parser.parse_args([f"--{name}={value}" for name, value in one.items()]))
-            return parser.parse_dict({**defaults, **values, **{name: checked[name] for name in one}})
-        return parser.parse_args_into_dataclasses(argv)
+        found = _parse_file(parser, {**defaults, **values}, list(values), typed, argv) if file else None
+        found = found or parser.parse_args_into_dataclasses(argv)
     except (TypeError, ValueError) as error:  # a TypeError: a file's value of another type
         _refuse(parser, str(error))
+    for args in found:
+        if isinstance(args, TrainingArguments) and "do_eval" in (*values, *typed):
+            _evaluate_alone(args)
+    return found
+
+
+def _parse_file(
+    parser: HfArgumentParser, values: Mapping[str, Any], listed: Sequence[str], typed: Sequence[str], argv: list[str]
+) -> tuple[Any, ...]:
+    """A file's values, each checked as if it had been typed, and over them what was."""
+    plain = [name for name in listed if isinstance(values[name], str | int | float)]
+    checked = vars(parser.parse_args([*(f"--{name}={values[name]}" for name in plain), *argv]))
+    names = [name if name in checked else name.removeprefix("no_") for name in typed]
+    if unknown := [name for name in names if name not in checked]:
+        raise ValueError(f"give the name of an option in full behind a file: --{unknown[0]}")
+    return parser.parse_dict({**values, **{name: checked[name] for name in (*plain, *names)}})
+
+
+def _evaluate_alone(args: TrainingArguments) -> None:
+    """--do_eval that was asked for without training is a choice; an eval_strategy, which sets do_eval too, is none."""
+    if args.do_eval and not (args.do_train or args.do_predict):
+        args.eval_strategy = IntervalStrategy.NO
 
 
 def _aliases(classes: Sequence[type[Any]]) -> dict[str, str]:
@@ -114,7 +148,8 @@ class _Parser(HfArgumentParser):
             for option in fields(each):
                 others = "Trainer" if trainer and option.name in theirs else title
                 self._titles[option.name] = "loss" if option.name in losses else others
-        super().__init__(list(classes), usage="%(prog)s [options], or %(prog)s FILE.json, or %(prog)s FILE.yaml")  # type: ignore[arg-type]
+        usage = "%(prog)s [options], or %(prog)s FILE [options] with a .json or .yaml file of options"
+        super().__init__(list(classes), usage=usage)  # type: ignore[arg-type]
 
     def add_argument(self, *names: Any, **options: Any) -> Any:
         title = self._titles.get(options.get("dest") or names[0].lstrip("-"))

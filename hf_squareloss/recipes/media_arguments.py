@@ -23,6 +23,8 @@ class ScratchModelArguments(FromScratchArguments, ModelSourceArguments):
     )
 
     def __post_init__(self) -> None:
+        if self.config_name and self.model_type:
+            raise ValueError("model_type would be ignored: config_name says it")
         if self.config_overrides and self.model_name_or_path is None and self.model_type is None:
             if self.config_name is None:
                 raise ValueError("config_overrides would be ignored: give --model_type or --config_name")

@@ -88,6 +88,8 @@ def fit_loss_to_data(args: LossArguments, data: ClassificationData, *, train: bo
     """
     if train and verbose:
         show_labels(data)
+    if data.label_names is None and args.class_weights is not None:
+        raise ValueError("class_weights would be ignored: the labels are values, a regression")
     if train and args.class_weights == "balanced":
         args.class_weights = ",".join(map(repr, balanced_class_weights(class_counts(data))))
     pairs = bind_class_weights(args, data)

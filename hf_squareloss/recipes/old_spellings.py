@@ -28,5 +28,12 @@ OLD_SPELLINGS: dict[str, str] = {
     "split_batches": "--accelerator_config",
     "torchdynamo": "--torch_compile_backend",
     "use_ipex": "nothing: torch does it",
-    "warmup_ratio": "--warmup_steps (below 1 it is a ratio)",
+    "warmup_ratio": "--warmup_steps (below 1 it is a ratio; num_warmup_steps, a number, without a Trainer)",
+    "include_inputs_for_metrics": "--include_for_metrics inputs",
+    "include_tokens_per_second": "--include_num_input_tokens_seen",
+    "mp_parameters": "nothing: SageMaker's model parallelism is gone",
+    "past_index": "nothing: no model returns its past by position",
+    "ray_scope": "nothing: searches with Ray take it from hyperparameter_search",
+    "tpu_num_cores": "nothing: the launcher says how many processes there are",
+    "use_legacy_prediction_loop": "nothing: there is one loop",
 }

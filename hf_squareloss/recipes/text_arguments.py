@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -21,6 +21,12 @@ from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+# Options of files and data sets that a GLUE task does not take.
+_OF_COLUMNS = (
+    *("text_column", "text_column_delimiter", "text_pair_column", "label_column", "label_separator"),
+    *("do_regression", "label_type", "remove_columns"),
+)
 
 
 @dataclass
@@ -110,8 +116,10 @@ class DataArguments(DataSourceArguments):
             self.task_name = self.task_name.lower()
             if self.task_name not in GLUE_TASKS:
                 raise ValueError(f"no GLUE task is called {self.task_name!r}: there are {', '.join(GLUE_TASKS)}")
-            if self.remove_columns is not None:
-                raise ValueError("remove_columns would be ignored: a GLUE task has its columns")
+            defaults = {option.name: option.default for option in fields(self)}
+            for name in _OF_COLUMNS:
+                if vars(self)[name] != defaults[name]:
+                    raise ValueError(f"{name} would be ignored: a GLUE task has its columns and labels")
             if self.dataset_name or self.files:
                 raise ValueError("task_name, dataset_name and files exclude each other: give one")
 

@@ -23,7 +23,7 @@ from hf_squareloss.config import complete_adapter, has_adapter, load_loss, write
 from hf_squareloss.heads import Head
 from hf_squareloss.inference import calibrate, fold_calibration
 from hf_squareloss.losses import Loss
-from hf_squareloss.recipes.arguments import DataSourceArguments
+from hf_squareloss.recipes.arguments import DataSourceArguments, require_positive
 from hf_squareloss.recipes.classification import ClassificationData, classification_metrics, columns_of
 from hf_squareloss.recipes.cli import show_table
 from hf_squareloss.recipes.epoch_rows import EpochRows
@@ -50,6 +50,9 @@ class LoopArguments(LossArguments):
     learning_rate: float = field(default=5e-5, metadata={"help": "Learning rate of AdamW at its highest."})
     weight_decay: float = field(default=0.0, metadata={"help": "Weight decay of AdamW."})
     num_train_epochs: int = field(default=3, metadata={"help": "How often the training data is read."})
+    max_train_steps: int | None = field(
+        default=None, metadata={"help": "Optimizer steps in all, in place of num_train_epochs."}
+    )
     lr_scheduler_type: SchedulerType = field(default=SchedulerType.LINEAR, metadata={"help": "Learning rate schedule."})
     num_warmup_steps: int = field(default=0, metadata={"help": "Optimizer steps until the highest learning rate."})
     seed: int = field(default=42, metadata={"help": "Seed of the order of the data, of dropout and of new weights."})
@@ -65,6 +68,7 @@ class LoopArguments(LossArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "max_train_steps")
         steps = self.checkpointing_steps
         if steps not in (None, "epoch") and not (str(steps).isdigit() and int(str(steps)) > 0):
             raise ValueError(f"checkpointing_steps must be a positive number or epoch, got {steps!r}")
@@ -172,7 +176,7 @@ def train_loop(accelerator: Accelerator, loop: LoopArguments, model: Any, rows: 
     optimizer = torch.optim.AdamW(trained, lr=loop.learning_rate, weight_decay=loop.weight_decay)
     model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
     per_epoch = math.ceil(len(batches) / loop.gradient_accumulation_steps)
-    steps = loop.num_train_epochs * per_epoch
+    steps = loop.max_train_steps or loop.num_train_epochs * per_epoch
     schedule = get_scheduler(loop.lr_scheduler_type, optimizer, loop.num_warmup_steps, steps)
     accelerator.register_for_checkpointing(schedule)
     every = per_epoch if loop.checkpointing_steps == "epoch" else int(loop.checkpointing_steps or 0)
@@ -188,7 +192,7 @@ def train_loop(accelerator: Accelerator, loop: LoopArguments, model: Any, rows: 
         print(notice.strip())  # noqa: T201
     step = done = steps_done(checkpoint)
     with tqdm(total=steps, initial=done, disable=not accelerator.is_local_main_process) as progress:
-        for epoch in range(done // per_epoch, loop.num_train_epochs):
+        for epoch in range(done // per_epoch, math.ceil(steps / per_epoch)):
             model.train()
             order.manual_seed(loop.seed + epoch)  # an epoch's order is its own, wherever the run goes on from
             batches.set_epoch(epoch)  # accelerate tells the rows its own count, which begins anew (1.15)
@@ -198,6 +202,8 @@ def train_loop(accelerator: Accelerator, loop: LoopArguments, model: Any, rows: 
             for i, batch in enumerate(batches):
                 if i < before:
                     continue
+                if step == steps:
+                    break
                 with accelerator.accumulate(model):
                     accelerator.backward(model(**batch).loss)
                     optimizer.step()
@@ -259,7 +265,11 @@ def save_loop(
         regression=model.config.num_labels == 1,
         adapter=has_adapter(model),
         module=registering_module(model),
-        training={"learning rate": loop.learning_rate, "epochs": loop.num_train_epochs, "seed": loop.seed},
+        training={
+            "learning rate": loop.learning_rate,
+            **({"steps": loop.max_train_steps} if loop.max_train_steps else {"epochs": loop.num_train_epochs}),
+            "seed": loop.seed,
+        },
         **card,
     )
     (folder / "README.md").write_text(text, encoding="utf8")

@@ -20,20 +20,22 @@ def read_vectors(file: str | Path, vocabulary: Mapping[str, int]) -> dict[int, T
     """Token id -> vector (d,), of the words of a vocabulary that the file has; the first one of each.
 
     Args:
-        file: a line for each word: the word and d numbers with spaces between, UTF-8, as GloVe's files; a first line of
-            two whole numbers (word2vec's text format) is passed over.
+        file: a line for each word: the word and d numbers with spaces between, UTF-8, as GloVe's files, whose longest
+            has words with spaces too; d is that of the first word. A first line of two whole numbers (word2vec's text
+            format) is passed over.
         vocabulary: word -> token id.
 
     Raises:
-        ValueError: a missing file, a line of another length, or what is no number, with the line.
+        ValueError: a missing file, a line with fewer numbers, or what is no number, with the line.
     """
     found: dict[int, Tensor] = {}
     size = None
     for line, word, numbers in _lines(file):
         size = size or len(numbers)
-        if len(numbers) != size:
+        if len(numbers) < size:
             raise ValueError(f"{file}, line {line}: expected {size} numbers as before, got {len(numbers)}")
-        place = vocabulary.get(word)
+        numbers, rest = numbers[-size:], numbers[:-size]
+        place = vocabulary.get(" ".join([word, *rest]))
         if place is not None and place not in found:
             try:
                 found[place] = torch.tensor([float(number) for number in numbers])

@@ -120,6 +120,20 @@ def test_what_lies_beside_a_study_file_is_found_where_an_option_names_it(tmp_pat
     assert study.arguments == {"config_name": str(tmp_path / "mrpc")}
 
 
+def test_a_file_beside_the_study_wins_over_one_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.tsv").write_text(f"text\tlabel\n{folder}\ta\n")
+    (tmp_path / "here/dev.tsv").write_text("text\tlabel\n")
+    files = "{train_file: train.tsv, validation_file: dev.tsv}"
+    (tmp_path / "there/study.yaml").write_text(f"tasks: {{toy: {files}}}\n")
+    monkeypatch.chdir(tmp_path / "here")
+    found = read_study(tmp_path / "there/study.yaml").tasks["toy"].arguments
+    assert found == {"train_file": str(tmp_path / "there/train.tsv"), "validation_file": "dev.tsv"}
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_a_script_gets_its_options_as_they_are_spelt(tmp_path: Path) -> None:
     script = write_script(tmp_path)
@@ -168,6 +182,8 @@ def test_a_failed_run_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureF
         ("pictures", "data must end in .csv"),
         ("a/data.csv b/data.csv", "two tasks are called 'data'"),
         ("--script run_glue.py", "give data"),
+        ("data.csv -- --train_file a.csv", "train_file would be ignored: data are given"),
+        ("data.csv --model a -- --model-name-or-path b", "model_name_or_path would be ignored: --model is given"),
         ("-- --seed 3", "arguments gives seed: that is the study's own"),
         ("-- --learning-rate 3", "arguments gives learning_rate: that is the study's own"),
         ("-- 3", "'3' belongs to no option"),

@@ -99,6 +99,8 @@ def test_the_number_of_runs_is_that_of_its_parts() -> None:
         ({"learning_rates": [0.0]}, "learning_rates must be positive"),
         ({"label_noise": [2]}, "label_noise between 0 and 1"),
         ({"tuning_seeds": [7]}, "must be among the seeds"),
+        ({"tuning_seeds": [0, 0]}, "given twice"),
+        ({"tuning_seeds": [0], "learning_rates": [1e-3]}, "tuning_seeds would be ignored"),
         ({"arguments": {"seed": 1}}, "arguments gives seed: that is the study's own"),
         ({"models": {"m": {"learning_rate": 1}}}, "model m gives learning_rate"),
         ({"models": {"m": {"learning-rate": 1}}}, "model m gives learning_rate"),

@@ -146,6 +146,18 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     assert torch.equal(weights(tmp_path / "out"), before)
 
 
+def test_so_many_steps_in_place_of_epochs(run: Run, tmp_path: Path) -> None:
+    """Four steps an epoch: six are one epoch and a half, also where the run goes on behind them."""
+    options = ["--per_device_train_batch_size", "4", "--learning_rate", "1e-2", "--checkpointing_steps", "1"]
+    run(*options, "--max_train_steps", "6")
+    there = sorted(path.name for path in (tmp_path / "out").glob("checkpoint-*"))
+    assert there[-1] == "checkpoint-6"
+    before = weights(tmp_path / "out")
+    run(*options, "--max_train_steps", "6")
+    assert torch.equal(weights(tmp_path / "out"), before)
+    assert "| steps | 6 |" in (tmp_path / "out/README.md").read_text()
+
+
 def test_another_run_in_the_folder_is_refused_and_two_at_once(run: Run, tmp_path: Path, files: dict[str, Path]) -> None:
     run()
     with pytest.raises(ValueError, match="seed=42 there, now 7"):

@@ -46,5 +46,7 @@ def test_refusals() -> None:
     model: Any = make_model("bert_choice")
     with pytest.raises(ValueError, match="hf_squareloss"):
         probability_pipeline(model, tokenizer=make_tokenizer())
+    with pytest.raises(ValueError, match="give the model's tokenizer"):
+        probability_pipeline(attach_loss(make_model("bert_choice"), CrossEntropy()))
     with pytest.raises(ValueError, match="top_k would be ignored"):
         probability_pipeline(attach_loss(model, CrossEntropy()), tokenizer=make_tokenizer(), top_k=None)

@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from datasets import Dataset
 from example_scripts import load_example
 from processes import EXAMPLES, environment
+from tiny_text_model import save_tiny_model
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hf_squareloss import SquareLossTrainingArguments
 from hf_squareloss.recipes.cli import OLD_SPELLINGS, parse_arguments, run_script, show_table
+from hf_squareloss.recipes.stages import choose_stages
 from hf_squareloss.training import PushError
 
 
@@ -61,6 +65,50 @@ def test_an_unknown_option_is_refused(refusal: Callable[..., str], tmp_path: Pat
     assert "--warmup_steeps" in refusal("--warmup_steeps", "3")
     (tmp_path / "arguments.json").write_text('{"warmup_steeps": 3}')
     assert "warmup_steeps" in refusal(str(tmp_path / "arguments.json"))
+
+
+def test_a_file_may_spell_an_option_with_hyphens_but_not_cut_it_short(
+    classes: tuple[type[Any], ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("learning-rate: 0.5\noutput_dir: out")
+    assert parse_arguments(classes, [str(file)])[2].learning_rate == 0.5
+    file.write_text("label_smoothing: 0.1")
+    assert "there is no option label_smoothing; label_smoothing_factor is meant?" in refusal(str(file))
+    file.write_text("learning-rate: 0.5\nlearning_rate: 0.1")
+    assert "given twice" in refusal(str(file))
+
+
+def test_what_is_typed_behind_a_file_wins(
+    classes: tuple[type[Any], ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("learning_rate: 0.5\nmax_length: 7\nlabel_names: [a, b]\nsave_steps: 9")
+    argv = [str(file), "--learning-rate=0.1", "--label_names", "c", "--max_seq_length", "8", "--output_dir", "out"]
+    _, data, args = parse_arguments(classes, argv, {"save_steps": 3, "eval_steps": 4})
+    assert (args.learning_rate, args.label_names, data.max_seq_length) == (0.1, ["c"], 8)
+    assert (args.save_steps, args.eval_steps) == (9, 4)
+    assert "in full" in refusal(str(file), "--learning_ra", "0.1")
+    assert "--warmup_steeps" in refusal(str(file), "--warmup_steeps", "3")
+
+
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_an_evaluation_that_is_asked_for_does_not_train(
+    in_a_file: bool, classes: tuple[type[Any], ...], tmp_path: Path
+) -> None:
+    def stages(*argv: str) -> list[bool]:
+        given = ["--output_dir", str(tmp_path), "--eval_strategy", "epoch", *argv]
+        if in_a_file:
+            pairs = dict(zip(given[::2], given[1::2], strict=True))
+            (tmp_path / "a.json").write_text(json.dumps({name[2:]: value for name, value in pairs.items()}))
+            given = [str(tmp_path / "a.json")]
+        args = parse_arguments(classes, given)[2]
+        choose_stages(args, dict.fromkeys(("train", "validation"), Dataset.from_dict({"a": [1]})))
+        return [args.do_train, args.do_eval, args.do_predict]
+
+    assert stages("--do_eval", "True") == [False, True, False]
+    assert stages("--do_eval", "True", "--do_train", "True") == [True, True, False]
+    assert stages() == [True, True, False]  # an eval_strategy alone is no choice
 
 
 def test_a_json_file_equals_the_command_line(classes: tuple[type[Any], ...], tmp_path: Path) -> None:
@@ -235,6 +283,7 @@ NO_IMAGES = ModuleNotFoundError("No module named 'PIL'", name="PIL")
         (ValueError("k must be\n  positive"), 2, "k must be positive"),
         (FloatingPointError("step 3: the loss overflowed"), 1, "step 3: the loss overflowed"),
         (PushError("nothing was pushed"), 1, "nothing was pushed"),
+        (FileNotFoundError("no such data set"), 1, "no such data set"),
         (MISSING, 1, "No module named 'gone'"),
         (NO_AUDIO, 1, "No module named 'soundfile'; pip install soundfile brings it"),
         (NO_IMAGES, 1, "No module named 'PIL'; pip install pillow brings it"),
@@ -285,7 +334,24 @@ def test_two_processes_say_it_once(tmp_path: Path) -> None:
     assert "in run_script" not in said.stderr  # the traceback that is left is the launcher's
 
 
+def test_a_head_of_another_size_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tiny_model(tmp_path)  # of two classes
+
+    def main() -> None:
+        config = AutoConfig.from_pretrained(tmp_path, num_labels=5)
+        AutoModelForSequenceClassification.from_pretrained(tmp_path, config=config)
+
+    with pytest.raises(SystemExit, match="2"):
+        run_script(main)
+    assert "--ignore_mismatched_sizes" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_all_else_has_a_traceback() -> None:
+    def no_such_thing() -> None:
+        raise RuntimeError("no such thing")
+
+    with pytest.raises(RuntimeError, match="no such thing"):
+        run_script(no_such_thing)
     with pytest.raises(ZeroDivisionError):
         run_script(lambda: 1 / 0)
 

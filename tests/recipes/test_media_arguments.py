@@ -62,6 +62,8 @@ def test_what_would_be_ignored() -> None:
         ScratchModelArguments().require_one(training=False)
     with pytest.raises(ValueError, match="config_overrides would be ignored: give --model_type"):
         ScratchModelArguments(config_overrides=["a=1"])
+    with pytest.raises(ValueError, match="model_type would be ignored: config_name"):
+        ScratchModelArguments(config_name="a", model_type="vit")
     both = ScratchModelArguments(model_name_or_path="a", model_type="vit", config_overrides=["depth=1"])
     with pytest.raises(ValueError, match="model_type would be ignored"):
         both.require_one(training=True)

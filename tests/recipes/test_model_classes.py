@@ -8,7 +8,7 @@ from tiny_models import arguments
 from transformers import BertConfig
 
 from hf_squareloss.recipes.classification import ClassificationData, with_label_order
-from hf_squareloss.recipes.model_classes import bind_class_weights, class_difference, same_classes
+from hf_squareloss.recipes.model_classes import bind_class_weights, class_difference, fit_loss_to_data, same_classes
 
 
 def data_of(*names: str) -> ClassificationData:
@@ -128,6 +128,14 @@ def test_weights_that_do_not_fit_are_refused(weights: str, message: str, tmp_pat
 def test_wrong_weights_are_refused_before_anything_is_loaded(weights: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         arguments(tmp_path, class_weights=weights)
+
+
+@pytest.mark.parametrize("weights", ["balanced", "1,2"])
+def test_values_have_no_class_weights(weights: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="class_weights would be ignored: the labels are values"):
+        fit_loss_to_data(
+            arguments(tmp_path, class_weights=weights), ClassificationData({}, None), train=True, verbose=False
+        )
 
 
 def test_names_are_not_known_outside_of_the_scripts(tmp_path: Path) -> None:

@@ -37,6 +37,12 @@ def test_wrong_lines_are_named(content: str, message: str, tmp_path: Path) -> No
         read_vectors(tmp_path / "vectors.txt", VOCABULARY)
 
 
+def test_a_word_may_have_spaces(tmp_path: Path) -> None:
+    (tmp_path / "vectors.txt").write_text("the 1 2\nat a . b 3 4\n. . 5 6\n")
+    found = read_vectors(tmp_path / "vectors.txt", {"at a . b": 0, ". .": 1, "at": 2})
+    assert {place: vector.tolist() for place, vector in found.items()} == {0: [3.0, 4.0], 1: [5.0, 6.0]}
+
+
 def test_no_vectors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         vector_size(tmp_path / "no.txt")

@@ -32,6 +32,13 @@ def make(folder: Path, rows: list[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
+def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
+    options = make(tmp_path, [("0.wav", "a")])
+    (tmp_path / "train.tsv").write_text("audio\ttext\n0.wav\ta\n")
+    with pytest.raises(ValueError, match=r"train.tsv has no column path, but \['audio', 'text'\]"):
+        write_manifests(tmp_path, tmp_path, **options)
+
+
 def test_lengths_texts_and_the_part_held_out(tmp_path: Path) -> None:
     options = make(tmp_path, [("0.wav", "a"), ("1.npy", "a b"), ("2.wav", 'b"a'.replace('"', " ")), ("3.wav", "b")])
     manifests = write_manifests(tmp_path, tmp_path, **options)

@@ -104,6 +104,31 @@ def test_a_config_in_a_file(run: Callable[..., Any], tmp_path: Path) -> None:
         run("--model_name_or_path", str(tmp_path / "whole"), "--vocabulary", "words", *SHORT, name="other")
 
 
+OWN_CODE = """from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_model_with_code_of_its_own(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    first = run(*LLAMA, *SHORT, name="own")
+    (tmp_path / "own/own.py").write_text(OWN_CODE)
+    config = json.loads((tmp_path / "own/config.json").read_text())
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (tmp_path / "own/config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": classes}))
+    given = ["--model_name_or_path", str(tmp_path / "own"), "--trust_remote_code", "--do_eval", "--block_size", "8"]
+    found = run(*given, name="again")
+    assert found["eval_nll"] == pytest.approx(first["eval_nll"], rel=1e-5)
+    with pytest.raises(ValueError, match="no model for AutoModelForMaskedLM"):
+        run(*given, "--objective", "masked", name="masked")
+
+
 def test_a_model_of_robertas_kind_from_scratch(run: Callable[..., Any]) -> None:
     """Its positions begin behind the padding index."""
     sizes = f"{SMALL},max_position_embeddings=20"
