@@ -25,6 +25,8 @@ def language_section(results: Results) -> str:
         methods = dict.fromkeys(run["key"]["method"] for run in runs)
         chosen = {method: of_chosen_rate(of_method(runs, method)) for method in methods}
         seeds = set.intersection(*({run["key"]["seed"] for run in found} for found in chosen.values()))
+        if not seeds:
+            raise ValueError(f"{title}: the methods have no seed in common at their learning rates")
         rows = [
             row(of_method(runs, method), [r for r in chosen[method] if r["key"]["seed"] in seeds]) for method in methods
         ]

@@ -9,7 +9,8 @@ runs the built-in demo: which key of a telephone was pressed, no data set, no do
         --max_length_seconds 1 --loss square --learning_rate 3e-5 --num_train_epochs 5 --output_dir outputs/keywords
 
 The sounds lie in a folder for each class (train/dog/1.wav). Lists with the columns audio, a path, and label do as well
-(--train_file and so on), and so do data sets of the Hub (--dataset_name). A spectrogram transformer, already trained:
+(--train_file, --validation_file, which is the official script's --eval_file, and --test_file), and so do data sets of
+the Hub (--dataset_name). A spectrogram transformer, already trained:
 
     accelerate launch examples/run_audio_classification.py --train_dir barks/train --validation_dir barks/validation \
         --model_name_or_path MIT/ast-finetuned-audioset-10-10-0.4593 --ignore_mismatched_sizes --loss square \

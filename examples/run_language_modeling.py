@@ -256,7 +256,7 @@ def load_model(model_args: ModelArguments, auto_class: Any, config: Any, tokeniz
     if not has_model(auto_class, config):
         raise ValueError(f"{config.model_type} has no model for {auto_class.__name__}: choose another --objective")
     if model_args.model_name_or_path is None:
-        return auto_class.from_config(config), None
+        return auto_class.from_config(config, trust_remote_code=model_args.trust_remote_code), None
     model, loading_info = auto_class.from_pretrained(
         model_args.model_name_or_path, config=config, output_loading_info=True, **model_args.weights
     )

@@ -15,7 +15,6 @@ _OF_SCRIPTS = {
     "evaluate": "the same with --do_eval: measure a model that was trained",
     "demo": "the script's built-in demo: no data needed",
 }
-_STAGES = ("do_train", "do_eval", "do_predict")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -84,8 +83,9 @@ def _report(args: argparse.Namespace) -> int:
 def _run_script(args: argparse.Namespace) -> None:
     options = list(args.options)
     given = {option.split("=")[0].lstrip("-").replace("-", "_") for option in options}
-    if args.command == "evaluate" and not given & set(_STAGES):
-        options += ["--do_eval", "--do_train", "False"]  # a file of options may be that of the training
+    if args.command == "evaluate":
+        options += [] if given & {"do_eval", "do_predict"} else ["--do_eval"]
+        options += [] if "do_train" in given else ["--do_train", "False"]  # a file of options may be the training's
     script = str(find_script(f"run_{args.task}.py"))
     sys.argv = [script, *options]
     runpy.run_path(script, run_name="__main__")

@@ -296,6 +296,6 @@ def _from_folder(study: Study, folder: Path) -> Study:
 def _path(value: Any, folder: Path) -> Any:
     if isinstance(value, list):
         return [_path(each, folder) for each in value]
-    if isinstance(value, str) and value and (folder / value).exists():
+    if isinstance(value, str) and value not in ("", ".", "..") and (folder / value).exists():
         return str(folder / value)
     return value

@@ -55,7 +55,7 @@ class DataSourceArguments:
         default=None, metadata={"help": "Its branch, tag or commit; refs/convert/parquet for one that is a script."}
     )
     train_file: str | None = field(default=None, metadata={"help": "Training data: csv, tsv, json or parquet."})
-    validation_file: str | None = field(default=None, metadata={"help": "Validation data.", "aliases": ["--eval_file"]})
+    validation_file: str | None = field(default=None, metadata={"help": "Validation data."})
     test_file: str | None = field(default=None, metadata={"help": "Test data; its labels are optional."})
     train_val_split: float | None = field(
         default=None,
@@ -87,9 +87,10 @@ class DataSourceArguments:
     def __post_init__(self) -> None:
         if self.dataset_name and self.files:
             raise ValueError("dataset_name and files exclude each other: give one")
-        for name in ("dataset_revision", "dataset_config_name"):
-            if vars(self)[name] is not None and self.hub_name is None:
-                raise ValueError(f"{name} would be ignored: it is for dataset_name")
+        if self.dataset_config_name is not None and self.dataset_name is None:
+            raise ValueError("dataset_config_name would be ignored: it is for dataset_name")
+        if self.dataset_revision is not None and self.hub_name is None:
+            raise ValueError("dataset_revision would be ignored: it is for dataset_name")
         if self.train_val_split is not None and not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must be between 0 and 1, got {self.train_val_split}")
         require_positive(self, "max_train_samples", "max_eval_samples", "max_predict_samples")

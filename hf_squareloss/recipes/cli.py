@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 # Modules of the extras -> their packages.
 _EXTRAS = {"jiwer": "jiwer", "soundfile": "soundfile", "peft": "peft", "PIL": "pillow", "seqeval": "seqeval"}
 _OTHER_SIZES = (
-    "some weights of the checkpoint have other sizes than the model's (see the report above), as a head for another "
-    "number of classes has: --ignore_mismatched_sizes starts them anew"
+    "some weights of the checkpoint have other sizes than the model's: see the report above; a head for another number "
+    "of classes is started anew by --ignore_mismatched_sizes"
 )
 _FIRST_ALONE = 30.0  # seconds
 _LAST_TENSORS = 0.2  # seconds
@@ -35,11 +35,11 @@ _LAST_TENSORS = 0.2  # seconds
 def run_script(main: Callable[[], object]) -> None:
     """Run a script's `main`, which takes the command line's arguments, as the program of each process launched.
 
-    Where values are refused (exit code 2), or a module is missing, a file or the Hub cannot be read, training diverged
-    or a push failed (1), it ends with one line; `--log_level debug` shows the traceback too. After `main` the process
-    group is destroyed, and gloo's threads get the interpreter to themselves for a moment: one that is about to drop its
-    last tensor when the interpreter ends aborts the process, and the launcher takes the whole run for failed (torch
-    2.13, issue 190489).
+    Where values are refused (exit code 2), or a module is missing, a model or data set cannot be read, training
+    diverged or a push failed (1), it ends with one line; `--log_level debug` shows the traceback too. After `main` the
+    process group is destroyed, and gloo's threads get the interpreter to themselves for a moment: one that is about to
+    drop its last tensor when the interpreter ends aborts the process, and the launcher takes the whole run for failed
+    (torch 2.13, issue 190489).
     """
     try:
         main()
@@ -83,45 +83,40 @@ def parse_arguments(
         listed = read_options(Path(file)) if file else {}
     except (OSError, ValueError) as error:
         _refuse(parser, f"{file}: {error}")
-    values = {name.replace("-", "_"): value for name, value in listed.items()}
+    names = [name.replace("-", "_") for name in listed]
     typed = [word[2:].split("=")[0].replace("-", "_") for word in argv if word[:2] == "--"]
-    for name in (*values, *typed):
+    for name in (*names, *typed):
         if name in OLD_SPELLINGS:
             _refuse(parser, f"--{name} is gone in transformers 5: use {OLD_SPELLINGS[name]}")
-    values = {aliases.get(name, name): value for name, value in values.items()}
-    typed = [aliases.get(name, name) for name in typed]
+    values = {aliases.get(name, name): value for name, value in zip(names, listed.values(), strict=True)}
     if len(values) < len(listed):
         _refuse(parser, f"{file}: an option is given twice: {', '.join(listed)}")
     for name in values.keys() - known:
         near = get_close_matches(name, known, 1)
         _refuse(parser, f"{file}: there is no option {name}" + (f"; {near[0]} is meant?" if near else ""))
-    try:
-        found = _parse_file(parser, {**defaults, **values}, list(values), typed, argv) if file else None
-        found = found or parser.parse_args_into_dataclasses(argv)
+    plain = [name for name, value in values.items() if isinstance(value, str | int | float)]
+    try:  # a file's values are checked as if they had been typed
+        checked = vars(parser.parse_args([*(f"--{name}={values[name]}" for name in plain), *argv]))
+        if file is None:
+            found = parser.parse_args_into_dataclasses(argv)
+        else:
+            over = [_full_name(aliases.get(name, name), checked) for name in typed]
+            found = parser.parse_dict({**defaults, **values, **{name: checked[name] for name in (*plain, *over)}})
     except (TypeError, ValueError) as error:  # a TypeError: a file's value of another type
         _refuse(parser, str(error))
     for args in found:
-        if isinstance(args, TrainingArguments) and "do_eval" in (*values, *typed):
-            _evaluate_alone(args)
+        if isinstance(args, TrainingArguments) and checked["do_eval"] and not (args.do_train or args.do_predict):
+            # Asked for alone it is a choice; an eval_strategy, which sets do_eval as well, is none.
+            args.eval_strategy = IntervalStrategy.NO
     return found
 
 
-def _parse_file(
-    parser: HfArgumentParser, values: Mapping[str, Any], listed: Sequence[str], typed: Sequence[str], argv: list[str]
-) -> tuple[Any, ...]:
-    """A file's values, each checked as if it had been typed, and over them what was."""
-    plain = [name for name in listed if isinstance(values[name], str | int | float)]
-    checked = vars(parser.parse_args([*(f"--{name}={values[name]}" for name in plain), *argv]))
-    names = [name if name in checked else name.removeprefix("no_") for name in typed]
-    if unknown := [name for name in names if name not in checked]:
-        raise ValueError(f"give the name of an option in full behind a file: --{unknown[0]}")
-    return parser.parse_dict({**values, **{name: checked[name] for name in (*plain, *names)}})
-
-
-def _evaluate_alone(args: TrainingArguments) -> None:
-    """--do_eval that was asked for without training is a choice; an eval_strategy, which sets do_eval too, is none."""
-    if args.do_eval and not (args.do_train or args.do_predict):
-        args.eval_strategy = IntervalStrategy.NO
+def _full_name(name: str, checked: Mapping[str, Any]) -> str:
+    """The option that is typed, as --no_NAME too. ValueError where it is cut short."""
+    full = name if name in checked else name.removeprefix("no_")
+    if full not in checked:
+        raise ValueError(f"give the name of an option in full behind a file: --{name}")
+    return full
 
 
 def _aliases(classes: Sequence[type[Any]]) -> dict[str, str]:

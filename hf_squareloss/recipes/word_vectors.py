@@ -26,15 +26,15 @@ def read_vectors(file: str | Path, vocabulary: Mapping[str, int]) -> dict[int, T
         vocabulary: word -> token id.
 
     Raises:
-        ValueError: a missing file, a line with fewer numbers, or what is no number, with the line.
+        ValueError: a missing file, a line of another length, or what is no number, with the line.
     """
     found: dict[int, Tensor] = {}
     size = None
     for line, word, numbers in _lines(file):
         size = size or len(numbers)
-        if len(numbers) < size:
-            raise ValueError(f"{file}, line {line}: expected {size} numbers as before, got {len(numbers)}")
         numbers, rest = numbers[-size:], numbers[:-size]
+        if len(numbers) < size or any(map(_is_number, rest)):
+            raise ValueError(f"{file}, line {line}: expected {size} numbers as before, got {len(numbers) + len(rest)}")
         place = vocabulary.get(" ".join([word, *rest]))
         if place is not None and place not in found:
             try:
@@ -42,6 +42,14 @@ def read_vectors(file: str | Path, vocabulary: Mapping[str, int]) -> dict[int, T
             except ValueError as error:
                 raise ValueError(f"{file}, line {line}: {error}") from error
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def set_vectors(embeddings: torch.nn.Embedding, vectors: Mapping[int, Tensor]) -> None:

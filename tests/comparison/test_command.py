@@ -127,11 +127,12 @@ def test_a_file_beside_the_study_wins_over_one_of_the_current_folder(
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "train.tsv").write_text(f"text\tlabel\n{folder}\ta\n")
     (tmp_path / "here/dev.tsv").write_text("text\tlabel\n")
-    files = "{train_file: train.tsv, validation_file: dev.tsv}"
+    (tmp_path / "there/mine.py").write_text("")
+    files = "{script: mine.py, train_file: train.tsv, validation_file: dev.tsv, decimal: .}"
     (tmp_path / "there/study.yaml").write_text(f"tasks: {{toy: {files}}}\n")
     monkeypatch.chdir(tmp_path / "here")
     found = read_study(tmp_path / "there/study.yaml").tasks["toy"].arguments
-    assert found == {"train_file": str(tmp_path / "there/train.tsv"), "validation_file": "dev.tsv"}
+    assert found == {"train_file": str(tmp_path / "there/train.tsv"), "validation_file": "dev.tsv", "decimal": "."}
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -257,6 +258,13 @@ def test_train_and_evaluate_are_the_example_scripts(data: Path, capsys: pytest.C
     main(["evaluate", "glue", *files, "--model_name_or_path", "out", *quiet])
     again = json.loads((data / "out/eval_results.json").read_text())
     assert again["eval_accuracy"] == trained["eval_accuracy"]
+    (data / "out/eval_results.json").unlink()
+    options = {"train_file": "files/train.tsv", "validation_file": "files/validation.tsv", "do_train": True}
+    options |= {"model_name_or_path": "out", "output_dir": "again", "use_cpu": True, "report_to": "none"}
+    (data / "options.json").write_text(json.dumps(options))
+    main(["evaluate", "glue", "options.json"])  # of the training
+    again = json.loads((data / "again/eval_results.json").read_text())
+    assert again["eval_accuracy"] == trained["eval_accuracy"] and not (data / "again/train_results.json").exists()
     args, _ = parse(["demo", "ner", "--loss", "square"])
     assert (args.command, args.task, args.options) == ("demo", "ner", ["--loss", "square"])
     with pytest.raises(SystemExit):

@@ -30,7 +30,6 @@ def test_where_the_data_come_from() -> None:
     assert files.files == {"train": "folder/train.csv", "test": "test.csv"}
     named = data("--dataset_name", "a/b", "--dataset_config_name", "c", "--max_train_samples", "3")
     assert named.title == "a/b"
-    assert data("--train_file", "a.csv", "--eval_file", "b.csv").files == {"train": "a.csv", "validation": "b.csv"}
 
 
 def test_a_revision_of_the_data_set() -> None:

@@ -109,6 +109,7 @@ def test_an_evaluation_that_is_asked_for_does_not_train(
     assert stages("--do_eval", "True") == [False, True, False]
     assert stages("--do_eval", "True", "--do_train", "True") == [True, True, False]
     assert stages() == [True, True, False]  # an eval_strategy alone is no choice
+    assert stages("--do_eval", "False") == [True, True, False]
 
 
 def test_a_json_file_equals_the_command_line(classes: tuple[type[Any], ...], tmp_path: Path) -> None:

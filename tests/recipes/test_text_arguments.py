@@ -55,6 +55,7 @@ def test_a_file_of_options_may_have_the_official_names_too(tmp_path: Path) -> No
         (["--task_name", "mrpc", "--do_regression"], "do_regression would be ignored"),
         (["--task_name", "mrpc", "--text_column", "sentence"], "text_column would be ignored"),
         (["--train_file", "x.tsv", "--dataset_config_name", "a"], "dataset_config_name would be ignored"),
+        (["--task_name", "mrpc", "--dataset_config_name", "a"], "dataset_config_name would be ignored"),
         (["--dataset_config_name", "a"], "dataset_config_name would be ignored"),
     ],
 )

@@ -29,7 +29,11 @@ def test_vectors_of_the_vocabulary(header: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("the 1 2\ndog 1\ncat 1 2 3\n", "line 2: expected 2 numbers"), ("the 1 x\n", "line 1: could not convert")],
+    [
+        ("the 1 2\ndog 1\ncat 1 2 3\n", "line 2: expected 2 numbers"),
+        ("the 1 2\ndog 1 2 3\n", "got 3"),
+        ("the 1 x\n", "line 1: could not convert"),
+    ],
 )
 def test_wrong_lines_are_named(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "vectors.txt").write_text(content)

@@ -127,6 +127,8 @@ def test_a_model_with_code_of_its_own(run: Callable[..., Any], tmp_path: Path, m
     assert found["eval_nll"] == pytest.approx(first["eval_nll"], rel=1e-5)
     with pytest.raises(ValueError, match="no model for AutoModelForMaskedLM"):
         run(*given, "--objective", "masked", name="masked")
+    scratch = ["--config_name", given[1], "--tokenizer_name", given[1], "--trust_remote_code", "--block_size", "8"]
+    assert run(*scratch, *SHORT, name="scratch")["eval_nll"] > 0
 
 
 def test_a_model_of_robertas_kind_from_scratch(run: Callable[..., Any]) -> None:
