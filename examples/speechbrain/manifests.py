@@ -29,7 +29,7 @@ def write_manifests(
 
     Args:
         data_folder: what the names of the files and the paths in them are relative to.
-        train_tsv, valid_tsv, test_tsv: files with the columns path and text.
+        train_tsv, valid_tsv, test_tsv: files with the columns audio (or path) and text.
         characters: what a text may hold.
         sample_rate: of the waveforms, in Hz.
         feature_dim: columns of the stored features (.npy).
@@ -59,16 +59,18 @@ def read_rows(folder: Path, tsv: str, characters: str, sample_rate: int, feature
     utterances: dict[str, dict[str, Any]] = {}
     with open(folder / tsv, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if missing := {"path", "text"} - set(reader.fieldnames or ()):
-            raise ValueError(f"{folder / tsv} has no column {' or '.join(sorted(missing))}, but {reader.fieldnames}")
+        columns = set(reader.fieldnames or ())
+        place = next((name for name in ("audio", "path") if name in columns), None)
+        if place is None or "text" not in columns:
+            raise ValueError(f"{folder / tsv} needs the columns audio (or path) and text, and has {reader.fieldnames}")
         for row in reader:
-            path = folder / row["path"]
+            path = folder / row[place]
             unknown = sorted(set(row["text"]) - set(characters))
             if not row["text"].strip() or unknown:
                 what = f"the characters {unknown}, which are not in `characters`" if unknown else "an empty transcript"
                 raise ValueError(f"{path} has {what}")
             length = num_frames(path, feature_dim) if path.suffix == ".npy" else num_samples(path, sample_rate)
-            utterances[row["path"]] = {"path": str(path), "length": length, "text": row["text"]}
+            utterances[row[place]] = {"path": str(path), "length": length, "text": row["text"]}
     if not utterances:
         raise ValueError(f"{folder / tsv} names no utterance")
     return utterances

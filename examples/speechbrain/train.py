@@ -3,7 +3,7 @@
     python examples/speechbrain/train.py examples/speechbrain/hparams/train.yaml --data_folder DIR \
         --test_tsv test.tsv --sample_rate 8000 --loss square --output_folder outputs/square
 
-DIR holds train.tsv (columns path and text) and the waveforms or stored features (.npy) that it names. `--loss` is the
+DIR holds train.tsv (columns audio and text) and the waveforms or stored features (.npy) that it names. `--loss` is the
 loss of the attention decoder and `--ctc_loss` that of the CTC branch: a name that `hf_squareloss.make_loss` knows;
 `--loss_parameters k=2 M=3` are the parameters of `--loss`. The same command again resumes after a kill. Error rates of
 every epoch and of the test set are in results.json.

@@ -34,9 +34,13 @@ def make(folder: Path, rows: list[tuple[str, str]]) -> dict[str, Any]:
 
 def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     options = make(tmp_path, [("0.wav", "a")])
-    (tmp_path / "train.tsv").write_text("audio\ttext\n0.wav\ta\n")
-    with pytest.raises(ValueError, match=r"train.tsv has no column path, but \['audio', 'text'\]"):
+    (tmp_path / "train.tsv").write_text("file\ttext\n0.wav\ta\n")
+    with pytest.raises(ValueError, match=r"needs the columns audio \(or path\) and text, and has \['file', 'text'\]"):
         write_manifests(tmp_path, tmp_path, **options)
+    (tmp_path / "train.tsv").write_text("audio\ttext\n" + "".join(f"{n}.wav\ta\n" for n in range(4)))
+    for n in range(4):
+        soundfile.write(tmp_path / f"{n}.wav", np.zeros(RATE // 10, "float32"), RATE)
+    assert len(json.loads(write_manifests(tmp_path, tmp_path, **options)["train"].read_text())) == 3
 
 
 def test_lengths_texts_and_the_part_held_out(tmp_path: Path) -> None:
