@@ -91,7 +91,7 @@ def read_study(path: Path) -> Study:
     Raises:
         ValueError: it cannot be read, names something twice, or is no study.
     """
-    from hf_squareloss.recipes.cli import read_options
+    from hf_squareloss.recipes.option_files import read_options
 
     try:
         content = read_options(path)

@@ -198,6 +198,24 @@ def test_the_verdict_is_three_sentences_with_their_intervals(whole: list[Results
     assert "0 of its 0 parts" in study.study_verdict([])
 
 
+def test_the_verdict_names_calibration_before_and_after(whole: list[Results]) -> None:
+    def calibrated(run: RunRecord) -> RunRecord:
+        """The better its own probabilities are, the worse are those by T."""
+        content = run.model_dump()
+        for epoch in content["epochs"]:
+            epoch["test"] |= {f"calibrated_{name}": 1 - epoch["test"][name] for name in ("brier", "nll")}
+        return RunRecord.model_validate(content)
+
+    assert "with the number T" not in study.study_verdict(whole[:7])
+    found = [results_of([calibrated(run) for run in each.runs], title=each.title) for each in whole[:7]]
+    (sentence,) = [each for each in study.study_verdict(found).split(". ") if "Before any" in each]
+    before, after = sentence.split("; ")
+    assert before.count("better by the") == 2 and after.count("worse by the") == 2
+    rows = {claim: [each.verdict for each in evidence] for claim, evidence in claims.claims(found)}
+    verdicts = [verdict for claim, all_of_it in rows.items() if "number T" in claim for verdict in all_of_it]
+    assert verdicts == ["not supported", "not supported", "no figure yet"]
+
+
 def test_a_study_that_is_not_complete_counts_in_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "title: A task\ntasks: {mrpc: {train_file: t.csv}}\nmodels: {tiny-bert: {}}\n"
     text += "losses: [cross_entropy, square]\nlearning_rates: [0.0003]\nseeds: [0, 1]\n"
