@@ -43,6 +43,7 @@ PUBLISHED = {
 }
 
 
+_CALIBRATION = {"Brier score": "brier", "negative log-likelihood": "nll"}
 FEWEST = 5  # votes that a verdict needs
 Rest = Sequence[tuple[str, int, int]]
 
@@ -120,17 +121,28 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
         found = Evidence("", spread.ratio, spread.interval, above=False, border=1.0)
         less = words(found, "less", "more", "neither more nor less, as far as can be told,")
         sentences.append(f"It depends {less} on the seed: the ratio of deviations is {ratio_text(spread)}.")
-    measures = {"Brier score": in_measure("", plain, "brier"), "negative log-likelihood": in_measure("", plain, "nll")}
-    judged = [
-        f"{words(found, 'better', 'worse', 'neither better nor worse')} by the {name} ({shown(found)})"
-        for name, found in measures.items()
-        if found.interval
-    ]
-    if judged:
-        sentences.append(
-            f"Before any calibration its probabilities are {' and '.join(judged)}, advantages in hundredths."
+    calibrated = [
+        f"{when} {' and '.join(judged)}"
+        for when, prefix in (
+            ("Before any calibration its probabilities are", ""),
+            ("with the number T that models are saved with they are", "calibrated_"),
         )
+        if (
+            judged := [
+                text for name, short in _CALIBRATION.items() if (text := calibration(plain, name, prefix + short))
+            ]
+        )
+    ]
+    if calibrated:
+        sentences.append(f"{'; '.join(calibrated)}, advantages in hundredths.")
     return " ".join(sentences)
+
+
+def calibration(problems: Sequence[ProblemAnalysis], name: str, measure: str) -> str:
+    """What a measure of calibration says; empty without an interval."""
+    found = in_measure("", problems, measure)
+    side = words(found, "better", "worse", "neither better nor worse")
+    return f"{side} by the {name} ({shown(found)})" if found.interval else ""
 
 
 def words(found: Evidence, supported: str, not_supported: str, undecided: str) -> str:

@@ -128,6 +128,14 @@ def claims(
             ],
         ),
         (
+            "Better calibrated with the one number T that models are saved with",
+            [
+                in_measure("Brier score: points", plain, "calibrated_brier"),
+                in_measure("negative log-likelihood: 0.01 nats", plain, "calibrated_nll"),
+                in_measure("calibration error, bins of equal width: points", plain, "calibrated_ece"),
+            ],
+        ),
+        (
             "`auto` is better than the paper's k and M, where they differ",
             [
                 in_deviations("sets that `auto` was set on: SD", [p for p in plain if source_of(p) in TUNED], PAPER),
