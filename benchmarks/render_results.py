@@ -79,16 +79,18 @@ def main(argv: list[str] | None = None) -> None:
     study = list(studies.values())
     grids = [(name, classes, read_results(folder)) for name, classes, folder in grid_folders()]
     benchmarks = read(BENCHMARKS / "results.json")
+    large = read(BENCHMARKS / "large_vocabulary.json")
     places: dict[str, dict[str, str]] = {
         "README.md": {"verdict": study_verdict(study, rest), "overview": study_overview(study)},
-        "docs/results.md": {"study": study_section(study, rest), "comparisons": sections(comparisons, alone)},
+        "docs/results.md": {"study": study_section(study, rest, large), "comparisons": sections(comparisons, alone)},
         "docs/losses.md": {
             "grid": grid_table(grids),
             "many classes": many_classes_section(read(BENCHMARKS / "many_classes.json")),
         },
         "docs/performance.md": tables(benchmarks),
         "docs/large_vocabularies.md": {
-            "language modeling": language_section(read(BENCHMARKS / "language_modeling.json"))
+            "large vocabulary": language_section(large),
+            "language modeling": language_section(read(BENCHMARKS / "language_modeling.json")),
         },
         "docs/probabilities.md": {
             "calibration": calibration_section(read(BENCHMARKS / "calibration.json")),

@@ -17,6 +17,7 @@ PAGES = ("results", "losses", "performance", "large_vocabularies", "models", "pr
 SOURCES = (
     "results.json",
     "language_modeling.json",
+    "large_vocabulary.json",
     "many_classes.json",
     "calibration.json",
     "speech_calibration.json",
