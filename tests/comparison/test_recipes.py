@@ -114,7 +114,7 @@ def test_a_run_that_diverges_counts_as_one(toy: dict[str, Any], tmp_path: Path) 
             {"tasks": {"text_column": "no_such_column"}},
             "toy with tiny: .*no column 'no_such_column'; it has text, label",
         ),
-        ({"models": {"model_name_or_path": "no/such-model"}}, r"toy with tiny: \w+Error: "),
+        ({"models": {"model_name_or_path": "no/such-model"}}, "toy with tiny: run_glue.py: error: .*huggingface"),
         ({"arguments": {"no_such_option": 1}}, "toy with tiny: .*no_such_option"),
         ({"metric": "acc"}, "toy with tiny measures no metric 'acc' on validation: there are accuracy, brier"),
     ],
