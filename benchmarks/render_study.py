@@ -70,8 +70,9 @@ def study_section(
         claims_table(studies, large_vocabulary),
         "The square loss with `auto` against cross-entropy, in standard deviations over seeds (SD, Hedges' g) or in "
         "points of the task's metric; 95 % interval by Student's t over the votes, one for each source of data. "
-        "A verdict in SD also needs the mean in points to have the same sign. Of the large vocabulary the interval is "
-        "over the seeds of one set, which says less.",
+        "A verdict in SD also needs the mean in points to have the same sign. Votes to decide: how many would leave "
+        "the border out of the interval, if the mean and the deviation over votes stayed as they are. Of the large "
+        "vocabulary the interval is over the seeds of one set, which says less.",
         "### Over all tasks",
         domains_table(studies),
         "Better, worse: pairs of task and model whose own interval leaves out zero. Ratios are geometric means.",
@@ -107,20 +108,20 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
     plain, spread = plain_problems(whole), pooled.spread
     so_far = f" (interim: {len(studies)} of {len(studies) + len(rest)} studies are complete)" if rest else ""
     domains = [
-        f"in {name} {words(found, 'it is better', 'it is worse', 'the two cannot be told apart')}, "
-        f"{shown(found)} from {found.votes} sources of data"
+        f"in {name} {words(found, 'it is better', 'it is worse', 'the two cannot be told apart')} "
+        f"({shown(found)} standard deviations over seeds, from {found.votes} sources of data)"
         for name, domain in (("text and speech", ("text", "speech")), ("vision", ("vision",)))
         if (found := in_deviations("", [p for p in plain if domain_of(p) in domain])).interval
     ]
     sentences = [
         f"Over the {len(plain)} comparisons below{so_far}, each loss tuned alike, the square loss is better than "
         f"cross-entropy in {pooled.wins}, worse in {pooled.losses} and undecided in {pooled.ties + pooled.undecided}; "
-        f"by the mean advantage in standard deviations over seeds, {'; '.join(domains)}."
+        f"in the mean {'; '.join(domains)}."
     ]
     if spread:
         found = Evidence("", spread.ratio, spread.interval, above=False, border=1.0)
         less = words(found, "less", "more", "neither more nor less, as far as can be told,")
-        sentences.append(f"It depends {less} on the seed: the ratio of deviations is {ratio_text(spread)}.")
+        sentences.append(f"It depends {less} on the seed (ratio of the deviations over seeds {ratio_text(spread)}).")
     calibrated = [
         f"{when} {' and '.join(judged)}"
         for when, prefix in (
@@ -134,15 +135,15 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
         )
     ]
     if calibrated:
-        sentences.append(f"{'; '.join(calibrated)}, advantages in hundredths.")
+        sentences.append(f"{'; '.join(calibrated)}.")
     return " ".join(sentences)
 
 
 def calibration(problems: Sequence[ProblemAnalysis], name: str, measure: str) -> str:
     """What a measure of calibration says; empty without an interval."""
-    found = in_measure("", problems, measure)
+    found = in_measure("", problems, measure, scale=1)
     side = words(found, "better", "worse", "neither better nor worse")
-    return f"{side} by the {name} ({shown(found)})" if found.interval else ""
+    return f"{side} by the {name} (advantage {shown(found, digits=3)})" if found.interval else ""
 
 
 def words(found: Evidence, supported: str, not_supported: str, undecided: str) -> str:
@@ -150,9 +151,10 @@ def words(found: Evidence, supported: str, not_supported: str, undecided: str) -
     return {"supported": supported, "not supported": not_supported}.get(found.verdict, undecided)
 
 
-def shown(found: Evidence) -> str:
+def shown(found: Evidence, digits: int = 2) -> str:
     """A signed estimate with its interval."""
-    return f"{number(found.value, signed=True, digits=2)} [{interval(found.interval)}]"
+    bounds = interval_text(found.interval, signed=True, digits=digits)
+    return f"{number(found.value, signed=True, digits=digits)} [{bounds}]"
 
 
 def counted(studies: Sequence[Results]) -> str:
@@ -170,8 +172,9 @@ def claims_table(studies: Sequence[Results], large_vocabulary: Mapping[str, Any]
     """Every claim, the figures that speak for or against it, and what follows from each."""
     rows = []
     for claim, evidence in claims(studies, large_vocabulary):
-        rows += [[claim if each is evidence[0] else "", *each.cells, each.verdict] for each in evidence]
-    return markdown_table(["claim", "figure", "mean [95 % interval]", "votes", "p, Wilcoxon", "verdict"], rows)
+        rows += [[claim if each is evidence[0] else "", *each.cells] for each in evidence]
+    header = ["claim", "figure", "mean [95 % interval]", "votes", "p, Wilcoxon", "verdict", "votes to decide"]
+    return markdown_table(header, rows)
 
 
 def domains_table(studies: Sequence[Results]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from render_language import budget_of, budgets, of_chosen_rate, of_method
+from scipy.stats import t
 from study_figures import (
     PAPER,
     SQUARE,
@@ -31,6 +32,7 @@ from hf_squareloss.comparison import (
     probability,
 )
 
+MANY = 1000  # votes: beyond, how many more makes no difference
 MARGIN = 0.005  # of a metric from 0 to 1: what "as good" allows a loss to be worse by
 
 
@@ -71,7 +73,33 @@ class Evidence:
     def cells(self) -> list[str]:
         """What a table shows of it."""
         value = number(self.value, signed=self.border <= 0, digits=2)
-        return [self.figure, f"{value} [{interval(self.interval)}]", str(self.votes), probability(self.p_value)]
+        cells = [self.figure, f"{value} [{interval(self.interval)}]", str(self.votes), probability(self.p_value)]
+        needed = self.votes_to_decide
+        few = "" if needed is None else f"{needed:,}" if needed <= MANY else f"more than {MANY:,}"
+        return [*cells, self.verdict, few]
+
+    @property
+    def votes_to_decide(self) -> int | None:
+        """How many votes would leave the border out of the interval, if mean and deviation over votes stayed.
+
+        The smallest n with t(n - 1) s / sqrt(n) < |mean - border|, s from the interval's width; of a ratio, in
+        logarithms. None where an interval decides already, or none can; MANY + 1 where more than MANY are needed.
+        """
+        if self.value is None or self.interval is None or self.votes < 2:
+            return None
+        if not self.interval[0] <= self.border <= self.interval[1]:
+            return None
+        low, value, high, border = (
+            math.log(each) if self.is_ratio else each
+            for each in (self.interval[0], self.value, self.interval[1], self.border)
+        )
+        deviation = (high - low) / 2 * math.sqrt(self.votes) / float(t.ppf(0.975, self.votes - 1))
+        more = range(self.votes + 1, MANY + 1)
+        return next((n for n in more if t.ppf(0.975, n - 1) * deviation / math.sqrt(n) < abs(value - border)), MANY + 1)
+
+    @property
+    def is_ratio(self) -> bool:
+        return self.border == 1.0
 
 
 def claims(
@@ -196,9 +224,9 @@ def in_deviations(
     return _evidence(figure, mean, above=above, agrees=other.mean if other else None)
 
 
-def in_measure(figure: str, problems: Sequence[ProblemAnalysis], name: str) -> Evidence:
-    """The advantage in a measure of calibration, times 100."""
-    return _evidence(figure, measured(problems, name), scale=100)
+def in_measure(figure: str, problems: Sequence[ProblemAnalysis], name: str, *, scale: float = 100) -> Evidence:
+    """The advantage in a measure of calibration, times `scale`."""
+    return _evidence(figure, measured(problems, name), scale=scale)
 
 
 def _evidence(figure: str, mean: PooledMean | None, *, scale: float = 1.0, **options: Any) -> Evidence:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from scipy.stats import t
 from studies import RATES, a_run, made_up_study, runs_of
 
 from hf_squareloss.comparison import Results, RunRecord, make_study, results_of, write_run
@@ -59,6 +60,28 @@ def test_a_verdict_follows_from_the_interval(
     value: float | None, interval: tuple[float, float] | None, options: dict[str, Any], verdict: str
 ) -> None:
     assert claims.Evidence("x", value, interval, **options).verdict == verdict
+
+
+def test_votes_to_decide_are_the_fewest_whose_interval_leaves_out_the_border() -> None:
+    """Votes of deviation 1 about a mean: their own intervals say how many are enough."""
+
+    def evidence(mean: float, votes: int, **options: Any) -> Any:
+        half = float(t.ppf(0.975, votes - 1)) / math.sqrt(votes)
+        bounds = mean - half, mean + half
+        if options.get("border") == 1.0:
+            mean, bounds = math.exp(mean), (math.exp(bounds[0]), math.exp(bounds[1]))
+        return claims.Evidence("x", mean, bounds, votes, **options)
+
+    for options in ({}, {"border": 1.0, "above": False}):
+        needed = evidence(-0.4, 9, **options).votes_to_decide
+        assert needed == 27
+        assert evidence(-0.4, needed - 1, **options).verdict == "undecided"
+        assert evidence(-0.4, needed, **options).verdict != "undecided"
+    assert evidence(0.4, 27).votes_to_decide is None
+    assert evidence(0.001, 9).votes_to_decide == claims.MANY + 1
+    assert "more than 1,000" in evidence(0.001, 9).cells
+    assert claims.Evidence("x", 0.1, None, 1).votes_to_decide is None
+    assert claims.Evidence("x", 0.1, (-0.1, 0.3), votes=1).votes_to_decide is None  # over seeds of one set
 
 
 def test_claims_are_judged_on_their_own_domains(whole: list[Results]) -> None:
