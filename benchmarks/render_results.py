@@ -21,7 +21,7 @@ from typing import Any
 from pictures import draw_advantages, draw_comparisons, draw_grids, draw_growth
 from render_benchmarks import tables
 from render_calibration import calibration_section
-from render_language import language_section
+from render_language import equal_time_note, language_section
 from render_many_classes import many_classes_section
 from render_models import models_section, read_models
 from render_speech_calibration import speech_section
@@ -51,20 +51,30 @@ HUB_TASKS = {
     "run_audio_classification.py": "audio-classification",
     "run_speech_recognition_ctc.py": "automatic-speech-recognition",
     "run_image_classification.py": "image-classification",
+    "speechbrain/train.py": "automatic-speech-recognition",
 }
-HUB_SETS = {
-    "mrpc": "nyu-mll/glue",
-    "rte": "nyu-mll/glue",
-    "cola": "nyu-mll/glue",
-    "sst2": "stanfordnlp/sst2",
-    "trec": "CogComp/trec",
-    "trec50": "CogComp/trec",
-    "ag_news": "fancyzhx/ag_news",
-    "banking77": "PolyAI/banking77",
-    "20newsgroups": "SetFit/20_newsgroups",
-    "mnist": "ylecun/mnist",
-    "cifar10": "uoft-cs/cifar10",
+HUB_SETS: dict[str, tuple[str, str | None]] = {  # task -> the data set's name and config
+    "mrpc": ("nyu-mll/glue", "mrpc"),
+    "rte": ("nyu-mll/glue", "rte"),
+    "cola": ("nyu-mll/glue", "cola"),
+    "sst2": ("stanfordnlp/sst2", None),
+    "trec": ("CogComp/trec", None),
+    "trec50": ("CogComp/trec", None),
+    "ag_news": ("fancyzhx/ag_news", None),
+    "banking77": ("PolyAI/banking77", None),
+    "20newsgroups": ("SetFit/20_newsgroups", None),
+    "mnist": ("ylecun/mnist", None),
+    "cifar10": ("uoft-cs/cifar10", None),
 }
+PAGE = "https://github.com/hf-squareloss/hf_squareloss/blob/main/docs/results.md"
+IN_STUDY = (
+    f"Part of [the study]({PAGE}#the-study) of the losses. Training, validation and test rows are parts cut by "
+    "`benchmarks/study_data.py`, which are not always those of the data set."
+)
+EARLIER = (
+    f"An [earlier comparison]({PAGE}#earlier-comparisons), in no figure of the study. `square` is with the k and M "
+    "of an older `auto`: k = max(1, C/8), M = C/(2k), for CTC k = C/4, M = 1, which `--loss_k` and `--loss_M` give."
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -87,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
             "grid": grid_table(grids),
             "many classes": many_classes_section(read(BENCHMARKS / "many_classes.json")),
         },
-        "docs/performance.md": tables(benchmarks),
+        "docs/performance.md": {**tables(benchmarks), "equal time": equal_time_note(large)},
         "docs/large_vocabularies.md": {
             "large vocabulary": language_section(large),
             "language modeling": language_section(read(BENCHMARKS / "language_modeling.json")),
@@ -101,8 +111,14 @@ def main(argv: list[str] | None = None) -> None:
     }
     rendered: dict[Path, str] = {}
     for folder, results in (others | studies).items():
-        task, dataset = hub_names(results)
-        rendered[folder / "README.md"] = study_card(results, command=command(results), task=task, dataset=dataset)
+        of_study = folder in studies
+        rendered[folder / "README.md"] = study_card(
+            results if of_study else results.model_copy(update={"title": f"{results.title} (earlier)"}),
+            note=IN_STUDY if of_study else EARLIER,
+            command=study_command(folder) if of_study else command(results),
+            license="apache-2.0",
+            **hub_names(results),
+        )
         rendered |= {folder / name: svg for name, svg in card_pictures(results).items()}
     for name, contents in places.items():
         text = (ROOT / name).read_text(encoding="utf8")
@@ -129,11 +145,19 @@ def main(argv: list[str] | None = None) -> None:
         draw_picture(drawn, path, digest(drawn))
 
 
-def hub_names(results: Results) -> tuple[str | None, str | None]:
-    """The Hub's names of a comparison's task and data set, where they are known."""
+def hub_names(results: Results) -> dict[str, str | None]:
+    """The Hub's names of a comparison's task, data set and language, where they are known."""
     first = results.runs[0]
-    script = first.settings.get("script", results.settings.get("script", ""))
-    return HUB_TASKS.get(script), HUB_SETS.get(first.task)
+    task = HUB_TASKS.get(first.settings.get("script", results.settings.get("script", "run_glue.py")))
+    dataset, config = HUB_SETS.get(first.task, (None, None))
+    language = None if task == "image-classification" else "en"
+    return {"task": task, "dataset": dataset, "dataset_config": config, "language": language}
+
+
+def study_command(folder: Path) -> str:
+    """What makes a part of the study, or recognises that nothing of it is missing."""
+    place = folder.relative_to(ROOT).as_posix()
+    return f"hf-squareloss compare {place}/study.yaml --output_dir {place}"
 
 
 def read(path: Path) -> Any:

@@ -6,15 +6,14 @@ follow from intervals.
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from pictures import grid_values
+from render_tasks import details_table, edges, noise_table, published_table, without_noise
 from study_claims import Evidence, claims, in_deviations, in_measure, interval
 from study_figures import (
     DOMAINS,
     SQUARE,
-    at_an_edge,
     domain_of,
     plain_problems,
     points,
@@ -23,8 +22,6 @@ from study_figures import (
 
 from hf_squareloss import SquareLoss
 from hf_squareloss.comparison import (
-    Analysis,
-    Comparison,
     PooledMean,
     PooledRatio,
     ProblemAnalysis,
@@ -34,14 +31,6 @@ from hf_squareloss.comparison import (
     number,
     overview_markdown,
 )
-
-# Hui & Belkin (ICLR 2021), square loss and cross-entropy, where the task is the same; models and training are others.
-PUBLISHED = {
-    "mrpc": ("BERT, accuracy", 0.838, 0.821),
-    "sst2": ("BERT, accuracy", 0.940, 0.939),
-    "cifar10": ("Wide ResNet, accuracy", 0.959, 0.963),
-}
-
 
 _CALIBRATION = {"Brier score": "brier", "negative log-likelihood": "nll"}
 FEWEST = 5  # votes that a verdict needs
@@ -75,9 +64,11 @@ def study_section(
         "vocabulary the interval is over the seeds of one set, which says less.",
         "### Over all tasks",
         domains_table(studies),
-        "Better, worse: pairs of task and model whose own interval leaves out zero. Ratios are geometric means.",
+        "Better, worse: pairs of task and model whose own interval leaves out zero. Ratios are geometric means; times "
+        "were measured beside other work. Points are of each task's metric, whatever it is.",
         "### Task by task",
         overview_markdown(without_noise(studies)),
+        details_table(plain),
         published_table(plain),
         edges(whole.problems),
     ]
@@ -87,15 +78,15 @@ def study_section(
 
 
 def study_overview(studies: Sequence[Results]) -> str:
-    """The table of the README: a row per task."""
-    plain = without_noise(studies)
-    if not plain:
+    """The table of the README: a row per domain."""
+    if not without_noise(studies):
         return "No comparison has been published yet."
     note = (
-        "Test part, mean ± standard deviation over the seeds; learning rate and epoch chosen on validation; advantages "
-        "are over cross-entropy, positive is better."
+        "`square` with `auto` against cross-entropy on test parts: positive advantages are better. "
+        "Each source of data has one vote; better, worse: the task's own 95 % interval leaves out zero; SD: standard "
+        "deviations over seeds; in brackets 95 % intervals over the votes."
     )
-    return f"{overview_markdown(plain)}\n\n{note}"
+    return f"{domains_table(studies, only=SQUARE)}\n\n{note}"
 
 
 def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
@@ -108,15 +99,16 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
     plain, spread = plain_problems(whole), pooled.spread
     so_far = f" (interim: {len(studies)} of {len(studies) + len(rest)} studies are complete)" if rest else ""
     domains = [
-        f"in {name} {words(found, 'it is better', 'it is worse', 'the two cannot be told apart')} "
-        f"({shown(found)} standard deviations over seeds, from {found.votes} sources of data)"
+        f"{words(found, 'it is better', 'it is worse', 'the two cannot be told apart')} in {name} "
+        f"({shown(found)} standard deviations over seeds, {found.votes} sources)"
         for name, domain in (("text and speech", ("text", "speech")), ("vision", ("vision",)))
         if (found := in_deviations("", [p for p in plain if domain_of(p) in domain])).interval
     ]
+    open_ones = pooled.ties + pooled.undecided
     sentences = [
-        f"Over the {len(plain)} comparisons below{so_far}, each loss tuned alike, the square loss is better than "
-        f"cross-entropy in {pooled.wins}, worse in {pooled.losses} and undecided in {pooled.ties + pooled.undecided}; "
-        f"in the mean {'; '.join(domains)}."
+        f"Over the {len(plain)} comparisons of the study{so_far}, each loss tuned alike, the square loss is better "
+        f"than cross-entropy in {pooled.wins}, worse in {pooled.losses} and undecided in {open_ones}; "
+        f"averaged over sources of data, {', and '.join(domains)}."
     ]
     if spread:
         found = Evidence("", spread.ratio, spread.interval, above=False, border=1.0)
@@ -177,8 +169,8 @@ def claims_table(studies: Sequence[Results], large_vocabulary: Mapping[str, Any]
     return markdown_table(header, rows)
 
 
-def domains_table(studies: Sequence[Results]) -> str:
-    """A row for each domain and loss."""
+def domains_table(studies: Sequence[Results], only: str | None = None) -> str:
+    """A row for each domain and loss, or for one loss alone."""
     domains: dict[str, list[Results]] = {}
     for study in without_noise(studies):
         domains.setdefault(DOMAINS[study.runs[0].settings["script"]], []).append(study)
@@ -187,61 +179,23 @@ def domains_table(studies: Sequence[Results]) -> str:
     for name, of_domain in [*sorted(domains.items()), *([("all", everything)] if len(domains) > 1 else [])]:
         analysis = whole_analysis(of_domain, name)
         for label, pooled in analysis.pooled.items():
+            if only not in (None, label):
+                continue
             decided = f"{pooled.wins} / {pooled.ties + pooled.undecided} / {pooled.losses}"
             cells = [mean_text(pooled.advantage), mean_text(points(analysis.problems, label), scale=100)]
             votes = pooled.advantage.tasks if pooled.advantage else 0
-            rows.append([name, f"`{label}`", str(votes), decided, *cells, ratio_text(pooled.spread)])
-    header = ["domain", "loss", "votes", "better / undecided / worse", "advantage, SD", "in points"]
-    return markdown_table([*header, "deviation over seeds, ratio"], rows)
-
-
-def edges(problems: Sequence[ProblemAnalysis]) -> str:
-    """Where a better learning rate may lie beyond the list."""
-    found = at_an_edge(problems)
-    return f"At an edge of the learning rates that were tried: {'; '.join(found)}." if found else ""
-
-
-def published_table(problems: Sequence[ProblemAnalysis]) -> str:
-    """The paper's own figures beside ours, where the task is the same."""
-    rows = []
-    for found in problems:
-        published = PUBLISHED.get(found.problem.task)
-        square = next((c for c in found.comparisons if c.contender.label == SQUARE), None)
-        if published is None or square is None or found.problem.baseline is None:
-            continue
-        name, theirs, theirs_cross_entropy = published
-        ours = [fmean(c.values(found.problem.part).values()) for c in (square.contender, found.problem.baseline)]
-        theirs_text = f"{theirs:.3f} / {theirs_cross_entropy:.3f}"
-        rows.append([found.name, f"{ours[0]:.3f} / {ours[1]:.3f}", theirs_text, name])
-    if not rows:
-        return ""
-    table = markdown_table(["task", "square / cross-entropy, here", "in the paper", "their model"], rows)
-    return f"Beside the paper's figures, of larger models trained on more rows:\n\n{table}"
-
-
-def noise_table(whole: Analysis) -> str:
-    """Each loss with wrong training labels, task by task."""
-    noisy = {(p.problem.task, p.problem.model) for p in whole.problems if p.problem.label_noise > 0}
-    problems = [p for p in whole.problems if (p.problem.task, p.problem.model) in noisy]
-    labels = [
-        label for label in whole.labels if any(label in (c.label for c in p.problem.contenders) for p in problems)
+            of_loss = [] if only else [f"`{label}`"]
+            ratios = [ratio_text(pooled.spread), ratio_text(pooled.seconds)]
+            rows.append([name, *of_loss, str(votes), decided, *cells, *ratios])
+    header = [
+        "domain",
+        *([] if only else ["loss"]),
+        "votes",
+        "better / undecided / worse",
+        "advantage, SD",
+        "in points",
     ]
-    rows = []
-    for found in sorted(problems, key=lambda p: (p.problem.task, p.problem.label_noise)):
-        problem = found.problem
-        values = {c.label: list(c.values(problem.part).values()) for c in problem.contenders}
-        square = next((c for c in found.comparisons if c.contender.label == SQUARE), None)
-        means = [number(fmean(values[label]), digits=3) if values.get(label) else "" for label in labels]
-        advantage = f"{number(square.tuned.mean, signed=True, digits=3)} [{signed(square)}]" if square else ""
-        rows.append([f"{problem.task}, {problem.model}", f"{100 * problem.label_noise:g} %", *means, advantage])
-    if not rows:
-        return ""
-    header = ["task", "wrong training labels", *(f"`{label}`" for label in labels), f"advantage of `{SQUARE}`"]
-    return markdown_table(header, rows)
-
-
-def signed(comparison: Comparison) -> str:
-    return interval_text(comparison.tuned.interval, signed=True, digits=3)
+    return markdown_table([*header, "deviation over seeds, ratio", "training time, ratio"], rows)
 
 
 def mean_text(mean: PooledMean | None, *, scale: float = 1.0) -> str:
@@ -255,12 +209,6 @@ def ratio_text(ratio: PooledRatio | None) -> str:
     if ratio is None:
         return "–"
     return f"{number(ratio.ratio, digits=2)} [{interval_text(ratio.interval, digits=2)}]"
-
-
-def without_noise(studies: Sequence[Results]) -> list[Results]:
-    """Their runs without label noise, of those that have any."""
-    found = [(study, [run for run in study.runs if run.label_noise == 0]) for study in studies]
-    return [study.model_copy(update={"runs": runs}) for study, runs in found if runs]
 
 
 def grid_table(grids: Sequence[tuple[str, int, Results]]) -> str:

@@ -76,7 +76,8 @@ class Evidence:
         cells = [self.figure, f"{value} [{interval(self.interval)}]", str(self.votes), probability(self.p_value)]
         needed = self.votes_to_decide
         few = "" if needed is None else f"{needed:,}" if needed <= MANY else f"more than {MANY:,}"
-        return [*cells, self.verdict, few]
+        where = " on this set" if self.votes == 1 and self.interval else ""
+        return [*cells, f"{self.verdict}{where}", few]
 
     @property
     def votes_to_decide(self) -> int | None:
@@ -199,7 +200,7 @@ def in_equal_time(results: Mapping[str, Any]) -> list[Evidence]:
         for figure, measure in measures.items():
             values, reference = ({seed: measure(test) for seed, test in tests.items()} for tests in chosen)
             compared = paired_comparison(values, reference, greater_is_better=True)
-            where = f"time of {budget[1]:,} steps, {len(compared.seeds)} seeds of one set"
+            where = f"time of {budget[1]:,} steps, {len(compared.seeds)} seeds of a set that `auto` was looked for on"
             found.append(Evidence(f"{where}, {figure}", compared.mean, compared.interval, votes=1))
     return found
 

@@ -41,19 +41,24 @@ def study_card(
     *,
     task: str | None = None,
     dataset: str | None = None,
+    dataset_config: str | None = None,
+    note: str | None = None,
     command: str | None = None,
     license: str | None = None,
     language: str | None = None,
 ) -> str:
     """The README.md of a compared task, with the Hub's metadata.
 
-    The model-index has one result per problem, and in it one metric per loss: the mean over its seeds, with the 95 %
-    interval of that mean, the number of seeds and the learning rate as the metric's arguments.
+    The model-index has one metric per problem and loss: the mean over its seeds, with the 95 % interval of that mean,
+    the number of seeds and the learning rate as the metric's arguments. Problems of a data set of the Hub are metrics
+    of one result, which the Hub tells apart by data set and config; others have a result of their own.
 
     Args:
         results: as `read_results` gives them.
         task: the Hub's pipeline tag, such as "text-classification".
         dataset: the data set's Hub name, if it has one.
+        dataset_config: the Hub's name of its config, where it has several.
+        note: Markdown below the title, such as what the parts are.
         command: what made the runs; that of the settings by default.
         license: as the Hub writes it.
         language: as the Hub writes it.
@@ -68,12 +73,13 @@ def study_card(
         tags=["hf_squareloss", "loss-comparison", *_tags(results)],
         datasets=[dataset] if dataset else None,
         model_name=results.title,
-        eval_results=_eval_results(analysis, task or "other", dataset or "local") or None,
+        eval_results=_eval_results(analysis, task or "other", dataset, dataset_config) or None,
     )
     command = command or results.settings.get("command")
     parts = [
         f"---\n{data.to_yaml()}\n---",
         f"# {markdown_text(results.title)}",
+        f"Figures of trained models, without any weights. {note or ''}".strip(),
         analysis_markdown(results, analysis).strip(),
     ]
     pictures = card_pictures(results, analysis)
@@ -94,12 +100,18 @@ def card_pictures(results: Results, analysis: Analysis | None = None) -> dict[st
     return {name: standalone(svg, style_sheet()) for name, svg in drawn.items() if svg}
 
 
-def _eval_results(analysis: Analysis, task: str, dataset: str) -> list[Any]:
+def _eval_results(analysis: Analysis, task: str, dataset: str | None, config: str | None) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    results = []
+    results, tasks = [], {found.problem.task for found in analysis.problems}
     for found in analysis.problems:
         problem = found.problem
+        if dataset:
+            of = f", {found.name}" if len(analysis.problems) > 1 else ""
+            data = {"dataset_type": dataset, "dataset_name": problem.task if len(tasks) == 1 else dataset}
+        else:
+            of = ""
+            data = {"dataset_type": "local", "dataset_name": found.name}
         for contender in problem.contenders:
             values = list(contender.values(problem.part).values())
             if not values:
@@ -109,13 +121,12 @@ def _eval_results(analysis: Analysis, task: str, dataset: str) -> list[Any]:
                 arguments |= {"confidence": CONFIDENCE, "interval": [round(bound, 6) for bound in interval]}
             results.append(
                 EvalResult(
+                    **data,
                     task_type=task,
-                    dataset_type=dataset,
-                    dataset_name=found.name,
-                    dataset_config=_slug(found.name),
+                    dataset_config=config if dataset else _slug(found.name),
                     dataset_split=problem.part,
                     metric_type=problem.metric,
-                    metric_name=f"{problem.metric} with {contender.label}",
+                    metric_name=f"{problem.metric} with {contender.label}{of}",
                     metric_value=round(fmean(values), 6),
                     metric_args=arguments,
                 )

@@ -33,7 +33,9 @@ def read_results(path: str | Path) -> Results:
     if path.is_dir():
         runs = read_runs(path)
         if runs:
-            found, study = results_of(runs, title=runs[0].study), read_object(path / STUDY)
+            study = read_object(path / STUDY)
+            title = study.get("study", {}).get("title") or runs[0].study
+            found = results_of(runs, title=title)
             command = {"command": study["command"]} if "command" in study else {}
             return found.model_copy(update={"settings": {**found.settings, **command}})
         if not (path / FILE).exists():

@@ -87,7 +87,7 @@ def test_a_temperature_is_the_best_of_softmax(arguments: list[str]) -> None:
     assert found["accuracy"] == pytest.approx(float((scores.argmax(-1) == words).float().mean()))
 
 
-def test_the_learning_rate_is_chosen_elsewhere_and_methods_are_shown_with_the_same_seeds() -> None:
+def test_the_learning_rate_is_chosen_elsewhere_and_every_seed_of_it_is_shown() -> None:
     def run(method: str, rate: float, chosen_by: float, reported: float, seed: int = 0) -> dict[str, Any]:
         key = {"method": method, "learning_rate": rate, "seed": seed, "steps": 10}
         parts = {
@@ -106,7 +106,7 @@ def test_the_learning_rate_is_chosen_elsewhere_and_methods_are_shown_with_the_sa
     }
     rows = [line for line in render.language_section(results).splitlines() if line.startswith("| `")]
     assert rows == [
-        "| `square` | 0.001 | 2 | 1 | 10 | 0.100 | 100 | 90 |",
+        "| `square` | 0.001 | 2 | 2 | 10 | 0.500 | 100 | 90 |",
         "| `cross_entropy` | 0.001 | 1 | 1 | 10 | 0.200 | 100 | 90 |",
     ]
 

@@ -99,6 +99,18 @@ def test_one_loss_alone_is_no_comparison(tmp_path: Path, monkeypatch: pytest.Mon
     assert "no comparison" in study_card(alone) and "no comparison" not in study_card(both)
 
 
+def test_a_card_says_whether_its_figures_are_of_the_study() -> None:
+    complete, _ = render.read_studies()
+    earlier = [path.parent for path in (ROOT / "model_cards").glob("*/results.json")]
+    assert complete and len(earlier) > 10
+    for folder in (*complete, *earlier):
+        name, of_study = folder.name, folder in complete
+        card = (folder / "README.md").read_text(encoding="utf8")
+        assert (render.IN_STUDY in card, render.EARLIER in card) == (of_study, not of_study)
+        own = f"\nhf-squareloss compare model_cards/{name}/study.yaml --output_dir model_cards/{name}\n"
+        assert (own in card) == of_study
+
+
 def test_a_study_with_a_command_of_its_own() -> None:
     study = results_of(made_up_study(), title="t", settings={"command": "hf-squareloss compare a.csv"})
     assert render.command(study) == "hf-squareloss compare a.csv"

@@ -46,6 +46,17 @@ def test_every_problem_has_a_result_of_its_own() -> None:
     assert len(found) == 8 and all(len(result["metrics"]) == 3 for result in found)
 
 
+def test_problems_of_a_set_of_the_hub_are_metrics_of_one_result_under_its_own_config() -> None:
+    runs = made_up_study({"mrpc": 1.0})
+    runs += [run.model_copy(update={"model": "other"}) for run in runs]
+    text = study_card(results_of(runs, title="t"), dataset="nyu-mll/glue", dataset_config="mrpc", note="Its own parts.")
+    assert card_errors(text) == [] and "# t\n\nFigures of trained models, without any weights. Its own parts.\n" in text
+    (result,) = ModelCard(text).data.to_dict()["model-index"][0]["results"]
+    assert result["dataset"] == {"type": "nyu-mll/glue", "name": "mrpc", "config": "mrpc", "split": "test"}
+    names = {metric["name"] for metric in result["metrics"]}
+    assert {"accuracy with square, mrpc, tiny-bert", "accuracy with square, mrpc, other"} < names and len(names) == 6
+
+
 def test_the_card_shows_its_pictures_and_they_stand_alone(tmp_path: Path) -> None:
     path = write_card(tmp_path, results_of(made_up_study(), title="t"), command="hf-squareloss compare a.csv")
     text = path.read_text(encoding="utf8")

@@ -8,6 +8,7 @@ import pytest
 from studies import a_run, made_up_study
 
 from hf_squareloss.comparison import analyse, merged_results, read_results, results_of, write_results, write_run
+from hf_squareloss.comparison._results import write_study
 
 CARDS = sorted((Path(__file__).parents[2] / "model_cards").glob("*/results.json"))
 OLD: dict[str, Any] = {
@@ -43,6 +44,14 @@ def test_the_runs_of_a_folder_and_of_its_file_are_the_same(tmp_path: Path) -> No
     assert whole.title == "A made-up study" and whole.metric == "accuracy" and len(whole.runs) == len(runs)
     elsewhere = write_results(tmp_path / "copy" / "results.json", whole)
     assert read_results(elsewhere) == whole == read_results(elsewhere.parent)
+
+
+def test_the_title_of_a_folder_is_that_of_its_last_command(tmp_path: Path) -> None:
+    for run in made_up_study():
+        write_run(tmp_path, run)
+    write_study(tmp_path, "hf-squareloss compare study.yaml", {"title": "Another title"})
+    found = read_results(tmp_path)
+    assert found.title == "Another title" and found.settings["command"] == "hf-squareloss compare study.yaml"
 
 
 def test_settings_are_what_the_runs_agree_on() -> None:
