@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Literal
 
 from study_figures import PAPER, SQUARE, at_an_edge
 
@@ -55,7 +56,7 @@ def details_table(problems: Sequence[ProblemAnalysis]) -> str:
     return f"{note}\n\n{markdown_table(header, rows)}" if rows else ""
 
 
-def mean_of(contender: Contender, part: str, metric: str | None = None) -> str:
+def mean_of(contender: Contender, part: Literal["validation", "test"], metric: str | None = None) -> str:
     """The mean over seeds; empty where nothing was measured."""
     values = list(contender.values(part, metric).values())
     return number(fmean(values), digits=3) if values else ""

@@ -106,12 +106,8 @@ def _eval_results(analysis: Analysis, task: str, dataset: str | None, config: st
     results, tasks = [], {found.problem.task for found in analysis.problems}
     for found in analysis.problems:
         problem = found.problem
-        if dataset:
-            of = f", {found.name}" if len(analysis.problems) > 1 else ""
-            data = {"dataset_type": dataset, "dataset_name": problem.task if len(tasks) == 1 else dataset}
-        else:
-            of = ""
-            data = {"dataset_type": "local", "dataset_name": found.name}
+        of = f", {found.name}" if dataset and len(analysis.problems) > 1 else ""
+        of_hub = problem.task if len(tasks) == 1 else dataset
         for contender in problem.contenders:
             values = list(contender.values(problem.part).values())
             if not values:
@@ -121,8 +117,9 @@ def _eval_results(analysis: Analysis, task: str, dataset: str | None, config: st
                 arguments |= {"confidence": CONFIDENCE, "interval": [round(bound, 6) for bound in interval]}
             results.append(
                 EvalResult(
-                    **data,
                     task_type=task,
+                    dataset_type=dataset or "local",
+                    dataset_name=of_hub if dataset and of_hub else found.name,
                     dataset_config=config if dataset else _slug(found.name),
                     dataset_split=problem.part,
                     metric_type=problem.metric,

@@ -26,7 +26,7 @@ from hf_squareloss.heads._families import (
     shifts_labels,
     task_of,
 )
-from hf_squareloss.losses import Loss, ctc_loss, may_read, refuse, refuse_distributions
+from hf_squareloss.losses import Loss, ctc_loss, may_read, refuse, refuse_distributions, widened
 
 logger = logging.get_logger(__name__)
 
@@ -89,11 +89,9 @@ class Head:
             )
         if is_multiple_choice(names):
             return cls(task=task, auto_class=auto_class)
-        said = config.problem_type != "single_label_classification" and _says_multi_label(saved)
-        multi_label = config.problem_type == "multi_label_classification" or said
         return cls(
             num_classes=config.num_labels,
-            multi_label=multi_label,
+            multi_label=_is_multi_label(model, saved, of_tokens=task == "token-classification"),
             task=task,
             auto_class=auto_class,
             scores=scores_name(names),
@@ -213,6 +211,7 @@ class Head:
         are no distribution. No value is read from an accelerator: `refuse_wrong` says what is wrong with them once
         somebody has looked.
         """
+        labels = widened(labels)
         if self.num_classes is None or (self.num_classes == 1 and not loss.multi_label):
             return labels, None
         if self.blank is None and not self.keeps_labels and may_read(labels):  # there the loss looks and refuses
@@ -238,6 +237,14 @@ class Head:
             refuse(labels, wrong, f"{classes} without the blank ({self.blank})", row="utterance")
 
 
-def _says_multi_label(saved: Any) -> bool:
-    """Whether a saved loss says so; what else may be wrong with it, `loss_from_dict` says."""
-    return isinstance(saved, Mapping) and saved.get("multi_label") is True
+def _is_multi_label(model: PreTrainedModel, saved: Any, *, of_tokens: bool) -> bool:
+    """Whether the config's `problem_type` says so, which heads of tokens do not heed, or the loss of this very head.
+
+    A model that was saved with another head (`architectures`) says nothing of this one by its loss.
+    """
+    config = model.config
+    if config.problem_type == "multi_label_classification" and not of_tokens:
+        return True
+    its_own = not config.architectures or type(model).__name__ in config.architectures
+    says_so = isinstance(saved, Mapping) and saved.get("multi_label") is True  # the rest is checked by loss_from_dict
+    return its_own and says_so and config.problem_type != "single_label_classification"

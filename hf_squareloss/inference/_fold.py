@@ -135,6 +135,7 @@ class LastLayer:
             self.layer.weight.copy_(weight)
             if bias is not None:
                 self.layer.bias.copy_(bias)
+        torch.clear_autocast_cache()  # it holds what these were, in 16 bits
 
 
 def fold_calibration(model: PreTrainedModel, inputs: Mapping[str, Any]) -> None:
@@ -166,9 +167,11 @@ def fold_calibration(model: PreTrainedModel, inputs: Mapping[str, Any]) -> None:
         raise ValueError(f"{type(model).__name__} keeps its calibration beside the weights: {reason}")
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        found = LastLayer.of(model, lambda: model(**inputs)[head.scores], shifted=shifts(loss))
-    model.train(was_training)
+    try:
+        with torch.no_grad():
+            found = LastLayer.of(model, lambda: model(**inputs)[head.scores], shifted=shifts(loss))
+    finally:
+        model.train(was_training)
     if isinstance(found, str):
         raise ValueError(f"the calibration of {type(model).__name__} cannot be folded: {found}")
     as_saved = found.folded_loss(loss)
@@ -206,11 +209,20 @@ def unfold_calibration(model: nn.Module) -> LastLayer | None:
     return found
 
 
-def fold_again(model: nn.Module) -> None:
-    """Multiply the layer that the config names already, where `unfold_calibration` had divided it."""
-    name, loss = folded_into(model), saved_loss(model)
-    if name is not None and loss is not None and (layer := LastLayer.named(model, name)) is not None:
-        layer.put(*layer.folded(loss))
+def fold_again(model: nn.Module, name: str) -> None:
+    """Undo `unfold_calibration`, with the weights that the layer of this name has by now.
+
+    The calibration is forgotten where there is no such layer any more, or none that it fits.
+    """
+    loss, layer = saved_loss(model), LastLayer.named(model, name)
+    if loss is None or loss.calibration is None:
+        return
+    if layer is None or not layer.holds(loss):  # by its shape: beside the weights a calibration knows no norm
+        forget_calibration(model)
+        return
+    as_saved = layer.folded_loss(loss)
+    layer.put(*layer.folded(loss))
+    Head.of(model).write(as_saved, model)
 
 
 def folded_into(model: nn.Module) -> str | None:

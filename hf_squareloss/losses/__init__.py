@@ -8,7 +8,7 @@ from hf_squareloss.losses._probabilities import Calibration
 from hf_squareloss.losses._registry import LOSSES, loss_from_dict, make_loss, register_loss
 from hf_squareloss.losses._square import SquareLoss, linear_square_loss, square_costs, square_loss
 from hf_squareloss.losses._squentropy import Squentropy
-from hf_squareloss.losses._targets import may_read, refuse, refuse_distributions
+from hf_squareloss.losses._targets import may_read, refuse, refuse_distributions, widened
 
 __all__ = [
     "LOSSES",
@@ -33,4 +33,5 @@ __all__ = [
     "scale",
     "square_costs",
     "square_loss",
+    "widened",
 ]

@@ -20,7 +20,7 @@ from hf_squareloss.losses._parameters import (
     spell,
 )
 from hf_squareloss.losses._probabilities import Calibration, probabilities_of
-from hf_squareloss.losses._targets import all_count, check_targets, outside, wrong_distributions
+from hf_squareloss.losses._targets import all_count, check_targets, outside, widened, wrong_distributions
 
 Form = Literal["auto", "gram", "scores"]
 FORMS = ("auto", "gram", "scores")
@@ -48,7 +48,8 @@ class Loss(ABC):
 
     Attributes:
         label_smoothing: eps in [0, 1), the share of the label spread evenly over the C classes.
-        class_weights: one positive weight per class. Means divide by the sum of the weights, as torch's cross_entropy.
+        class_weights: one positive weight per class. Means divide by the sum of the weights, as torch's cross_entropy;
+            with `multi_label`, where every class is asked about in each row, by the number of rows.
         multi_label: every class is a yes-no question of its own; targets are 0 or 1 with the shape of the scores.
         ignore_index: items with this label count nowhere (real-valued targets have no such value).
         ctc_tau: for `ctc_loss` alone, its `tau`: a positive number, "posterior", or "auto" for what `for_ctc` says.
@@ -145,6 +146,7 @@ class Loss(ABC):
         Raises:
             ValueError: shapes, types or label values do not fit, or this loss cannot mean such targets.
         """
+        labels = widened(labels)
         if scores.dim() and scores.is_floating_point() and labels.shape == scores.shape[:-1]:
             if self.all_count(labels, scores.shape[-1]):
                 return self._label_costs(scores, labels.long())
@@ -192,6 +194,7 @@ class Loss(ABC):
         Returns:
             (...) in `dtype`.
         """
+        labels = widened(labels)
         hard = not labels.is_floating_point() and not self.multi_label
         if num_classes == 1 and not self.multi_label:
             return torch.ones_like(labels, dtype=dtype)
@@ -211,7 +214,7 @@ class Loss(ABC):
     ) -> Tensor:
         """The sum of `item_weights`, scalar."""
         if self.class_weights is None and num_classes != 1 and not self.multi_label and not labels.is_floating_point():
-            return (labels != self.ignore_index).sum()
+            return (widened(labels) != self.ignore_index).sum()
         return self.item_weights(labels, num_classes, dtype=dtype).sum()
 
     def wrong_labels(self, labels: Tensor, num_classes: int) -> Tensor:
@@ -220,7 +223,7 @@ class Loss(ABC):
 
     def wrong_targets(self, targets: Tensor) -> Tensor:
         """(...) whether rows of targets (..., C) are not what `__call__` takes; no value is read from the device."""
-        found = wrong_distributions(targets, multi_label=self.multi_label, ignore_index=self.ignore_index)
+        found = wrong_distributions(widened(targets), multi_label=self.multi_label, ignore_index=self.ignore_index)
         return found[0].any(-1) | found[1]
 
     def all_count(self, labels: Tensor, num_classes: int) -> bool:

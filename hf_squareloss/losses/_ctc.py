@@ -1,5 +1,7 @@
 """Connectionist temporal classification with any loss: its costs over all alignments of labels and frames."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from hf_squareloss.losses._base import Loss
 from hf_squareloss.losses._parameters import require_flag, require_integer
-from hf_squareloss.losses._targets import outside, refuse, require_integers
+from hf_squareloss.losses._targets import outside, refuse, require_integers, widened
 
 _LEAST_PROBABILITY = 1e-2
 
@@ -87,6 +89,7 @@ def ctc_values(
     if loss.ctc_tau != "posterior" and loss.class_weights is not None:
         raise ValueError('class_weights have no meaning for a soft minimum over alignments: use tau="posterior"')
 
+    labels = widened(labels)
     kept = labels != loss.ignore_index
     labels = labels.gather(1, (~kept).int().argsort(dim=1, stable=True))  # padding to the right
     lengths = (logit_lengths, kept.sum(1))
@@ -129,15 +132,28 @@ def _expected_costs(
         weights = loss.weights_on(p.device, p.dtype)[classes[:, :1]]
         p = p / weights
     p = p.clamp_min_(_LEAST_PROBABILITY)
-    with torch.enable_grad():
-        log_p = p.log().requires_grad_()
-        (gradient,) = torch.autograd.grad(_nll(log_p, columns, lengths).sum(), log_p)
+    with _gradients():  # this one is of the programme alone, also where nobody wants any
+        log_p = _plain(p).log().requires_grad_()
+        parts = _plain(columns), (_plain(lengths[0]), _plain(lengths[1]))
+        (gradient,) = torch.autograd.grad(_nll(log_p, *parts).sum(), log_p)
     posterior = p.sub_(gradient).clamp_min_(0.0)  # torch's gradient is that of normalised log_p
     posterior = posterior.mul_(frames.unsqueeze(-1))
     values = ((posterior if weights is None else posterior * weights) * costs).sum((1, 2))
     if not loss.label_smoothing:
         return values
     return (1.0 - loss.label_smoothing) * values + (posterior.sum(-1) * _smoothed(loss, scores)).sum(1)
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Within, gradients are to be had, whatever stands around it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def _plain(values: Tensor) -> Tensor:
+    """What torch.inference_mode made, as a tensor that a gradient's computation may keep."""
+    return values.clone() if values.is_inference() else values
 
 
 def _nll(log_p: Tensor, columns: Tensor, lengths: tuple[Tensor, Tensor]) -> Tensor:
@@ -189,7 +205,7 @@ def check_ctc(scores: Tensor, labels: Tensor, logit_lengths: Tensor, *, loss: Lo
 
 
 def _check_values(scores: Tensor, labels: Tensor, logit_lengths: Tensor, loss: Loss, blank: int) -> None:
-    num_frames, num_classes = scores.shape[1:]
+    (num_frames, num_classes), labels = scores.shape[1:], widened(labels)
     utterance = {"row": "utterance"}
     refuse(labels, outside(labels, num_classes, loss.ignore_index), f"[0, {num_classes})", **utterance)
     blanks = (labels == blank) & (blank != loss.ignore_index)

@@ -15,7 +15,7 @@ from hf_squareloss.losses._linear_square import check_linear, gram_values
 from hf_squareloss.losses._parameters import LARGEST, LEAST, require_choice, require_positive
 from hf_squareloss.losses._probabilities import Calibration
 from hf_squareloss.losses._rescaling import Rescaling, k_and_M
-from hf_squareloss.losses._targets import check_targets, may_read, require_integers
+from hf_squareloss.losses._targets import check_targets, may_read, require_integers, widened
 
 _FEW = 2**15  # scores, about as many as one step over them costs as much as starting an operation
 
@@ -238,9 +238,12 @@ class SquareLoss(Loss):
         """As `linear_square_loss`."""
         require_choice("form", form, FORMS)
         num_classes, hidden_size = check_linear(hidden, weight, bias)
+        labels = widened(labels)
         hard = not labels.is_floating_point() and not self.multi_label and num_classes > 1
-        if not hard or (self.label_smoothing and self.class_weights is not None):
+        every_class = self.label_smoothing and self.class_weights is not None  # whose sum is no product of two matrices
+        if not hard or (every_class and form == "gram"):
             return super().of_linear(hidden, weight, bias, labels, form=form)
+        form = "scores" if every_class else form
         items, classes = hidden.reshape(-1, hidden_size), labels.flatten().long()
         kept = counted = None
         if labels.shape != hidden.shape[:-1] or not self.all_count(labels, num_classes):

@@ -15,8 +15,18 @@ def may_read(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def widened(labels: Tensor) -> Tensor:
+    """Integers of 8 and 16 bits as int64: there -100 and the number of classes would be other numbers.
+
+    Others, and what is no integer, are returned as they are. Every place that compares labels begins with this.
+    """
+    narrow = labels.dtype not in _INTEGERS and labels.dtype != torch.bool and not labels.dtype.is_floating_point
+    return labels.long() if narrow and not labels.dtype.is_complex else labels
+
+
 def outside(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """Whether each integer label is neither a class nor ignored; no value is read."""
+    labels = widened(labels)
     return (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
 
 

@@ -109,6 +109,10 @@ class LossArguments:
         defaults = {each.name: [] if each.name == "loss_parameters" else each.default for each in fields(LossArguments)}
         return [name for name in names if getattr(self, name) != defaults[name]]
 
+    def says_a_loss(self) -> bool:
+        """Whether these arguments ask for another loss than what is used where nobody asks."""
+        return self.loss != "square" or bool(self.label_smoothing_factor) or bool(self.of_the_loss())
+
     def named_class_weights(self) -> dict[str, float]:
         """Class name -> weight, of `class_weights` given as NAME=WEIGHT, separated by commas.
 
@@ -168,7 +172,7 @@ def requested_loss(loss: Loss | str | None, args: TrainingArguments) -> Loss:
                 f"label_smoothing_factor={args.label_smoothing_factor} by the arguments"
             )
         loss = replace(loss, label_smoothing=args.label_smoothing_factor)
-    return loss
+    return replace(loss, calibration=None)  # which is of the scores of another model, or of this one before
 
 
 def parse_loss_parameters(words: Iterable[str]) -> dict[str, Any]:

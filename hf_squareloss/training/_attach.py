@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -53,9 +53,9 @@ def attach_loss(model: Model, loss: Loss | str = "square") -> Model:
             f"{type(model).__name__} takes {', '.join(names)} and no `labels`: the loss needs one label for each score"
         )
     head = Head.of(model)
-    fitted = head.fit(make_loss(loss) if isinstance(loss, str) else loss)
-    before = (model.config.problem_type, model.config.to_dict().get(KEY))
-    unfold_calibration(model)
+    fitted = head.fit(make_loss(loss) if isinstance(loss, str) else replace(loss, calibration=None))
+    layer = unfold_calibration(model)
+    before = (model.config.problem_type, model.config.to_dict().get(KEY), layer and layer.name)
     head.write(fitted, model)
     model.__dict__["_attached"] = (fitted, head, before)
     model.__class__ = _attached_class(type(model))  # type: ignore[assignment]
@@ -71,14 +71,15 @@ def detach_loss(model: Model) -> Model:
     if not _is_attached(model):
         raise ValueError("this model has no loss attached")
     unfold_calibration(model)  # the attached loss's own; one that was there before comes back below
-    _, _, (problem_type, saved) = model.__dict__.pop("_attached")
+    _, _, (problem_type, saved, folded) = model.__dict__.pop("_attached")
     model.__class__ = type(model).__bases__[0]
     model.config.problem_type = problem_type
     if saved is None:
         delattr(model.config, KEY)
     else:
         setattr(model.config, KEY, saved)
-        fold_again(model)
+    if folded is not None:
+        fold_again(model, folded)
     return model
 
 

@@ -19,6 +19,7 @@ class Step:
         values: of each micro-batch its loss.
         checks: booleans on the device, and what is to be done where one is false, in this order.
         changed: of each micro-batch without scores, whether its values meant nothing: a boolean on the device.
+        under_way: whether a micro-batch of it is being computed; between them, evaluation is none of its business.
         computed: whether the loss was computed by us in the micro-batch under way.
         num_items: the step's number of items, which a `compute_loss` of another class may not hand on.
     """
@@ -27,6 +28,7 @@ class Step:
     values: list[Tensor] = field(default_factory=list)
     checks: list[tuple[Tensor, Callable[[], Tensor | None]]] = field(default_factory=list)
     changed: list[Tensor] = field(default_factory=list)
+    under_way: bool = False
     computed: bool = False
     num_items: Any = None
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from accelerate.utils import DistributedType
 from torch import Tensor
-from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Seq2SeqTrainer, Trainer
 from transformers.utils import logging
 
 from hf_squareloss.config import saved_loss
@@ -18,9 +18,10 @@ from hf_squareloss.heads import FusedSearch
 from hf_squareloss.inference import probability_generation
 from hf_squareloss.losses import Loss, scale
 from hf_squareloss.training._adapters import AdapterMixin
-from hf_squareloss.training._arguments import requested_loss
+from hf_squareloss.training._arguments import SquareLossTrainingArguments, requested_loss
 from hf_squareloss.training._calibration import CalibrationMixin
-from hf_squareloss.training._checkpoints import last_complete_checkpoint, refuse_other_loss
+from hf_squareloss.training._callback import LossCallback
+from hf_squareloss.training._checkpoints import last_complete_checkpoint
 from hf_squareloss.training._hub import HubMixin
 from hf_squareloss.training._parents import parent_class
 from hf_squareloss.training._resuming import ResumedTraining, RunTotals
@@ -46,7 +47,8 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
     `save_model` writes an ordinary classifier, whose softmax they are; `calibrate` and `fold_calibration` of
     `SquareLossTrainingArguments` say otherwise. In memory, for this Trainer, scores are always the loss's own.
 
-    A subclass may override `compute_loss` to look at what `super().compute_loss` returns, or to add to it.
+    A subclass may override `compute_loss` to look at what `super().compute_loss` returns, or to add to it: the values
+    of a step's micro-batches are summed, so divide what you add by `self.current_gradient_accumulation_steps`.
 
     Args:
         loss: a name ("square", "cross_entropy", "squentropy"), a `Loss` object, or None for what
@@ -84,7 +86,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         # A loss that is not finite raises: the filter would read two values more from the device at every micro-batch.
         self.args.logging_nan_inf_filter = False
         self._select_loss(to_train=False)
-        self.add_callback(_LossCallback(self))
+        self.add_callback(LossCallback(self))
         self.add_callback(RunTotals())
 
     @property
@@ -125,7 +127,8 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         except ValueError as error:  # of another task's head, or of a package that is not imported
             logger.warning_once(f"the loss in the model's config is not used: {error}")
             return None
-        if trained is not None and self._requested_loss is not None:
+        ours = isinstance(self.args, SquareLossTrainingArguments) and self.args.says_a_loss()
+        if trained is not None and (self._requested_loss is not None or ours):
             requested = self._head.fit(requested_loss(self._requested_loss, self.args))
             if requested != trained:
                 logger.warning_once(
@@ -158,13 +161,14 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
                 f"{', '.join(inputs) or 'nothing else'}. A model whose forward does not take them needs "
                 "remove_unused_columns=False"
             )
-        step = self._step or Step()
+        within = self._step is not None and self._step.under_way
+        step = self._step if self._step is not None and within else Step()
         step.computed = True
         num_items_in_batch = step.num_items if num_items_in_batch is None else num_items_in_batch
         labels, wrong = self._head.checked(self._loss, given)
         if wrong is not None:
             step.require(~wrong.any(), partial(self._head.refuse_wrong, self._loss, given, wrong))
-        may_fuse = self._step is not None and not return_outputs and model.training
+        may_fuse = within and not return_outputs and model.training
         fused, outputs = self._fused.head_for(inputs, labels) if may_fuse else None, None
         if fused is None:
             outputs = self._outputs(model, inputs, labels)
@@ -180,7 +184,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
             num_items = num_items_in_batch
         value = scale(total, num_items)
         step.require(value.detach().abs() < torch.inf, partial(self._fail, inputs, labels))
-        if self._step is None:
+        if not within:
             step.look()
         if num_items_in_batch is not None and self.args.average_tokens_across_devices and self.args.world_size > 1:
             # The count is that of all processes, over whose gradients a mean is taken.
@@ -197,7 +201,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """As the parent's; behind the last backward pass of an optimizer step comes one look at all its checks."""
         step = self._step = self._step or Step()
-        step.computed, step.num_items, done = False, num_items_in_batch, True
+        step.under_way, step.computed, step.num_items, done = True, False, num_items_in_batch, True
         try:
             value = super().training_step(model, inputs, num_items_in_batch)
             if not step.computed:
@@ -219,7 +223,21 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
             repeated = step.look()
             return value if repeated is None else repeated
         finally:
+            step.under_way = False
             self._step = None if done else step
+
+    def _drop_open_step(self) -> None:
+        """What is left of a pass over a stream, or of a step that was stopped, is no step: it trains nothing.
+
+        transformers 5.24 would add its gradients, a mean of their own, to the next step's.
+        """
+        step, self._step = self._step, None
+        if step is None:
+            return
+        step.look()
+        wrapped: Any = self.model_wrapped
+        wrapped.zero_grad()
+        self._tr_loss -= sum(step.values)
 
     def _repeat_with_scores(self, model: Any, step: Step) -> Tensor:
         """The step once more, since its gradients meant nothing: what must be added to the losses logged so far."""
@@ -230,7 +248,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
                 "resume from the last checkpoint"
             )
         model.zero_grad()
-        again = self._step = Step()
+        again = self._step = Step(under_way=True)
         for number, (inputs, num_items_in_batch) in enumerate(step.batches, start=1):
             last, again.num_items = number == len(step.batches), num_items_in_batch
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
@@ -300,23 +318,3 @@ class SquareLossSeq2SeqTrainer(LossSelectionMixin, Seq2SeqTrainer):
         plain: Any = self.accelerator.unwrap_model(self.model)
         with probability_generation(plain, self.selected_loss):
             return super().prediction_step(with_loss, inputs, *args, **kwargs)  # type: ignore[arg-type]
-
-
-class _LossCallback(TrainerCallback):
-    """At the start of training, after a hyper-parameter trial has changed the arguments and the model."""
-
-    def __init__(self, trainer: LossSelectionMixin) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.trainer._select_loss(to_train=True)
-        trainer = self.trainer
-        folder = trainer._get_output_dir(None)
-        refuse_other_loss(folder, trainer.selected_loss, resumed_from=trainer._resumed_from)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.trainer._calibrate()

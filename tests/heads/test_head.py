@@ -194,3 +194,12 @@ def test_distributions_of_a_causal_model_belong_to_the_scores_before() -> None:
     outputs, loss = {"logits": scores}, CrossEntropy()
     torch.testing.assert_close(head.total(loss, outputs, soft), head.total(loss, outputs, labels))
     assert head.num_items(loss, soft) == head.num_items(loss, labels) == 2 * (LENGTH - 1)
+
+
+def test_a_head_of_tokens_does_not_heed_what_a_head_of_texts_was_trained_with() -> None:
+    saved = {"hf_squareloss": {"loss": "square", "multi_label": True}, "problem_type": "multi_label_classification"}
+    model = make_model("bert_tokens", architectures=["BertForSequenceClassification"], **saved)
+    assert not Head.of(model).multi_label
+    assert Head.of(make_model("bert", architectures=["BertForSequenceClassification"], **saved)).multi_label
+    own = make_model("bert_tokens", architectures=["BertForTokenClassification"], **saved)
+    assert Head.of(own).multi_label  # tags of which each is a yes or no

@@ -86,3 +86,29 @@ def test_weights_that_are_elsewhere_are_refused() -> None:
     model.classifier.weight.data = torch.empty(0)  # as DeepSpeed's ZeRO stage 3 leaves it
     with pytest.raises(ValueError, match="weights of that layer are not here"):
         unfold_calibration(model)
+
+
+def calibrated() -> tuple[Any, dict[str, torch.Tensor]]:
+    model, batch = attach_loss(make_model("bert"), "square"), batch_of(make_examples("bert", 16))
+    labels = batch.pop("labels")
+    with torch.no_grad():
+        calibrate(model, model(**batch).logits, labels)
+    return model, batch
+
+
+def test_folding_under_autocast_is_folding() -> None:
+    """Whose cache of weights in 16 bits would hide that they were changed."""
+    model, batch = calibrated()
+    other, _ = calibrated()
+    fold_calibration(other, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fold_calibration(model, batch)
+    torch.testing.assert_close(flat_weights(model), flat_weights(other), rtol=0, atol=0)
+
+
+def test_a_forward_that_fails_leaves_the_model_in_training() -> None:
+    model, _ = calibrated()
+    model.train()
+    with pytest.raises(ValueError, match="exactly one of"):
+        fold_calibration(model, {"no such input": 1})
+    assert model.training

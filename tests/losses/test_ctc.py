@@ -303,3 +303,13 @@ def test_other_padding() -> None:
     scores = draw(2, 4, 3)
     expected = ctc_loss(scores, Y, N, loss=CrossEntropy())
     assert torch.equal(ctc_loss(scores, Y.masked_fill(Y == -100, -1), N, loss=CrossEntropy(ignore_index=-1)), expected)
+
+
+@pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("tau", ["posterior", 1.0])
+def test_it_can_be_computed_where_no_gradient_is_wanted(guard: Any, tau: Any) -> None:
+    scores, lengths = draw(4, 4, 3), torch.tensor([4, 4, 3, 4])
+    expected = ctc_loss(scores, LABELS, lengths, loss=SquareLoss(k=2.0, M=1.0), tau=tau)
+    with guard():
+        given = scores * 1.0, LABELS.clone(), lengths.clone()
+        assert torch.equal(ctc_loss(*given, loss=SquareLoss(k=2.0, M=1.0), tau=tau), expected)

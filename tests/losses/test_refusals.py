@@ -9,7 +9,7 @@ from batches import random_scores
 from contract import every_loss
 from torch import Tensor
 
-from hf_squareloss.losses import Loss
+from hf_squareloss.losses import Loss, ctc_loss
 
 
 @every_loss
@@ -101,3 +101,25 @@ def test_class_weights_of_another_number_of_classes_are_refused(loss: Loss) -> N
             loss.mean(torch.zeros(2, 3), labels)
     with pytest.raises(ValueError, match="2 class_weights"):
         loss.probabilities(torch.zeros(2, 3))
+
+
+@every_loss
+@pytest.mark.parametrize(("dtype", "classes", "label"), [(torch.uint8, 200, 156), (torch.int8, 200, 100)])
+def test_labels_of_few_bits_are_the_numbers_that_they_are(
+    loss: Loss, dtype: torch.dtype, classes: int, label: int
+) -> None:
+    """-100 is 156 in uint8, and 200 is no number of int8."""
+    loss = replace(loss, class_weights=None, ignore_index=-100)
+    wide = torch.tensor([0, label, 3, label])
+    narrow, scores = wide.to(dtype), random_scores(4, classes)
+    assert torch.equal(loss(scores, narrow), loss(scores, wide)) and (loss(scores, narrow) > 0).all()
+    assert loss.total_weight(narrow) == 4 and torch.equal(loss.item_weights(narrow), torch.ones(4))
+    assert not loss.wrong_labels(narrow, classes).any() and loss.wrong_labels(narrow, 50).sum() == 2
+    hidden, weight = random_scores(4, 8), random_scores(classes, 8)
+    values = (loss.of_linear(hidden, weight, None, labels) for labels in (narrow, wide))
+    assert torch.equal(*values)
+    frames = {"loss": replace(loss, ctc_tau="posterior"), "blank": 0}
+    scores, lengths = random_scores(1, 6, classes), torch.tensor([6])
+    labels = torch.tensor([[label, 3]])
+    values = (ctc_loss(scores, each, lengths, **frames) for each in (labels.to(dtype), labels))
+    assert torch.equal(*values)

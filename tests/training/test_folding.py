@@ -251,3 +251,54 @@ def test_a_stream_with_a_length_is_read_until_there_is_enough(
     stream = Stream()
     trainer = trained(make_model("bert"), tmp_path, rows=stream, per_device_eval_batch_size=8)
     assert trainer.loss.calibration is not None and 0 < stream.read < 64
+
+
+def folded(folder: Path) -> tuple[Any, Any]:
+    """A model as another run saved it, its calibration in the weights; and the raw scores that it had."""
+    raw = scores_of(trained(make_model("bert"), folder).model)
+    return tf.BertForSequenceClassification.from_pretrained(folder), raw
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_loss_object_brings_no_calibration_of_another_model(fresh: bool, tmp_path: Path) -> None:
+    model, _ = folded(tmp_path / "first")
+    loss = load_loss(model)
+    assert loss.calibration is not None and loss.calibration.folded_into == "classifier"
+    trainer = trained(make_model("bert", seed=3) if fresh else model, tmp_path / "second", loss)
+    saved = tf.BertForSequenceClassification.from_pretrained(tmp_path / "second")
+    assert trainer.loss.calibration is not None and trainer.loss.calibration.T != loss.calibration.T
+    expected = trainer.loss.probabilities(scores_of(trainer.model))
+    torch.testing.assert_close(scores_of(saved).softmax(-1), expected, rtol=1e-4, atol=1e-6)
+    uncalibrated = trained(make_model("bert"), tmp_path / "third", trainer.loss, calibrate=False)
+    assert uncalibrated.loss.calibration is None
+    assert "calibration" not in json.loads((tmp_path / "third/config.json").read_text())["hf_squareloss"]
+
+
+def test_a_loss_object_of_the_model_itself_can_be_attached_to_it(tmp_path: Path) -> None:
+    model, raw = folded(tmp_path)
+    attach_loss(model, load_loss(model))
+    torch.testing.assert_close(scores_of(model), raw, rtol=1e-4, atol=1e-5)
+    assert model(**batch_of(ROWS)).loss.isfinite()
+
+
+def test_what_was_trained_while_attached_is_folded_as_it_is_then(tmp_path: Path) -> None:
+    model, _ = folded(tmp_path / "first")
+    attach_loss(model, "square")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(10):
+        model(**batch_of(ROWS)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    raw = scores_of(model)
+    detach_loss(model).save_pretrained(tmp_path / "second")
+    again = tf.BertForSequenceClassification.from_pretrained(tmp_path / "second")
+    assert folded_into(again) == "classifier"
+    torch.testing.assert_close(scores_of(attach_loss(again, "square")), raw, rtol=1e-4, atol=1e-5)
+
+
+def test_another_head_is_not_folded_when_a_loss_is_detached(tmp_path: Path) -> None:
+    folded(tmp_path)
+    model = tf.BertForSequenceClassification.from_pretrained(tmp_path, num_labels=5, ignore_mismatched_sizes=True)
+    before = flat_weights(model).clone()
+    detach_loss(attach_loss(model, "square"))
+    assert torch.equal(flat_weights(model), before) and folded_into(model) is None

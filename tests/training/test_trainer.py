@@ -273,3 +273,17 @@ def test_mixin_on_ones_own_trainer(tmp_path: Path) -> None:
 
     gradient = step_gradient("bert", tmp_path, batch=2, accumulate=4, trainer=OwnWithLoss, loss=SQUARE)
     assert relative_difference(gradient, naive_gradient("bert")) < 1e-5
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_what_a_subclass_adds_has_one_weight_however_the_step_is_split(accumulate: int, tmp_path: Path) -> None:
+    class Decaying(SquareLossTrainer):
+        def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+            penalty = model.classifier.weight.square().sum() / self.current_gradient_accumulation_steps
+            return super().compute_loss(model, *args, **kwargs) + penalty
+
+    options = {"batch": 8 // accumulate, "accumulate": accumulate, "loss": SQUARE}
+    added, plain = (step_gradient("bert", tmp_path, trainer=each, **options) for each in (Decaying, SquareLossTrainer))
+    model = make_model("bert")
+    model.classifier.weight.square().sum().backward()
+    torch.testing.assert_close(added - plain, flat_gradient(model), rtol=1e-4, atol=1e-5)

@@ -158,3 +158,14 @@ def test_a_decoder_evaluates_without_metrics_though_it_could_generate(tmp_path: 
     found = SquareLossSeq2SeqTrainer(model, args, eval_dataset=examples, loss=SQUARE).evaluate()["eval_loss"]
     plain = SquareLossTrainer(model, arguments(tmp_path), eval_dataset=examples, loss=SQUARE).evaluate()["eval_loss"]
     assert found == pytest.approx(plain, rel=1e-6)
+
+
+def test_a_loss_asked_for_by_the_arguments_is_named_where_the_models_own_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = SquareLossTrainer(make_model("bert"), arguments(tmp_path, max_steps=1), train_dataset=make_examples("bert"))
+    model.train()
+    SquareLossTrainer(model.model, arguments(tmp_path))
+    assert "and not with" not in caplog.text  # nobody asked for another one
+    trainer = SquareLossTrainer(model.model, arguments(tmp_path, loss="cross_entropy"))
+    assert "and not with cross_entropy" in caplog.text and trainer.loss.name == "square"
