@@ -4,13 +4,14 @@
         --methods cross_entropy square:k=200,M=10 --learning_rates 1e-3 2e-3 4e-3 --steps 600
     python benchmarks/language_modeling.py ... --steps 600 --equal_time
 
-A small decoder over words is trained from the same initial weights on the same blocks in the same order, with a linear
-warm-up and a cosine decay over the budget: equal steps, or with --equal_time the time of so many steps with
-cross-entropy. Seconds of single runs on a shared machine are noise, so that time is counted and not measured: the steps
-of the losses are timed once, in turns in one process, and their ratios are kept in --output; then a step with the
-square loss costs, say, .25 of the budget's unit, and every run has a fixed number of steps. Even blocks of the
-validation file choose the learning rate of each method, odd blocks are reported. A METHOD is a loss with its
-parameters, or several one after the other with the share of the budget at which each begins:
+A small decoder over words (--vocabulary subwords: over parts of them) is trained from the same initial weights on the
+same blocks in the same order, with a linear warm-up and a cosine decay over the budget: equal steps, or with
+--equal_time the time of so many steps with cross-entropy. Seconds of single runs on a shared machine are noise, so
+that time is counted and not measured: the steps of the losses are timed once, in turns in one process, and their
+ratios are kept in --output; then a step with the square loss costs, say, .25 of the budget's unit, and every run has
+a fixed number of steps. Even blocks of the validation file choose the learning rate of each method, odd blocks are
+reported. A METHOD is a loss with its parameters, or several one after the other with the share of the budget at which
+each begins:
 
     square:k=200,M=10                            the square loss without scores
     square:k=10..1000,M=10                       k grows geometrically over the budget
@@ -45,7 +46,7 @@ from hf_squareloss.comparison import environment
 from hf_squareloss.recipes.language_blocks import encode_texts
 from hf_squareloss.recipes.language_metrics import language_metrics
 from hf_squareloss.recipes.language_texts import load_texts
-from hf_squareloss.recipes.vocabulary import build_tokenizer
+from hf_squareloss.recipes.vocabulary import VOCABULARIES, build_tokenizer
 from hf_squareloss.training import parse_loss_parameters
 
 RESULTS = Path(__file__).with_name("language_modeling.json")
@@ -63,6 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         **{"data": args.data or Path(args.train_file).parent.name, "vocabulary": size, "block_size": args.block_size},
         **{"batch_size": args.batch_size, "hidden_size": args.hidden_size, "layers": args.layers},
         "training_tokens": blocks["train"].numel(),
+        **({} if args.vocabulary == "words" else {"units": args.vocabulary}),
     }
     found = read(args.output)
     if found and found["settings"] != settings:
@@ -96,6 +98,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--equal_time", action="store_true", help="or as many as take the time of these with cross-entropy"
     )
+    parser.add_argument("--vocabulary", choices=VOCABULARIES, default="words")
     parser.add_argument("--vocabulary_size", type=int, default=20_000)
     parser.add_argument("--block_size", type=int, default=64)
     parser.add_argument("--batch_size", type=int, default=16)
@@ -113,7 +116,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def read_blocks(args: argparse.Namespace) -> tuple[dict[str, Tensor], int]:
     """The training blocks (N, T), those that choose and those that are reported; and the number of words."""
     splits = load_texts({"train": args.train_file, "validation": args.validation_file})
-    tokenizer = build_tokenizer(splits["train"]["text"], "words", args.vocabulary_size)
+    tokenizer = build_tokenizer(splits["train"]["text"], args.vocabulary, args.vocabulary_size)
     encoded = encode_texts(splits, tokenizer, block_size=args.block_size, labels=False)
     blocks = {name: torch.tensor(rows["input_ids"][:]) for name, rows in encoded.items()}
     few = blocks.pop("validation")[: args.evaluation_blocks]

@@ -14,7 +14,8 @@ Results = dict[str, Any]
 def language_section(results: Results) -> str:
     """A table for each budget; the learning rate of each method is that of the best accuracy where it is chosen."""
     settings = results["settings"]
-    parts = []
+    units, parts = settings.get("units", "words"), []
+    unit = units.removesuffix("s")
     for budget in budgets(results["runs"]):
         runs = [run for run in results["runs"] if budget_of(run) == budget]
         kind, amount = budget
@@ -24,15 +25,15 @@ def language_section(results: Results) -> str:
         title = f"**{counted}**"
         methods = dict.fromkeys(run["key"]["method"] for run in runs)
         rows = [row(of_method(runs, method)) for method in methods]
-        header = ["method", "learning rate", "of", "seeds", "steps", "next-word accuracy"]
+        header = ["method", "learning rate", "of", "seeds", "steps", f"next-{unit} accuracy"]
         header += ["perplexity", "with softmax(T f)"]
         parts += [title, markdown_table(header, rows)]
     note = (
-        f"{settings['data']}, {settings['training_tokens']:,} training words, vocabulary {settings['vocabulary']:,}, "
+        f"{settings['data']}, {settings['training_tokens']:,} training {units}, vocabulary {settings['vocabulary']:,}, "
         f"{settings['layers']} layers of width {settings['hidden_size']}, {settings['batch_size']} blocks of "
-        f"{settings['block_size']} words a step; mean over the seeds of the chosen learning rate, on words that chose "
-        "nothing. `of` is the number "
-        f"of learning rates that were tried. {step_times(results)}{where(results)}."
+        f"{settings['block_size']} {units} a step; mean over the seeds of the chosen learning rate, on {units} "
+        f"that chose nothing. `of` is the number of learning rates that were tried. {step_times(results)}"
+        f"{where(results)}."
     )
     return "\n\n".join([*parts, note])
 

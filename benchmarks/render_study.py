@@ -98,17 +98,18 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
         return f"The study is under way: {done} of its {all_of_them} parts are complete, too few for a verdict."
     plain, spread = plain_problems(whole), pooled.spread
     so_far = f" (interim: {len(studies)} of {len(studies) + len(rest)} studies are complete)" if rest else ""
-    domains = [
-        f"{words(found, 'it is better', 'it is worse', 'the two cannot be told apart')} in {name} "
-        f"({shown(found)} standard deviations over seeds, {found.votes} sources)"
-        for name, domain in (("text and speech", ("text", "speech")), ("vision", ("vision",)))
-        if (found := in_deviations("", [p for p in plain if domain_of(p) in domain])).interval
-    ]
+    domains: dict[str, list[str]] = {}  # verdict -> where, with figures
+    for name, domain in (("text and speech", ("text", "speech")), ("vision", ("vision",))):
+        if (found := in_deviations("", [p for p in plain if domain_of(p) in domain])).interval:
+            judged = words(found, "it is better", "it is worse", "the two cannot be told apart")
+            figures = f"{shown(found)} standard deviations over seeds, {found.votes} sources"
+            domains.setdefault(judged, []).append(f"in {name} ({figures})")
+    by_domain = ", and ".join(f"{judged} {' and '.join(places)}" for judged, places in domains.items())
     open_ones = pooled.ties + pooled.undecided
     sentences = [
         f"Over the {len(plain)} comparisons of the study{so_far}, each loss tuned alike, the square loss is better "
         f"than cross-entropy in {pooled.wins}, worse in {pooled.losses} and undecided in {open_ones}; "
-        f"averaged over sources of data, {', and '.join(domains)}."
+        f"averaged over sources of data, {by_domain}."
     ]
     if spread:
         found = Evidence("", spread.ratio, spread.interval, above=False, border=1.0)

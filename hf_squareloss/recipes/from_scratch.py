@@ -71,7 +71,7 @@ class VocabularyArguments(FromScratchArguments):
     tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, if not the model's."})
     vocabulary: str | None = field(
         default=None,
-        metadata={"help": f"Build the tokenizer from the training texts: {' or '.join(VOCABULARIES)}."},
+        metadata={"help": f"Build the tokenizer from the training texts: {', '.join(VOCABULARIES)}."},
     )
     vocabulary_size: int | None = field(
         default=None, metadata={"help": "Entries of that vocabulary at most; default: 20,000 words, all characters."}

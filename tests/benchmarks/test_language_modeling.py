@@ -109,6 +109,9 @@ def test_the_learning_rate_is_chosen_elsewhere_and_every_seed_of_it_is_shown() -
         "| `square` | 0.001 | 2 | 2 | 10 | 0.500 | 100 | 90 |",
         "| `cross_entropy` | 0.001 | 1 | 1 | 10 | 0.200 | 100 | 90 |",
     ]
+    assert "next-word accuracy" in render.language_section(results)
+    results["settings"]["units"] = "subwords"
+    assert "next-subword accuracy" in render.language_section(results)
 
 
 def test_equal_time_is_counted_in_steps(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Vocabularies of words and of characters: what is in them, in which order, and that they load again."""
+"""Vocabularies of words, parts of words and characters: what is in them, in which order, and that they load again."""
 
 from pathlib import Path
 
@@ -32,13 +32,27 @@ def test_characters_are_given_back_as_they_were(tmp_path: Path) -> None:
     assert tokenizer("z")["input_ids"] == [tokenizer.unk_token_id]
 
 
+def test_parts_of_words_give_any_text_back(tmp_path: Path) -> None:
+    build_tokenizer(["low lower lowest newer newest"] * 5, "subwords", 270).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert len(tokenizer) == 270 and tokenizer.convert_ids_to_tokens([0, 1, 2]) == ["[PAD]", "[UNK]", "[MASK]"]
+    text = "Lower lowest, Žluťoučký kůň\n"  # letters and bytes that no training text has
+    tokens = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(tokens) == text and tokenizer.unk_token_id not in tokens
+    assert len(tokenizer("lowest")["input_ids"]) < 6
+    again = build_tokenizer(["low lower lowest newer newest"] * 5, "subwords", 270)
+    assert again.get_vocab() == tokenizer.get_vocab()
+
+
 @pytest.mark.parametrize(
     ("texts", "units", "size", "message"),
     [
-        (TEXTS, "letters", None, "must be one of words, characters"),
+        (TEXTS, "letters", None, "must be one of words, subwords, characters"),
         (TEXTS, "words", 3, "must be above 3"),
         (["", " \n"], "words", None, "no words"),
         ([""], "characters", None, "no characters"),
+        (TEXTS, "subwords", 259, "must be above 259, the number of special tokens and bytes"),
+        (["", " "], "subwords", None, "no subwords"),
     ],
 )
 def test_what_makes_no_vocabulary(texts: list[str], units: str, size: int | None, message: str) -> None:
