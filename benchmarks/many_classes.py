@@ -20,6 +20,12 @@ and two are of differences of scores, as cross-entropy is:
 
     relative_hinge    (1/C) sum_{i != y} max(0, 1 - f_y + f_i)^2
     relative_square   (1/C) sum_{i != y} (1 - f_y + f_i)^2
+
+Three are the square loss, trained otherwise:
+
+    square_fast_head    the head's learning rate is 10 times that of the encoder
+    square_from_prior   the head's bias begins at the minimiser for the classes' frequencies, k M p / (1 + (k - 1) p)
+    square_rising_M     M grows linearly from 0 to its value during the first fifth of the steps
 """
 
 import argparse
@@ -38,18 +44,21 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 
 from hf_squareloss import CrossEntropy, Loss, SquareLoss, SquareLossTrainer, Squentropy
 from hf_squareloss.comparison import environment
+from hf_squareloss.losses import square_costs
 from hf_squareloss.recipes.text_data import load_files
 from hf_squareloss.recipes.text_encoding import tokenize
 
 RESULTS = Path(__file__).with_suffix(".json")
 TUNING = 2  # seeds
 TRAINED_ON = 1000  # rows
+FAST, RISE = 10.0, 0.2  # how many times as fast a head; the share of the steps in which M grows
 Of = Callable[[Tensor], Tensor]
 
 
@@ -97,11 +106,42 @@ class Between(Loss):
         return scores.float().softmax(-1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RisingM(Loss):
+    """The square loss with a share of its M, which `Rise` says."""
+
+    name: ClassVar[str] = "rising_M"
+    share: ClassVar[float] = 1.0
+    k: Any = "auto"
+    M: Any = "auto"
+
+    def costs(self, scores: Tensor) -> Tensor:
+        full = SquareLoss(k=self.k, M=self.M).resolve(scores.shape[-1])
+        return square_costs(scores, k=float(full.k), M=type(self).share * float(full.M))
+
+    def link(self, scores: Tensor) -> Tensor:
+        """As that of `Between`."""
+        return scores.float().softmax(-1)
+
+
+class Rise(TrainerCallback):
+    """Lets M of `RisingM` grow."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        RisingM.share = min(1.0, (state.global_step + 1) / (RISE * state.max_steps))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        RisingM.share = 1.0
+
+
 LOSSES: dict[str, Loss] = {
     "cross_entropy": CrossEntropy(),
     "square": SquareLoss(),
     "squentropy": Squentropy(),
     **{kind: Between(kind=kind) for kind in (*SEPARATE, *RELATIVE)},
+    "square_fast_head": SquareLoss(),
+    "square_from_prior": SquareLoss(),
+    "square_rising_M": RisingM(),
 }
 
 
@@ -117,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
         for seed in seeds:
             key = (experiment.data, args.max_train_samples, args.num_train_epochs, loss, rate, seed)
             if key not in there:
-                there[key] = dict(zip(KEY, key, strict=True)) | experiment.run(LOSSES[loss], rate, seed)
+                there[key] = dict(zip(KEY, key, strict=True)) | experiment.run(loss, rate, seed)
                 results["runs"].append(there[key])
                 write(args.output, results)
                 print(there[key], flush=True)
@@ -160,7 +200,7 @@ class Experiment:
         self.splits: Any = tokenize(data, self.tokenizer, max_length=128)
         self.classes = data.num_labels
 
-    def run(self, loss: Loss, rate: float, seed: int) -> dict[str, float]:
+    def run(self, loss: str, rate: float, seed: int) -> dict[str, float]:
         """Accuracy on training and validation rows after the last epoch."""
         set_seed(seed)
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -168,6 +208,9 @@ class Experiment:
         )
         rows = self.splits["train"].shuffle(seed=seed)
         rows = rows.select(range(min(len(rows), self.args.max_train_samples)))
+        if loss == "square_from_prior":
+            with torch.no_grad():
+                model.classifier.bias.copy_(prior_scores(rows["labels"], self.classes))
         with tempfile.TemporaryDirectory() as folder:
             settings = TrainingArguments(
                 folder,
@@ -188,11 +231,13 @@ class Experiment:
             trainer = SquareLossTrainer(
                 model,
                 settings,
-                loss=loss,
+                loss=LOSSES[loss],
                 train_dataset=rows,
                 processing_class=self.tokenizer,
                 data_collator=DataCollatorWithPadding(self.tokenizer),
                 compute_metrics=lambda found: {"accuracy": float((found[0].argmax(-1) == found[1]).mean())},
+                optimizers=(fast_head(model, rate) if loss == "square_fast_head" else None, None),
+                callbacks=[Rise()],
             )
             trainer.train()
             measured = {
@@ -200,6 +245,21 @@ class Experiment:
                 "validation": self.splits["validation"],
             }
             return {part: round(trainer.evaluate(of_part)["eval_accuracy"], 4) for part, of_part in measured.items()}
+
+
+def fast_head(model: Any, rate: float) -> torch.optim.Optimizer:
+    """The Trainer's AdamW with another learning rate for the head."""
+    head = list(model.classifier.parameters())
+    body = [p for p in model.parameters() if all(p is not each for each in head)]
+    groups = [{"params": body, "lr": rate}, {"params": head, "lr": FAST * rate}]
+    return torch.optim.AdamW(groups, weight_decay=0.0)
+
+
+def prior_scores(labels: Any, num_classes: int) -> Tensor:
+    """The square loss's minimiser for the frequencies of the classes: k M p / (1 + (k - 1) p)."""
+    loss = SquareLoss().resolve(num_classes)
+    p = torch.bincount(torch.as_tensor(labels), minlength=num_classes) / len(labels)
+    return float(loss.k) * float(loss.M) * p / (1.0 + (float(loss.k) - 1.0) * p)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,34 @@ def test_the_square_loss_stands_at_one_end() -> None:
     assert not torch.allclose(benchmark.LOSSES["free_both"].costs(-scores), SquareLoss().resolve(20).costs(-scores))
 
 
+def test_M_rises_to_the_square_loss() -> None:
+    scores, square = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), SquareLoss(k=2.0, M=3.0)
+    rising, labels = benchmark.RisingM(k=2.0, M=3.0), torch.arange(6)
+    torch.testing.assert_close(rising.costs(scores), square.costs(scores))
+    torch.testing.assert_close(rising.total(scores, labels), square.total(scores, labels))
+    state = SimpleNamespace(global_step=0, max_steps=10)
+    benchmark.Rise().on_step_begin(None, state, None)
+    torch.testing.assert_close(rising.costs(scores), SquareLoss(k=2.0, M=1.5).costs(scores))  # a half of the way
+    torch.testing.assert_close(rising(scores, labels), SquareLoss(k=2.0, M=1.5)(scores, labels))
+    benchmark.Rise().on_train_end(None, state, None)
+    torch.testing.assert_close(rising.costs(scores), square.costs(scores))
+
+
+def test_a_bias_at_the_prior_means_the_frequencies() -> None:
+    loss, labels = SquareLoss().resolve(12), [0] * 6 + [1] * 3 + [2]
+    p = loss.probabilities(benchmark.prior_scores(labels, 12))
+    torch.testing.assert_close(p[:4], torch.tensor([0.6, 0.3, 0.1, 0.0]), atol=1e-5, rtol=0)
+
+
+def test_a_fast_head_is_ten_times_as_fast() -> None:
+    model = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 3), "classifier": torch.nn.Linear(3, 2)})
+    body, head = benchmark.fast_head(model, 0.01).param_groups
+    assert (body["lr"], head["lr"]) == (0.01, pytest.approx(0.1))
+    assert [len(group["params"]) for group in (body, head)] == [2, 2] and head["params"][0] is model[
+        "classifier"
+    ].weight
+
+
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
     texts = [f"a b c{i % 4} d" for i in range(48)]
@@ -84,15 +113,15 @@ def arguments(tmp_path: Path) -> list[str]:
 
 
 def test_runs_are_kept_and_go_on(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses = ["--losses", "cross_entropy", "relative_hinge"]
+    losses = ["--losses", "cross_entropy", "square_fast_head", "square_from_prior", "square_rising_M"]
     benchmark.main([*arguments, *losses])
     results = json.loads((tmp_path / "out.json").read_text())
-    assert len(results["runs"]) == 2 * (2 * 2 + 1)  # both rates with two seeds, the best with the third
+    assert len(results["runs"]) == 4 * (2 * 2 + 1)  # both rates with two seeds, the best with the third
     assert all(0 <= run[part] <= 1 for run in results["runs"] for part in ("train", "validation"))
     monkeypatch.setattr(benchmark.Experiment, "run", lambda *given: pytest.fail("it was run already"))
     benchmark.main([*arguments, *losses])
     table = render.many_classes_section(results)
-    assert table.count("| 3 |") == 2 and "32 training rows, 1 epochs" in table
+    assert table.count("| 3 |") == 4 and "32 training rows, 1 epochs" in table
 
 
 def test_the_table_takes_the_rate_that_validation_chose() -> None:
