@@ -5,7 +5,7 @@ follow from intervals.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pictures import grid_values
@@ -98,45 +98,52 @@ def study_verdict(studies: Sequence[Results], rest: Rest = ()) -> str:
         return f"The study is under way: {done} of its {all_of_them} parts are complete, too few for a verdict."
     plain, spread = plain_problems(whole), pooled.spread
     so_far = f" (interim: {len(studies)} of {len(studies) + len(rest)} studies are complete)" if rest else ""
-    domains: dict[str, list[str]] = {}  # verdict -> where, with figures
-    for name, domain in (("text and speech", ("text", "speech")), ("vision", ("vision",))):
-        if (found := in_deviations("", [p for p in plain if domain_of(p) in domain])).interval:
-            judged = words(found, "it is better", "it is worse", "the two cannot be told apart")
-            figures = f"{shown(found)} standard deviations over seeds, {found.votes} sources"
-            domains.setdefault(judged, []).append(f"in {name} ({figures})")
-    by_domain = ", and ".join(f"{judged} {' and '.join(places)}" for judged, places in domains.items())
+    domains = grouped(
+        (
+            words(found, "it is better", "it is worse", "the two cannot be told apart"),
+            f"in {name} ({shown(found)} standard deviations over seeds, {found.votes} sources)",
+        )
+        for name, domain in (("text and speech", ("text", "speech")), ("vision", ("vision",)))
+        if (found := in_deviations("", [p for p in plain if domain_of(p) in domain])).interval
+    )
     open_ones = pooled.ties + pooled.undecided
     sentences = [
         f"Over the {len(plain)} comparisons of the study{so_far}, each loss tuned alike, the square loss is better "
         f"than cross-entropy in {pooled.wins}, worse in {pooled.losses} and undecided in {open_ones}; "
-        f"averaged over sources of data, {by_domain}."
+        f"averaged over sources of data, {domains}."
     ]
     if spread:
         found = Evidence("", spread.ratio, spread.interval, above=False, border=1.0)
         less = words(found, "less", "more", "neither more nor less, as far as can be told,")
         sentences.append(f"It depends {less} on the seed (ratio of the deviations over seeds {ratio_text(spread)}).")
     calibrated = [
-        f"{when} {' and '.join(judged)}"
+        f"{when} {judged}"
         for when, prefix in (
             ("Before any calibration its probabilities are", ""),
             ("with the number T that models are saved with they are", "calibrated_"),
         )
-        if (
-            judged := [
-                text for name, short in _CALIBRATION.items() if (text := calibration(plain, name, prefix + short))
-            ]
-        )
+        if (judged := calibration(plain, prefix))
     ]
     if calibrated:
         sentences.append(f"{'; '.join(calibrated)}.")
     return " ".join(sentences)
 
 
-def calibration(problems: Sequence[ProblemAnalysis], name: str, measure: str) -> str:
-    """What a measure of calibration says; empty without an interval."""
-    found = in_measure("", problems, measure, scale=1)
-    side = words(found, "better", "worse", "neither better nor worse")
-    return f"{side} by the {name} (advantage {shown(found, digits=3)})" if found.interval else ""
+def calibration(problems: Sequence[ProblemAnalysis], prefix: str) -> str:
+    """What the measures of calibration say; empty without an interval."""
+    return grouped(
+        (words(found, "better", "worse", "neither better nor worse"), f"by the {name} ({shown(found, digits=3)})")
+        for name, measure in _CALIBRATION.items()
+        if (found := in_measure("", problems, prefix + measure, scale=1)).interval
+    )
+
+
+def grouped(judged: Iterable[tuple[str, str]]) -> str:
+    """Verdicts with what they are of, each verdict once."""
+    places: dict[str, list[str]] = {}
+    for verdict, place in judged:
+        places.setdefault(verdict, []).append(place)
+    return ", and ".join(f"{verdict} {' and '.join(those)}" for verdict, those in places.items())
 
 
 def words(found: Evidence, supported: str, not_supported: str, undecided: str) -> str:

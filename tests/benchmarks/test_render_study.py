@@ -236,7 +236,8 @@ def test_the_verdict_names_calibration_before_and_after(whole: list[Results]) ->
     found = [results_of([calibrated(run) for run in each.runs], title=each.title) for each in whole[:7]]
     (sentence,) = [each for each in study.study_verdict(found).split(". ") if "Before any" in each]
     before, after = sentence.split("; ")
-    assert before.count("better by the") == 2 and after.count("worse by the") == 2
+    assert "are better by the Brier score (" in before and " and by the negative log-likelihood (+" in before
+    assert "are worse by the Brier score (" in after and " and by the negative log-likelihood (" in after
     rows = {claim: [each.verdict for each in evidence] for claim, evidence in claims.claims(found)}
     verdicts = [verdict for claim, all_of_it in rows.items() if "number T" in claim for verdict in all_of_it]
     assert verdicts == ["not supported", "not supported", "no figure yet"]
