@@ -1,36 +1,36 @@
-"""What a trainer of ours does at the events of training."""
+"""A callback that calls what it was given."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hf_squareloss.training._checkpoints import refuse_other_loss
 
-if TYPE_CHECKING:
-    from hf_squareloss.training._trainer import LossSelectionMixin
+class AtEvents(TrainerCallback):
+    """Calls a function at each of these events of training, after a hyper-parameter trial has changed the arguments.
 
+    Args:
+        train_begin, epoch_end, train_end: called without arguments.
+    """
 
-class LossCallback(TrainerCallback):
-    """At the start of training, after a hyper-parameter trial has changed the arguments and the model; and at ends."""
-
-    def __init__(self, trainer: LossSelectionMixin) -> None:
-        self.trainer = trainer
+    def __init__(
+        self, *, train_begin: Callable[[], None], epoch_end: Callable[[], None], train_end: Callable[[], None]
+    ) -> None:
+        self._train_begin, self._epoch_end, self._train_end = train_begin, epoch_end, train_end
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.trainer._select_loss(to_train=True)
-        folder = self.trainer._get_output_dir(None)
-        refuse_other_loss(folder, self.trainer.selected_loss, resumed_from=self.trainer._resumed_from)
+        self._train_begin()
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.trainer._drop_open_step()
+        self._epoch_end()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.trainer._calibrate()
+        self._train_end()

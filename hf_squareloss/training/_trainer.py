@@ -20,8 +20,8 @@ from hf_squareloss.losses import Loss, scale
 from hf_squareloss.training._adapters import AdapterMixin
 from hf_squareloss.training._arguments import SquareLossTrainingArguments, requested_loss
 from hf_squareloss.training._calibration import CalibrationMixin
-from hf_squareloss.training._callback import LossCallback
-from hf_squareloss.training._checkpoints import last_complete_checkpoint
+from hf_squareloss.training._callback import AtEvents
+from hf_squareloss.training._checkpoints import last_complete_checkpoint, refuse_other_loss
 from hf_squareloss.training._hub import HubMixin
 from hf_squareloss.training._parents import parent_class
 from hf_squareloss.training._resuming import ResumedTraining, RunTotals
@@ -86,13 +86,18 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         # A loss that is not finite raises: the filter would read two values more from the device at every micro-batch.
         self.args.logging_nan_inf_filter = False
         self._select_loss(to_train=False)
-        self.add_callback(LossCallback(self))
+        ends = {"epoch_end": self._drop_open_step, "train_end": self._calibrate}
+        self.add_callback(AtEvents(train_begin=self._begin, **ends))
         self.add_callback(RunTotals())
 
     @property
     def selected_loss(self) -> Loss:
         """The loss in use, fitted to the model's head."""
         return self._loss
+
+    def _begin(self) -> None:
+        self._select_loss(to_train=True)
+        refuse_other_loss(self._get_output_dir(None), self._loss, resumed_from=self._resumed_from)
 
     def _select_loss(self, *, to_train: bool) -> None:
         """Fit the loss to the present model; write it into the model's config if the model is about to be trained."""
