@@ -107,7 +107,7 @@ def _eval_results(analysis: Analysis, task: str, dataset: str | None, config: st
     for found in analysis.problems:
         problem = found.problem
         of = f", {found.name}" if dataset and len(analysis.problems) > 1 else ""
-        of_hub = problem.task if len(tasks) == 1 else dataset
+        name = (problem.task if len(tasks) == 1 else dataset) if dataset else found.name
         for contender in problem.contenders:
             values = list(contender.values(problem.part).values())
             if not values:
@@ -119,7 +119,7 @@ def _eval_results(analysis: Analysis, task: str, dataset: str | None, config: st
                 EvalResult(
                     task_type=task,
                     dataset_type=dataset or "local",
-                    dataset_name=of_hub if dataset and of_hub else found.name,
+                    dataset_name=name,
                     dataset_config=config if dataset else _slug(found.name),
                     dataset_split=problem.part,
                     metric_type=problem.metric,

@@ -16,7 +16,7 @@ class AtEvents(TrainerCallback):
     """
 
     def __init__(
-        self, *, train_begin: Callable[[], None], epoch_end: Callable[[], None], train_end: Callable[[], None]
+        self, train_begin: Callable[[], None], *, epoch_end: Callable[[], None], train_end: Callable[[], None]
     ) -> None:
         self._train_begin, self._epoch_end, self._train_end = train_begin, epoch_end, train_end
 

@@ -86,8 +86,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         # A loss that is not finite raises: the filter would read two values more from the device at every micro-batch.
         self.args.logging_nan_inf_filter = False
         self._select_loss(to_train=False)
-        ends = {"epoch_end": self._drop_open_step, "train_end": self._calibrate}
-        self.add_callback(AtEvents(train_begin=self._begin, **ends))
+        self.add_callback(AtEvents(self._begin, epoch_end=self._drop_open_step, train_end=self._calibrate))
         self.add_callback(RunTotals())
 
     @property
@@ -132,14 +131,16 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         except ValueError as error:  # of another task's head, or of a package that is not imported
             logger.warning_once(f"the loss in the model's config is not used: {error}")
             return None
-        ours = isinstance(self.args, SquareLossTrainingArguments) and self.args.says_a_loss()
-        if trained is not None and (self._requested_loss is not None or ours):
-            requested = self._head.fit(requested_loss(self._requested_loss, self.args))
-            if requested != trained:
-                logger.warning_once(
-                    f"until it is trained, the model is evaluated with the loss that it was trained with, "
-                    f"{trained}; and not with {requested}"
-                )
+        by_arguments = isinstance(self.args, SquareLossTrainingArguments) and self.args.says_a_loss()
+        if trained is not None and (self._requested_loss is not None or by_arguments):
+            # Arguments may ask for what training alone can make, such as balanced class weights.
+            with contextlib.nullcontext() if self._requested_loss is not None else contextlib.suppress(ValueError):
+                requested = self._head.fit(requested_loss(self._requested_loss, self.args))
+                if requested != trained:
+                    logger.warning_once(
+                        f"until it is trained, the model is evaluated with the loss that it was trained with, "
+                        f"{trained}; and not with {requested}"
+                    )
         return trained
 
     def _refusal_of_fused_head(self) -> str | None:
@@ -167,7 +168,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
                 "remove_unused_columns=False"
             )
         within = self._step is not None and self._step.under_way
-        step = self._step if self._step is not None and within else Step()
+        step = (self._step if within else None) or Step()
         step.computed = True
         num_items_in_batch = step.num_items if num_items_in_batch is None else num_items_in_batch
         labels, wrong = self._head.checked(self._loss, given)

@@ -169,3 +169,5 @@ def test_a_loss_asked_for_by_the_arguments_is_named_where_the_models_own_is_used
     assert "and not with" not in caplog.text  # nobody asked for another one
     trainer = SquareLossTrainer(model.model, arguments(tmp_path, loss="cross_entropy"))
     assert "and not with cross_entropy" in caplog.text and trainer.loss.name == "square"
+    balanced = SquareLossTrainer(model.model, arguments(tmp_path, class_weights="balanced"))  # needs training labels
+    assert balanced.loss == trainer.loss and balanced.evaluate(make_examples("bert"))["eval_loss"] > 0
