@@ -16,6 +16,7 @@ NO_BENCHMARKS = (
     "run_all",
     "language_modeling",
     "many_classes",
+    "demos",
     "calibration",
     "recorded_scores",
     "speech_calibration",
