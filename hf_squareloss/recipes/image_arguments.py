@@ -10,7 +10,7 @@ from transformers import AutoModelForImageClassification
 from hf_squareloss.recipes.arguments import require_lists, require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.image_encoding import AUGMENTATIONS, Augmentation, ImageRows
-from hf_squareloss.recipes.image_models import load_processor, require_rgb, timm_errors
+from hf_squareloss.recipes.image_models import count_classes_once, load_processor, require_rgb, timm_errors
 from hf_squareloss.recipes.images import image_sizes
 from hf_squareloss.recipes.media_arguments import MediaDataArguments, ScratchModelArguments
 from hf_squareloss.recipes.model_classes import fit_classes
@@ -98,6 +98,7 @@ def load_image_classifier(
     with timm_errors(model_args.model_name_or_path):
         config = model_args.load_config()
         require_rgb(config)
+        count_classes_once(config)
         data = fit_classes(data, config, train=train, verbose=verbose)
         processor = load_processor(model_args, model_args.image_processor_name, config, sizes, model_args.image_size)
         model, loading_info = model_args.load_model(AutoModelForImageClassification, config)

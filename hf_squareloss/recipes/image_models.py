@@ -35,12 +35,22 @@ def timm_errors(name: str | None) -> Iterator[None]:
 
 def require_rgb(config: Any) -> None:
     """ValueError for a model of other images than RGB ones, which all images become."""
-    channels = config.to_dict().get("num_channels", 3)
+    values = config.to_dict()
+    channels = values.get("num_channels", (values.get("model_args") or {}).get("in_chans", 3))
     if channels != 3:
         raise ValueError(
             f"the model takes {channels} channels, but all images are read as RGB, as transformers' pipelines read "
             "them (grey becomes three equal channels): --config_overrides num_channels=3, or another model"
         )
+
+
+def count_classes_once(config: Any) -> None:
+    """Take the number of classes out of the arguments that timm wrote for a model, where it is a second one.
+
+    transformers (5.24) hands timm both, which is a TypeError.
+    """
+    if config.model_type == "timm_wrapper" and config.model_args:
+        config.model_args = {name: value for name, value in config.model_args.items() if name != "num_classes"}
 
 
 def load_processor(

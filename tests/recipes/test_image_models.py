@@ -1,12 +1,13 @@
 """Processors of image models, and what is said where timm or torchvision do not load."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from transformers import AutoConfig, ConvNextImageProcessorPil, ResNetConfig, ViTImageProcessorPil
+from transformers import AutoConfig, ConvNextImageProcessorPil, PreTrainedConfig, ResNetConfig, ViTImageProcessorPil
 
 from hf_squareloss.recipes.image_encoding import processor_size
-from hf_squareloss.recipes.image_models import load_processor, require_rgb, timm_errors
+from hf_squareloss.recipes.image_models import count_classes_once, load_processor, require_rgb, timm_errors
 from hf_squareloss.recipes.media_arguments import ScratchModelArguments
 
 
@@ -34,6 +35,22 @@ def test_models_of_grey_images_are_refused() -> None:
     require_rgb(ResNetConfig())
     with pytest.raises(ValueError, match="the model takes 1 channels"):
         require_rgb(ResNetConfig(num_channels=1))
+
+
+def test_timms_own_arguments() -> None:
+    """Its files name the number of classes a second time, and the channels."""
+    written: dict[str, Any] = {"num_classes": 5, "in_chans": 3, "img_size": 64}
+    config: Any = PreTrainedConfig(model_args=dict(written))
+    config.model_type = "timm_wrapper"
+    require_rgb(config)
+    count_classes_once(config)
+    assert config.model_args == {"in_chans": 3, "img_size": 64}
+    config.model_type, config.model_args = "another", dict(written)
+    count_classes_once(config)
+    assert config.model_args == written
+    config.model_args["in_chans"] = 1
+    with pytest.raises(ValueError, match="the model takes 1 channels"):
+        require_rgb(config)
 
 
 def test_the_models_own_processor_or_another_or_a_new_one(tmp_path: Path) -> None:
