@@ -27,11 +27,12 @@ from typing import Any
 
 from transformers import AutoModelForAudioClassification
 
-from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments
+from hf_squareloss import SquareLossTrainingArguments
 from hf_squareloss.recipes.arguments import require_lists
 from hf_squareloss.recipes.audio_demo import DEMO_TRAINING, demo_classifier, filter_baseline, key_tones
 from hf_squareloss.recipes.classification import ClassificationData, class_columns, compute_metrics
 from hf_squareloss.recipes.cli import parse_arguments, run_script
+from hf_squareloss.recipes.ctc_data import mask_length_of
 from hf_squareloss.recipes.demo import demo_defaults, report_demo
 from hf_squareloss.recipes.epoch_rows import EpochCallback
 from hf_squareloss.recipes.lora import LoraArguments
@@ -42,11 +43,12 @@ from hf_squareloss.recipes.sound_rows import (
     SoundRows,
     load_extractor,
     read_waveforms,
-    require_long_enough,
     show_unheard,
+    usable_sounds,
 )
 from hf_squareloss.recipes.speech_encoding import heard_seconds
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
+from hf_squareloss.recipes.unpadded import UnpaddedTrainer
 
 
 @dataclass
@@ -116,9 +118,16 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             skip_bad=data_args.skip_bad_utterances,
         )
     data = fit_classes(data, config, train=args.do_train, verbose=args.should_log)
-    fit_loss_to_data(args, data, train=args.do_train, verbose=args.should_log)
     model, loading_info = load_model(model_args, config)
-    require_long_enough(model, sounds, data.splits)
+    sounds, data = usable_sounds(
+        model,
+        extractor,
+        sounds,
+        data,
+        mask_length=mask_length_of(config) if args.do_train else 1,
+        skip_bad=data_args.skip_bad_utterances,
+    )
+    fit_loss_to_data(args, data, train=args.do_train, verbose=args.should_log)
     model = lora_args.wrap(model, loading_info, train=args.do_train)
     heard = heard_seconds(config, extractor)
     show_unheard(sounds, heard, extractor.sampling_rate)
@@ -133,7 +142,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         for name, split in data.splits.items()
     }
     args.remove_unused_columns = False  # the collator makes the model's inputs of waveforms
-    trainer = SquareLossTrainer(
+    trainer = UnpaddedTrainer(
         **trainer_inputs(args, model, rows),
         processing_class=extractor,
         data_collator=SoundCollator(extractor, model_args.attention_mask),

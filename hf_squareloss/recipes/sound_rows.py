@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.epoch_rows import EpochRows
 from hf_squareloss.recipes.row_names import only, row_name
 from hf_squareloss.recipes.speech_encoding import SpeechEncoder, load_feature_extractor
-from hf_squareloss.recipes.speech_files import say
+from hf_squareloss.recipes.speech_files import say, without_bad
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,6 +47,9 @@ class SoundRows(EpochRows):
 class SoundCollator:
     """A batch of `SoundRows` as the feature extractor makes it, padded as it does by itself or to the longest.
 
+    Sounds of several lengths that get no mask go through it one by one, for it would count padding in their mean; the
+    batch has their `input_lengths` (B,) too, for `UnpaddedTrainer`.
+
     Attributes:
         attention_mask: whether the model gets the mask of what is no padding; None: as the extractor says.
     """
@@ -56,12 +59,19 @@ class SoundCollator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         options: dict[str, Any] = {"sampling_rate": self.extractor.sampling_rate, "return_tensors": "pt"}
-        padding = inspect.signature(type(self.extractor).__call__).parameters.get("padding")
-        if padding is not None and padding.default is False:  # Whisper's pads to 30 seconds, and must
+        parameter = inspect.signature(type(self.extractor).__call__).parameters.get("padding")
+        to_longest = parameter is not None and parameter.default in (False, True)  # Whisper's pads to 30 s, and must
+        if to_longest:
             options["padding"] = True
         if self.attention_mask is not None:
             options["return_attention_mask"] = self.attention_mask
-        batch = dict(self.extractor([row["waveform"] for row in rows], **options))
+        waveforms = [row["waveform"] for row in rows]
+        batch = dict(self.extractor(waveforms, **options))
+        name = self.extractor.model_input_names[0]
+        if to_longest and "attention_mask" not in batch:
+            each = [self.extractor([waveform], **options)[name][0] for waveform in waveforms]
+            batch[name] = torch.nn.utils.rnn.pad_sequence(each, batch_first=True)
+            batch["input_lengths"] = torch.tensor([len(inputs) for inputs in each])
         if "labels" in rows[0]:
             batch["labels"] = torch.tensor([row["labels"] for row in rows])
         return batch
@@ -81,8 +91,6 @@ def read_waveforms(
     Raises:
         ValueError: sounds that cannot be read, or stored features, by name.
     """
-    from dataclasses import replace
-
     from transformers import Wav2Vec2FeatureExtractor
 
     plain = Wav2Vec2FeatureExtractor(sampling_rate=rate, do_normalize=False)
@@ -103,24 +111,62 @@ def show_unheard(sounds: Mapping[str, Dataset], heard: float, rate: int) -> None
             )
 
 
-def require_long_enough(model: Any, sounds: Mapping[str, Dataset], splits: Mapping[str, Dataset]) -> None:
-    """ValueError for waveforms of which the convolutions of a model leave no frame, by name.
+def usable_sounds(
+    model: Any,
+    extractor: Any,
+    sounds: Mapping[str, Dataset],
+    data: ClassificationData,
+    *,
+    mask_length: int = 1,
+    skip_bad: bool = False,
+) -> tuple[dict[str, Dataset], ClassificationData]:
+    """The waveforms that are long enough for the feature extractor and for the model, and the data without the others.
 
-    The mean over no frame would be NaN.
+    Of no frame the mean would be NaN.
+
+    Args:
+        sounds: as `read_waveforms` gives them, with data.
+        mask_length: frames of SpecAugment's mask: a batch of shorter training sounds would end the training.
+        skip_bad: as for `without_bad`.
+
+    Raises:
+        ValueError: what is too short, by name.
     """
-    known = {"_get_feat_extract_output_lengths", "_get_subsampling_output_length"} & set(dir(model))
-    if model.main_input_name != "input_values" or not known:
-        return
-    for name, rows in sounds.items():
-        frames = ctc_frames(model, torch.as_tensor(np.asarray(rows["length"])))
-        short = np.flatnonzero(frames.numpy() < 1)
-        if len(short):
-            first = int(short[0])
-            called = row_name(splits[name][first], "audio", name, first)
-            raise ValueError(
-                f"{called}: {rows['length'][first]} samples are too few for the model: --min_duration_in_seconds "
-                "leaves such sounds out of training"
-            )
+    kept, splits = {}, {}
+    for split, rows in sounds.items():
+        faults: dict[int, str] = {}
+        for place in np.argsort(np.asarray(rows["length"]), kind="stable").tolist():  # a longer one is no worse
+            waveform: Any = rows[place]["input_values"]
+            fault = _fault(model, extractor, waveform, mask_length if split == "train" else 1)
+            if fault is None:
+                break
+            named = row_name(data.splits[split][place], "audio", split, place)
+            faults[place] = f"{named}: {len(waveform)} samples are too few: {fault}"
+        faults = dict(sorted(faults.items()))
+        kept[split] = without_bad(rows, faults, split, skip=skip_bad)
+        places = [place for place in range(len(rows)) if place not in faults]
+        splits[split] = data.splits[split].select(places) if faults else data.splits[split]
+    return kept, replace(data, splits=splits)
+
+
+def _fault(model: Any, extractor: Any, waveform: Any, mask_length: int) -> str | None:
+    """What is wrong with a waveform that is too short."""
+    try:
+        inputs = SoundCollator(extractor)([{"waveform": np.asarray(waveform, np.float32)}])[model.main_input_name]
+    except (ValueError, RuntimeError, AssertionError) as error:
+        return f"the feature extractor fails on them ({error})"
+    if not inputs.isfinite().all():
+        return "the feature extractor returns NaN"
+    frames = masked = inputs.shape[1]
+    convolves = {"_get_feat_extract_output_lengths", "_get_subsampling_output_length"} & set(dir(model))
+    if model.main_input_name == "input_values" and convolves:
+        length = torch.tensor([frames])
+        frames, masked = (int(ctc_frames(model, length, before_adapter=before)) for before in (False, True))
+    if frames < 1:
+        return "the model makes no frame of them"
+    if masked < mask_length:
+        return f"the model makes {masked} frames of them, SpecAugment masks {mask_length} at a time"
+    return None
 
 
 def load_extractor(source: str | None, config: Any, hub: Mapping[str, Any]) -> Any:

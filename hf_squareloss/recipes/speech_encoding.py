@@ -197,7 +197,10 @@ class SpeechEncoder:
         wanted = self.extractor.sampling_rate
         signal = resample(signal, rate or wanted, wanted)
         seconds = len(signal) / wanted
-        found = self.extractor(signal, sampling_rate=wanted, return_attention_mask=True)
+        try:
+            found = self.extractor(signal, sampling_rate=wanted, return_attention_mask=True)
+        except (ValueError, RuntimeError, AssertionError) as error:  # some, for less than a window
+            raise ValueError(f"{name}: the feature extractor fails on {len(signal)} samples ({error})") from error
         mask_name = "padding_mask" if "padding_mask" in found else "attention_mask"  # OmniASR's name
         inputs, mask = (np.asarray(found[name][0]) for name in (self.input_name, mask_name))
         inputs = inputs.astype(np.float32)
@@ -218,7 +221,7 @@ class SpeechCollator:
         attention_mask: add the mask (B, T), 1 for what is no padding.
         pad_to_multiple_of: T is a multiple of this.
         channel: waveforms are (B, 1, T) and their mask is called `padding_mask` (OmniASR).
-        input_lengths: add the lengths (B,) before padding, which no model takes: for `GreedyTrainer`, without a mask.
+        input_lengths: add the lengths (B,) before padding, which no model takes: for `UnpaddedTrainer`, without a mask.
     """
 
     input_name: str

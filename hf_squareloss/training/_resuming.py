@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import TrainOutput
 
@@ -18,12 +20,17 @@ else:
 
 
 class RunTotals(TrainerCallback, ExportableState):
-    """Seconds and summed losses of a run up to its last checkpoint, whose trainer_state.json keeps them."""
+    """Seconds and summed losses of a run up to its last checkpoint, whose trainer_state.json keeps them.
+
+    Attributes:
+        best_checkpoint: of the run that goes on, where it is now; None: as trainer_state.json says.
+    """
 
     def __init__(self) -> None:
         self.seconds, self.loss = 0.0, 0.0
         self.earlier: dict[str, float] | None = None
         self.start = time.monotonic()
+        self.best_checkpoint: str | None = None
 
     def state(self) -> dict[str, Any]:
         return {"args": {}, "attributes": {"seconds": self.seconds, "loss": self.loss}}
@@ -35,6 +42,8 @@ class RunTotals(TrainerCallback, ExportableState):
         at_start = {"seconds": 0.0, "loss": 0.0}
         self.earlier = saved.get(type(self).__name__, {}).get("attributes") if state.global_step else at_start
         self.start = time.monotonic()
+        if self.best_checkpoint is not None:
+            state.best_model_checkpoint = self.best_checkpoint
 
 
 class ResumedTraining(_Trainer):
@@ -56,6 +65,7 @@ class ResumedTraining(_Trainer):
                 raise ValueError(f"{folder} has no checkpoint that a run could go on from")
         if resume_from_checkpoint:
             require_resumable(resume_from_checkpoint)
+        self._totals.best_checkpoint = best_beside(resume_from_checkpoint) if resume_from_checkpoint else None
         self._resumed_from = resume_from_checkpoint or None
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
@@ -78,3 +88,14 @@ class ResumedTraining(_Trainer):
             self._initial_global_step = 0
             start_time -= earlier["seconds"]
         return super()._finalize_training(trial, num_train_samples, start_time)
+
+
+def best_beside(checkpoint: str) -> str | None:
+    """The best checkpoint of a run, where it lies beside another one of it.
+
+    trainer_state.json has its path at that time: of a folder that was moved since it is no folder, or another run's.
+    """
+    file = Path(checkpoint, TRAINER_STATE_NAME)
+    named = TrainerState.load_from_json(str(file)).best_model_checkpoint if file.exists() else None
+    beside = Path(checkpoint).parent / Path(named).name if named else None
+    return str(beside) if beside is not None and beside.is_dir() else None

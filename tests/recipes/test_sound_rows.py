@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from hf_squareloss.recipes.sound_rows import (
     SoundRows,
     load_extractor,
     read_waveforms,
-    require_long_enough,
     show_unheard,
+    usable_sounds,
 )
 
 
@@ -103,14 +104,60 @@ def test_batches_are_the_extractors() -> None:
     assert whisper["input_features"].shape == (2, 80, 200)  # always the whole chunk
 
 
-def test_sounds_too_short_for_the_convolutions(tmp_path: Any) -> None:
+def test_without_a_mask_a_sound_is_as_it_is_alone() -> None:
+    """Padding would count in its mean and deviation."""
+    rows = [{"waveform": np.random.default_rng(i).normal(3, 2, n).astype(np.float32)} for i, n in enumerate((900, 400))]
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=8000, do_normalize=True, return_attention_mask=False)
+    found = SoundCollator(extractor)(rows)
+    assert found["input_lengths"].tolist() == [900, 400] and "attention_mask" not in found
+    for row, inputs, length in zip(rows, found["input_values"], (900, 400), strict=True):
+        own = (row["waveform"] - row["waveform"].mean()) / np.sqrt(row["waveform"].var() + 1e-7)
+        assert inputs[:length].numpy() == pytest.approx(own, abs=1e-5) and not inputs[length:].any()
+    padded = torch.tensor(np.array(extractor([row["waveform"] for row in rows], padding=True)["input_values"]))
+    assert (padded[1, :400] - found["input_values"][1, :400]).abs().max() > 0.1  # what must not be taken
+    spectrograms = SoundCollator(SeamlessM4TFeatureExtractor(), attention_mask=False)
+    found = spectrograms([{"waveform": np.zeros(n, np.float32)} for n in (16_000, 8_000)])
+    assert found["input_lengths"].tolist() == [49, 24] and found["input_features"].shape[1] == 49
+    assert "input_lengths" not in SoundCollator(ASTFeatureExtractor(max_length=32, num_mel_bins=16))(rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "mask_length", "message"),
+    [
+        ("wav2vec2", 50, 1, "train row 3: 50 samples are too few: the model makes no frame of them"),
+        ("wav2vec2", 400, 50, "train row 3: 400 samples are too few: .* frames of them, SpecAugment masks 50 at a"),
+        ("wav2vec2-bert", 100, 1, "train row 3: 100 samples are too few: the feature extractor fails on them"),
+        ("wav2vec2-bert", 2000, 10, "train row 3: 2000 samples are too few: .* 6 frames of them, SpecAugment masks 10"),
+    ],
+)
+def test_sounds_too_short(
+    kind: str, samples: int, mask_length: int, message: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = {name: value for name, value in WAVEFORM_MODEL.items() if name != "model_type"}
-    model = AutoModelForAudioClassification.from_config(Wav2Vec2Config(**values))
-    read, data = read_waveforms(sounds(800, 400), 8000, cache_dir=str(tmp_path))
-    require_long_enough(model, read, data.splits)
-    read, data = read_waveforms(sounds(800, 50), 8000, cache_dir=str(tmp_path))
-    with pytest.raises(ValueError, match="train row 2: 50 samples are too few"):
-        require_long_enough(model, read, data.splits)
+    small: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    bert = Wav2Vec2BertConfig(**{**small, "left_max_position_embeddings": 4, "right_max_position_embeddings": 4})
+    config: Any = Wav2Vec2Config(**values) if kind == "wav2vec2" else bert
+    model, extractor = AutoModelForAudioClassification.from_config(config), load_extractor(None, config, {})
+    read, data = read_waveforms(sounds(16_000, 20_000, samples, samples, rate=16_000), 16_000, cache_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=f"2 of 4 utterances .*: {message}.*--skip_bad_utterances"):
+        usable_sounds(model, extractor, read, data, mask_length=mask_length)
+    kept, left = usable_sounds(model, extractor, read, data, mask_length=mask_length, skip_bad=True)
+    assert [int(length) for length in kept["train"]["length"]] == [16_000, 20_000] and left.splits["train"]["label"][
+        :
+    ] == [0, 1]
+    assert "Left out: 2 of 4" in capsys.readouterr().out
+    rows = {"test": read["train"]}
+    of_test = replace(data, splits={"test": data.splits["train"]})
+    if mask_length > 1:  # in training alone
+        assert usable_sounds(model, extractor, rows, of_test, mask_length=mask_length)[1] == of_test
+    else:
+        with pytest.raises(ValueError, match="test row 3"):
+            usable_sounds(model, extractor, rows, of_test, skip_bad=True)
 
 
 def test_the_extractor_of_a_family(tmp_path: Any) -> None:

@@ -24,7 +24,7 @@ def train(folders: list[str], tmp_path: Path) -> Path:
     [
         (None, "train row 1 .*000.wav.: the audio cannot be read"),
         (0, "train row 1 .*000.wav.: the audio has zero length"),
-        (30, "train row 1 .*000.wav.: 30 samples are too few for the model"),
+        (30, "train row 1 .*000.wav.: 30 samples are too few: the model makes no frame of them"),
     ],
 )
 def test_sounds_that_cannot_be_used(samples: int | None, message: str, run: Run, train: Path) -> None:
@@ -42,6 +42,18 @@ def test_bad_sounds_can_be_left_out(run: Run, train: Path, tmp_path: Path, capsy
     run(*SHORT, "--train_dir", str(train), "--skip_bad_utterances", "--do_train")
     assert results(tmp_path / "out")["train_samples"] == 95
     assert "Left out: train row 1" in capsys.readouterr().out
+
+
+def test_short_sounds_of_validation_can_be_left_out(
+    run: Run, folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validation = Path(shutil.copytree(folders[3], tmp_path / "validation"))
+    soundfile.write(validation / "a" / "000.wav", np.zeros(30, np.float32), 8000)
+    with pytest.raises(ValueError, match="validation row 1 .*000.wav.: 30 samples are too few"):
+        run(*SHORT, "--validation_dir", str(validation))
+    run(*SHORT, "--validation_dir", str(validation), "--skip_bad_utterances", "--do_train", "--do_eval")
+    assert results(tmp_path / "out")["eval_samples"] == 23
+    assert "Left out: validation row 1" in capsys.readouterr().out
 
 
 def test_folders_of_nothing(run: Run, train: Path) -> None:

@@ -10,13 +10,15 @@ import pytest
 import soundfile
 import torch
 import yaml
-from ctc_runs import FEATURE_MODEL
+from ctc_runs import FEATURE_MODEL, WAVEFORM_MODEL, write_model
 from example_scripts import load_example, predictions, results
 from note_files import CLASSES, SHORT, weights
 from scipy.signal import resample_poly
+from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from hf_squareloss import load_loss, probability_pipeline
 from hf_squareloss.recipes import sound_rows
+from hf_squareloss.recipes.speech_demo import RATE
 
 DIMS = "feature_projection_input_dim"
 
@@ -128,3 +130,27 @@ def test_training_sounds_are_cut_to_what_the_model_hears(
     assert max(length for most, length in longest if most is not None) == round(0.215 * 16_000)
     assert max(length for most, length in longest if most is None) > 0.215 * 16_000
     assert "sounds of the validation split are longer than the 0.215 seconds" in capsys.readouterr().out
+
+
+def test_without_a_mask_nothing_depends_on_the_batch(
+    run: Callable[..., dict[str, float]], folders: list[str], tmp_path: Path
+) -> None:
+    """Group norm over time, as in wav2vec2-base: padding would change what is heard, and so T and the predictions."""
+    files = sorted(Path(folders[-1]).rglob("*.wav"))
+    lengths = {len(soundfile.read(file)[0]) for file in files}
+    assert max(lengths) > 2 * min(lengths)
+    (tmp_path / "model").mkdir()
+    name = write_model(tmp_path / "model", WAVEFORM_MODEL | {"classifier_proj_size": 16, "feat_extract_norm": "group"})
+    Wav2Vec2FeatureExtractor(sampling_rate=RATE, return_attention_mask=False).save_pretrained(name)
+    found = {}
+    for size in ("1", "24"):
+        run(*SHORT, "--per_device_eval_batch_size", size, name=f"out{size}", model=["--config_name", name])
+        T = load_loss(tmp_path / f"out{size}").calibration
+        written = (tmp_path / f"out{size}" / "test_predictions.tsv").read_text().splitlines()[1:]
+        assert T is not None and len(written) == 24
+        found[size] = [T.T, *(float(value) for line in written for value in line.split("\t")[2:])]
+    assert found["1"] == pytest.approx(found["24"], abs=2e-5)
+    model: Any = AutoModelForAudioClassification.from_pretrained(tmp_path / "out1")
+    sounds = [torch.from_numpy(soundfile.read(file, dtype="float32")[0]) for file in files]
+    together = model(torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True)).logits.softmax(-1)
+    assert (together.flatten() - torch.tensor(found["1"][1:])).abs().max() > 1e-3  # what must not be taken
