@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from importlib.metadata import version
@@ -44,6 +45,22 @@ def write_loss(config: PreTrainedConfig, loss: Loss, *, num_classes: int | None)
         config.problem_type = "multi_label_classification" if loss.multi_label else "single_label_classification"
     else:
         config.problem_type = "regression"
+
+
+def own_config(model: nn.Module) -> None:
+    """Give a model without a loss yet a config of its own: others that were made from the same object keep theirs.
+
+    transformers (5.24) shares the object between `Model(config)` and all of its parts.
+    """
+    config = getattr(base_model(model), "config", None)
+    if not isinstance(config, PreTrainedConfig) or KEY in vars(config):
+        return
+    copies: dict[int, Any] = {}
+    copy.deepcopy(config, copies)
+    for module in model.modules():
+        shared = vars(module).get("config")
+        if isinstance(shared, PreTrainedConfig) and id(shared) in copies:
+            module.config = copies[id(shared)]  # type: ignore[assignment]
 
 
 def forget_calibration(model: nn.Module) -> None:
@@ -106,6 +123,12 @@ def saved_entry(model: nn.Module | PreTrainedConfig) -> Any:
 def has_adapter(model: nn.Module) -> bool:
     """Whether PEFT's adapters are what would be saved of a model."""
     return bool(_adapters(model))
+
+
+def virtual_tokens(model: nn.Module) -> int:
+    """How many tokens a model's adapter puts before those of the text, with scores of their own."""
+    adapters = [adapter for adapter in _adapters(model).values() if adapter.is_prompt_learning]
+    return sum(adapter.num_virtual_tokens for adapter in adapters if adapter.peft_type != "PREFIX_TUNING")
 
 
 def write_adapter(model: nn.Module) -> None:

@@ -11,7 +11,15 @@ from contract import every_loss
 from tiny_models import CLASSES, arguments, batch_of, make_examples, make_model
 from tiny_tokenizer import make_tokenizer
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, pipeline
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
 
 from hf_squareloss import (
     CrossEntropy,
@@ -174,3 +182,23 @@ def test_refusals(tmp_path: Path) -> None:
     for model in (make_model("bert"), tmp_path):
         with pytest.raises(ValueError, match="hf_squareloss"):
             load_loss(model)
+
+
+def test_models_of_one_config_have_a_loss_each(tmp_path: Path) -> None:
+    """transformers makes no copy of it: what is written for one would be said of all."""
+    config = make_model("bert").config
+    first, second, third = (BertForSequenceClassification(config) for _ in range(3))
+    assert first.config is second.config
+    for model, loss in ((first, "square"), (second, "cross_entropy")):
+        trainer = SquareLossTrainer(
+            model, arguments(tmp_path, max_steps=1), train_dataset=make_examples("bert"), loss=loss
+        )
+        trainer.train()
+    assert load_loss(first).name == "square" and load_loss(second).name == "cross_entropy"
+    assert third.config is config and config.problem_type is None and "hf_squareloss" not in config.to_dict()
+    assert first.bert.config is first.config and first.bert.encoder.config is first.config  # what a model's parts read
+    Trainer(third, TrainingArguments(str(tmp_path), use_cpu=True, disable_tqdm=True, max_steps=1, save_strategy="no",
+                                     report_to="none", dataloader_pin_memory=False),
+            train_dataset=make_examples("bert")).train()  # fmt: skip
+    fourth = attach_loss(BertForSequenceClassification(config), "square")
+    assert load_loss(fourth).name == "square" and "hf_squareloss" not in config.to_dict()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from hf_squareloss.config import base_model, saved_entry, write_adapter, write_loss
+from hf_squareloss.config import base_model, own_config, saved_entry, virtual_tokens, write_adapter, write_loss
 from hf_squareloss.heads._ctc import UNALIGNED, utterance_loss
 from hf_squareloss.heads._families import (
     auto_class_of,
@@ -62,14 +62,20 @@ class Head:
         """The head of `model` (a PEFT wrapper is looked through).
 
         Raises:
-            ValueError: a head whose scores are not one row for each label (transducers, codebooks, answers' places).
+            ValueError: a head whose scores are not one row for each label (transducers, codebooks, answers' places,
+                tokens of prompt tuning), or are several real values.
         """
-        saved, model = saved_entry(model), base_model(model)
+        saved, wrapper, model = saved_entry(model), model, base_model(model)
         if not isinstance(model, PreTrainedModel):
             return cls()
         refuse_head(type(model))
         names, config = class_names(type(model)), model.config
         task, auto_class = task_of(names), auto_class_of(type(model))
+        if virtual_tokens(wrapper) and not config.is_encoder_decoder and task != "text-classification":
+            raise ValueError(
+                "prompt tuning puts tokens without labels before the text, so that scores and labels are no longer "
+                "as many: take LoRA or prefix tuning"
+            )
         if is_ctc(type(model)):
             return cls(
                 num_classes=config.vocab_size,
@@ -89,6 +95,12 @@ class Head:
             )
         if is_multiple_choice(names):
             return cls(task=task, auto_class=auto_class)
+        if config.problem_type == "regression" and (config.num_labels or 0) > 1 and saved is None:
+            raise ValueError(
+                f"a regression of {config.num_labels} values (problem_type in the config) is not supported: "
+                "num_labels=1 is; or take a loss on the scores in a compute_loss of your own. For classes, set "
+                "problem_type to None"
+            )
         return cls(
             num_classes=config.num_labels,
             multi_label=_is_multi_label(model, saved, of_tokens=task == "token-classification"),
@@ -122,11 +134,25 @@ class Head:
             loss(example, torch.zeros(1, dtype=torch.float if self.num_classes == 1 else torch.long))
         return loss
 
+    def fit_saved(self, loss: Loss) -> Loss:
+        """As `fit`, of a loss that a model was trained with: what its scores mean is not to be asked for anew.
+
+        Raises:
+            ValueError: also where it was trained for single labels and this head is for several at once, or so.
+        """
+        if loss.multi_label != self.multi_label:
+            kinds = ("one class for each example", "several classes at once")
+            raise ValueError(
+                f"{loss} is of {kinds[loss.multi_label]}, and problem_type asks for {kinds[self.multi_label]}"
+            )
+        return self.fit(loss)
+
     def write(self, loss: Loss, model: nn.Module) -> None:
         """Write `loss` into the model's config, where it has one, and into those of its adapters."""
         base = base_model(model)
         if isinstance(base, PreTrainedModel):
             plain = not self.language_model and self.blank is None
+            own_config(model)
             write_loss(base.config, loss, num_classes=self.num_classes if plain else None)
             write_adapter(model)
 
@@ -176,8 +202,8 @@ class Head:
         scores = outputs[self.scores]
         if self.num_classes not in (None, scores.shape[-1]):
             raise ValueError(
-                f"the model's config says {self.num_classes} classes but its scores are {tuple(scores.shape)}: "
-                "this kind of head is not supported"
+                f"the model's config says {self.num_classes} classes but its scores are {tuple(scores.shape)}: make "
+                "its num_labels that of a head of your own; a head with other scores is not supported"
             )
         if self.num_classes is None and scores.shape[-1] == 1 and labels.dim() > 1 and labels.shape[-1] != 1:
             raise ValueError(

@@ -111,9 +111,11 @@ def _fit(loss: Loss, scores: Tensor, labels: Tensor) -> Calibration:
 def _fit_frames(loss: Loss, scores: Tensor, labels: Tensor, frames: Tensor, blank: int | None) -> Calibration:
     if blank is None:
         raise ValueError("frames are of a CTC model: say its blank")
-    lengths, targets = (labels != loss.ignore_index).sum(-1), labels.clamp_min(0)
     if scores.dim() != 3 or labels.dim() != 2 or len(labels) != len(scores) or frames.shape != scores.shape[:1]:
         raise ValueError(f"scores {tuple(scores.shape)}, labels {tuple(labels.shape)} and frames do not fit together")
+    kept = labels != loss.ignore_index
+    lengths, order = kept.sum(-1), (~kept).int().argsort(dim=1, stable=True)
+    targets = labels.gather(1, order).clamp_min(0)  # padding to the right
     inside = torch.arange(scores.shape[1], device=scores.device) < frames.unsqueeze(-1)
     scores = _exact(scores)
     _require(scores[inside])
@@ -129,7 +131,8 @@ def _fit_frames(loss: Loss, scores: Tensor, labels: Tensor, frames: Tensor, blan
 
 
 def _exact(scores: Tensor) -> Tensor:
-    return scores.double() if scores.numel() <= _ENOUGH else scores.float()
+    double = scores.numel() <= _ENOUGH and scores.device.type != "mps"  # Apple's GPUs have no float64
+    return scores.double() if double else scores.float()
 
 
 def _require(scores: Tensor) -> None:

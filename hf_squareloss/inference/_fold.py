@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,14 +94,14 @@ class LastLayer:
     def folded(self, loss: Loss) -> tuple[Tensor, Tensor | None]:
         """W and b with the loss's calibration in them."""
         T, add = _line(loss)
-        weight, bias = self.layer.weight.detach().double() * T, self.layer.bias
-        bias = None if bias is None else bias.detach().double() * T + add.to(bias.device)
+        weight, bias = _double(self.layer.weight) * T, self.layer.bias
+        bias = None if bias is None else _double(bias) * T + add
         return weight.to(self.layer.weight), None if bias is None else bias.to(self.layer.bias)
 
     def folded_loss(self, loss: Loss) -> Loss:
         """The loss as a config names it whose weights hold its calibration."""
         assert loss.calibration is not None
-        norm = float(f"{self.folded(loss)[0].double().norm():.4g}")
+        norm = float(f"{_double(self.folded(loss)[0]).norm():.4g}")
         return replace(loss, calibration=replace(loss.calibration, folded_into=self.name, folded_norm=norm))
 
     def holds(self, loss: Loss) -> bool:
@@ -109,13 +109,13 @@ class LastLayer:
         assert loss.calibration is not None
         weight, bias, norm = self.layer.weight, self.layer.bias, loss.calibration.folded_norm
         fits = _line(loss)[1].shape in ((), weight.shape[:1]) and (bias is not None or not shifts(loss))
-        return fits and (norm is None or math.isclose(weight.double().norm().item(), norm, rel_tol=_ALIKE))
+        return fits and (norm is None or math.isclose(_double(weight).norm().item(), norm, rel_tol=_ALIKE))
 
     def unfolded(self, loss: Loss) -> tuple[Tensor, Tensor | None]:
         """W and b as they were before `folded`, up to rounding."""
         T, add = _line(loss)
-        weight, bias = self.layer.weight.detach().double() / T, self.layer.bias
-        bias = None if bias is None else (bias.detach().double() - add.to(bias.device)) / T
+        weight, bias = _double(self.layer.weight) / T, self.layer.bias
+        bias = None if bias is None else (_double(bias) - add) / T
         return weight.to(self.layer.weight), None if bias is None else bias.to(self.layer.bias)
 
     def state(self, model: nn.Module, loss: Loss) -> dict[str, Tensor]:
@@ -185,6 +185,8 @@ def unfold_calibration(model: nn.Module) -> LastLayer | None:
     A model that was loaded with another head, as one of other classes, has nothing to undo: the calibration is
     forgotten then.
 
+    A head that was asked for another kind of label than it was trained with (`problem_type`) stays so.
+
     Returns:
         The layer; None where nothing is folded, and no weight is changed then.
 
@@ -205,7 +207,11 @@ def unfold_calibration(model: nn.Module) -> LastLayer | None:
         return None
     found.put(*found.unfolded(loss))
     beside = replace(loss.calibration, folded_into=None, folded_norm=None)
-    Head.of(model).write(replace(loss, calibration=beside), model)
+    head, config = Head.of(model), cast(Any, base_model(model)).config
+    asked = config.problem_type
+    head.write(replace(loss, calibration=beside), model)
+    if head.multi_label != loss.multi_label:
+        config.problem_type = asked
     return found
 
 
@@ -252,6 +258,11 @@ def _line(loss: Loss) -> tuple[float, Tensor]:
     if loss.class_weights is None or not loss.calibration.weights_undone:
         return loss.calibration.T, torch.zeros((), dtype=torch.float64)
     return loss.calibration.T, -torch.tensor(loss.class_weights, dtype=torch.float64).log()
+
+
+def _double(parameter: Tensor) -> Tensor:
+    """In float64, on the CPU: Apple's GPUs have none."""
+    return parameter.detach().cpu().double()
 
 
 def _is_plain(model: nn.Module, layer: nn.Linear) -> bool:

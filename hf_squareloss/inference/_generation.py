@@ -45,6 +45,7 @@ def log_probabilities(scores: Tensor, loss: Loss | PreTrainedModel) -> Tensor:
 
 
 _GENERATING: WeakSet[nn.Module] = WeakSet()
+_RAW: WeakSet[nn.Module] = WeakSet()  # of these, the ones whose scores a loss is about to see
 
 
 @contextmanager
@@ -67,10 +68,11 @@ def probability_generation(model: nn.Module, loss: Loss | None = None) -> Iterat
         >>> with probability_generation(model):  # doctest: +SKIP
         ...     tokens = model.generate(**inputs, num_beams=5)
     """
+    given: Any = model
     model = base_model(model)
     if not isinstance(model, PreTrainedModel) or not model.can_generate():
         raise ValueError(f"{type(model).__name__} cannot generate: give a language model or an encoder-decoder")
-    loss = load_loss(model) if loss is None else loss
+    loss = load_loss(given) if loss is None else loss  # of the adapter that is active
     exact = loss.scores_are_logits and not loss.label_smoothing and loss.class_weights is None
     exact = exact and loss.calibration is None
     if exact or model in _GENERATING:
@@ -78,7 +80,7 @@ def probability_generation(model: nn.Module, loss: Loss | None = None) -> Iterat
         return
 
     def link(module: nn.Module, args: Any, kwargs: dict[str, Any], outputs: Any) -> None:
-        if kwargs.get("labels") is None:
+        if kwargs.get("labels") is None and module not in _RAW:
             outputs["logits"] = log_probabilities(outputs["logits"], loss)
 
     _GENERATING.add(model)
@@ -88,3 +90,14 @@ def probability_generation(model: nn.Module, loss: Loss | None = None) -> Iterat
     finally:
         handle.remove()
         _GENERATING.discard(model)
+
+
+@contextmanager
+def raw_scores(model: nn.Module) -> Iterator[None]:
+    """Within `probability_generation`, let the model's forwards give raw scores: without labels, but for a loss."""
+    model = base_model(model)
+    _RAW.add(model)
+    try:
+        yield
+    finally:
+        _RAW.discard(model)

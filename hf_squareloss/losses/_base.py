@@ -281,7 +281,8 @@ class Loss(ABC):
         if self.class_weights is None and not smoothing:
             return values
         weights = self.weights_on(values.device, values.dtype, num_classes)
-        values = (1.0 - smoothing) * weights[labels] * values
+        of_label = weights.gather(0, labels.reshape(-1)).reshape(labels.shape)  # weights[labels] fails under vmap
+        values = (1.0 - smoothing) * of_label * values
         return values + smoothing / num_classes * (self.costs(scores) * weights).sum(-1) if smoothing else values
 
     def _target_costs(self, scores: Tensor, targets: Tensor) -> Tensor:

@@ -12,7 +12,12 @@ def may_read(tensor: Tensor) -> bool:
     Elsewhere wrong labels are the caller's to find, once per step (`Loss.wrong_labels`); without that the gather
     kernel's own bounds assertion speaks, as for torch's cross_entropy.
     """
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _is_transformed(tensor)
+
+
+def _is_transformed(tensor: Tensor) -> bool:
+    """Whether torch.func.vmap or its kin look on, where no value can be read (torch 2.13 has no public name for it)."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # type: ignore[attr-defined]
 
 
 def widened(labels: Tensor) -> Tensor:

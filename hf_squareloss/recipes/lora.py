@@ -62,7 +62,8 @@ class LoraArguments:
             if not self.use_lora:
                 raise ValueError(
                     "the model is an adapter, of which transformers would train the base model and save the adapter "
-                    "alone: --use_lora goes on training the adapter; or merge it first (peft's merge_and_unload)"
+                    "alone: --use_lora goes on training the adapter; or merge it first (peft's merge_and_unload, of a "
+                    "base model with config=load_config(ADAPTER), which keeps the adapter's loss)"
                 )
             if given := self._given():
                 raise ValueError(f"{', '.join(given)} would be ignored: the model has an adapter, with its own values")

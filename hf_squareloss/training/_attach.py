@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils.generic import find_labels
 
-from hf_squareloss.config import KEY
+from hf_squareloss.config import KEY, base_model
 from hf_squareloss.heads import Head, is_ctc
 from hf_squareloss.inference import fold_again, folded_into, unfold_calibration
 from hf_squareloss.losses import Loss, make_loss, scale
@@ -97,6 +97,13 @@ def _require_plain(model: PreTrainedModel) -> None:
             "hooks of device_map put there, which would be called instead of the loss's: attach the loss before, or "
             "take the hooks off with accelerate.hooks.remove_hook_from_submodules(model) and dispatch it again after"
         )
+
+
+def refuse_attached(model: torch.nn.Module, head: Head) -> None:
+    """ValueError for a CTC model with a loss attached, whose forward would compute that one instead of a trainer's."""
+    plain = base_model(model)
+    if head.blank is not None and isinstance(plain, PreTrainedModel) and _is_attached(plain):
+        raise ValueError("the model has a loss attached, which would be trained instead: detach_loss(model) first")
 
 
 def _is_attached(model: PreTrainedModel) -> bool:

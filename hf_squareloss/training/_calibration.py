@@ -60,6 +60,10 @@ class Calibrated:
         """The loss as the config of the saved model has it."""
         return loss if self.layer is None else self.layer.folded_loss(loss)
 
+    def of(self, loss: Loss | None) -> Calibrated:
+        """This, where it is of a loss that is in use; of one without a calibration there is nothing to multiply by."""
+        return Calibrated() if loss is None or loss.calibration is None else self
+
     def draw(self, folder: Path) -> str | None:
         """Write the reliability diagram into the folder, where matplotlib is installed; the file's name."""
         if self.curve is None or find_spec("matplotlib") is None:
@@ -264,12 +268,15 @@ def _spread(rows: Any, limit: int) -> Any:
 def _tokens(scores: Tensor, labels: Tensor, limit: int, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Of each row at most `limit` of the labels that count, spread evenly, in front of what is ignored."""
     width = min(limit, labels.shape[1])
-    order = (labels == ignore_index).int().argsort(dim=1, stable=True)
-    counted = (labels != ignore_index).sum(1, keepdim=True)
+    kept = labels != ignore_index
+    kept = kept.any(-1) if labels.dim() == 3 else kept  # distributions
+    order = (~kept).int().argsort(dim=1, stable=True)
+    counted = kept.sum(1, keepdim=True)
     at = torch.arange(width, device=labels.device)
     places = torch.where(counted > width, at * counted // width, at)
     chosen = order.gather(1, places)
-    return scores.gather(1, chosen.unsqueeze(-1).expand(-1, -1, scores.shape[-1])), labels.gather(1, chosen)
+    rows = torch.arange(len(labels), device=labels.device).unsqueeze(-1)
+    return scores[rows, chosen], labels[rows, chosen]
 
 
 def _same_width(items: list[tuple[Tensor, ...]], ignore_index: int) -> list[tuple[Tensor, ...]]:
@@ -280,7 +287,7 @@ def _same_width(items: list[tuple[Tensor, ...]], ignore_index: int) -> list[tupl
     return [
         (
             pad(scores, (0, 0, 0, frames - scores.shape[1])),
-            pad(labels, (0, places - labels.shape[1]), value=ignore_index),
+            pad(labels, (0, 0) * (labels.dim() - 2) + (0, places - labels.shape[1]), value=ignore_index),
             *lengths,
         )
         for scores, labels, *lengths in items

@@ -15,10 +15,11 @@ from transformers.utils import logging
 
 from hf_squareloss.config import saved_loss
 from hf_squareloss.heads import FusedSearch
-from hf_squareloss.inference import probability_generation
+from hf_squareloss.inference._generation import probability_generation, raw_scores
 from hf_squareloss.losses import Loss, scale
 from hf_squareloss.training._adapters import AdapterMixin
 from hf_squareloss.training._arguments import SquareLossTrainingArguments, requested_loss
+from hf_squareloss.training._attach import refuse_attached
 from hf_squareloss.training._calibration import CalibrationMixin
 from hf_squareloss.training._callback import AtEvents
 from hf_squareloss.training._checkpoints import last_complete_checkpoint, refuse_other_loss
@@ -104,7 +105,9 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         plain = self._parent.model_of(model)
         self._unfold(to_train=to_train)
         self._head, self._step = self._parent.head_of(model), None
+        refuse_attached(plain, self._head)
         trained = None if to_train else self._loss_trained_with(plain)
+        self._calibrated = self._calibrated.of(trained)
         self._loss = trained or self._head.fit(requested_loss(self._requested_loss, self.args))
         liger = self.args.liger_kernel_config or {}
         if self.args.use_liger_kernel and self._head.language_model and liger.get("fused_linear_cross_entropy", True):
@@ -127,7 +130,7 @@ class LossSelectionMixin(CalibrationMixin, ResumedTraining, UpstreamRepairs, Ada
         """The loss in the model's config, where it fits the model's head."""
         try:
             saved = saved_loss(model)
-            trained = None if saved is None else self._head.fit(saved)
+            trained = None if saved is None else self._head.fit_saved(saved)
         except ValueError as error:  # of another task's head, or of a package that is not imported
             logger.warning_once(f"the loss in the model's config is not used: {error}")
             return None
@@ -317,7 +320,8 @@ class SquareLossSeq2SeqTrainer(LossSelectionMixin, Seq2SeqTrainer):
 
         # With generation the parent reads the model's own loss from its outputs (transformers 5.24): hand it ours.
         def with_loss(**given: Any) -> Mapping[str, Any]:
-            value, outputs = self.compute_loss(model, given, return_outputs=True)
+            with raw_scores(plain):
+                value, outputs = self.compute_loss(model, given, return_outputs=True)
             return {**outputs, "loss": value}
 
         # The parent's beam search would take the softmax of raw scores.

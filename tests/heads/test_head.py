@@ -9,7 +9,7 @@ import torch
 import transformers
 from tiny_models import CLASSES, LENGTH, VOCAB, batch_of, make_examples, make_model
 
-from hf_squareloss import CrossEntropy, SquareLoss
+from hf_squareloss import CrossEntropy, SquareLoss, attach_loss
 from hf_squareloss.config import base_model
 from hf_squareloss.heads import Head
 
@@ -203,3 +203,20 @@ def test_a_head_of_tokens_does_not_heed_what_a_head_of_texts_was_trained_with() 
     assert Head.of(make_model("bert", architectures=["BertForSequenceClassification"], **saved)).multi_label
     own = make_model("bert_tokens", architectures=["BertForTokenClassification"], **saved)
     assert Head.of(own).multi_label  # tags of which each is a yes or no
+
+
+def test_a_regression_of_several_values_is_refused() -> None:
+    model = make_model("bert", problem_type="regression")
+    with pytest.raises(ValueError, match="a regression of 4 values .* is not supported: num_labels=1 is"):
+        Head.of(model)
+    attach_loss(model := make_model("bert"), "square")
+    assert model.config.problem_type == "regression" and Head.of(model).num_classes == 4  # which we wrote ourselves
+    assert Head.of(make_model("bert", num_labels=1, problem_type="regression")).num_classes == 1
+
+
+def test_a_head_of_ones_own_is_told_how_to_say_its_size() -> None:
+    model = make_model("bert")
+    model.classifier = torch.nn.Linear(16, 3)
+    outputs = model(torch.ones(2, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"says 4 classes but its scores are \(2, 3\): make its num_labels"):
+        Head.of(model).scores_and_labels(outputs, torch.zeros(2).long())

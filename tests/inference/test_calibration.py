@@ -201,3 +201,19 @@ def test_a_broken_calibration_in_a_config_is_refused(value: Any) -> None:
 def test_frames_need_a_blank() -> None:
     with pytest.raises(ValueError, match="blank"):
         calibrate(SquareLoss(), torch.ones(1, 2, 3), torch.tensor([[1]]), frames=torch.tensor([2]))
+
+
+def test_padding_of_utterances_may_be_anywhere() -> None:
+    """As for the loss."""
+    scores = torch.randn(6, 9, 5, generator=torch.Generator().manual_seed(0))
+    right = torch.tensor([[1, 2, -100], [3, -100, -100], [2, 4, 1], [1, -100, -100], [4, 2, -100], [3, 1, -100]])
+    for b, row in enumerate(right.tolist()):
+        for t, c in enumerate(c for c in row if c >= 0):
+            scores[b, 2 * t + 1, c] += 3.0
+    found = []
+    left = torch.stack([torch.cat([row[row < 0], row[row >= 0]]) for row in right])
+    for labels in (right, left):
+        loss = calibrate(SquareLoss(k=2.0, M=1.0), scores, labels, frames=torch.full((6,), 9), blank=0)
+        assert loss.calibration is not None
+        found.append(loss.calibration.T)
+    assert found[0] == pytest.approx(found[1], rel=1e-6)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 from contract import EVERY, MULTI_LABEL, title
 
 from hf_squareloss.losses import Loss, SquareLoss, make_loss
@@ -60,3 +61,17 @@ def test_losses_import_without_transformers_and_without_a_word(module: str, expe
     assert done.returncode == 0, done.stderr
     if module == "hf_squareloss.losses":
         assert done.stdout == done.stderr == ""
+
+
+@pytest.mark.parametrize("loss", OBJECTS, ids=title)
+def test_gradients_of_single_items_by_vmap(loss: Loss) -> None:
+    """No label is read while torch.func looks on."""
+    scores = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if loss.multi_label:
+        targets = torch.tensor([[0.0, 1.0, 1.0]] * 5, dtype=torch.float64)
+    else:
+        targets = torch.tensor([0, 2, 1, 1, 0])
+    found = torch.func.vmap(torch.func.grad(lambda f, y: loss(f, y)))(scores, targets)
+    scores.requires_grad_()
+    (expected,) = torch.autograd.grad(loss(scores, targets).sum(), scores)
+    torch.testing.assert_close(found, expected)

@@ -40,8 +40,8 @@ def test_models_of_grey_images_are_refused() -> None:
 def test_timms_own_arguments() -> None:
     """Its files name the number of classes a second time, and the channels."""
     written: dict[str, Any] = {"num_classes": 5, "in_chans": 3, "img_size": 64}
-    config: Any = PreTrainedConfig(model_args=dict(written))
-    config.model_type = "timm_wrapper"
+    config: Any = PreTrainedConfig()
+    config.model_type, config.model_args = "timm_wrapper", dict(written)
     require_rgb(config)
     count_classes_once(config)
     assert config.model_args == {"in_chans": 3, "img_size": 64}

@@ -21,7 +21,8 @@ from hf_squareloss import (
     probability_pipeline,
 )
 from hf_squareloss.config import write_adapter
-from hf_squareloss.inference import unfold_calibration
+from hf_squareloss.heads import Head
+from hf_squareloss.inference import probability_generation, unfold_calibration
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21, 5.24
 SQUARE = SquareLoss(k=2.0, M=3.0)
@@ -181,8 +182,79 @@ def test_names_that_a_config_leaves_out_of_its_dictionary(tmp_path: Path) -> Non
     model = attach_loss(tf.ViTForImageClassification(config), SQUARE)
     model.save_pretrained(tmp_path / "base")
     lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["q_proj"])
-    wrapped = peft.get_peft_model(tf.ViTForImageClassification.from_pretrained(tmp_path / "base", config=config), lora)
+    again = tf.ViTForImageClassification.from_pretrained(tmp_path / "base", config=model.config)
+    wrapped = peft.get_peft_model(again, lora)
     write_adapter(wrapped)
     wrapped.save_pretrained(str(tmp_path / "adapter"))
     found = load_config(tmp_path / "adapter")
     assert found.id2label == dict(enumerate(NAMES)) and load_loss(tmp_path / "adapter") == SQUARE
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_merged_adapter_keeps_its_loss_by_the_config_of_its_folder(fold: bool, tmp_path: Path) -> None:
+    """Merging takes PEFT's config away, with what it says: the base model is loaded with that of the adapter."""
+    model = base(tmp_path)
+    first = SquareLossTrainer(
+        model, arguments(tmp_path / "first", max_steps=1), train_dataset=make_examples("bert"), loss=CrossEntropy()
+    )
+    first.train()
+    first.save_model(str(tmp_path / "base"))
+    lora = wrap(tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base"), "SEQ_CLS")
+    args = arguments(tmp_path / "out", max_steps=2, fold_calibration=fold)
+    trainer = SquareLossTrainer(lora, args, train_dataset=make_examples("bert"), loss=SQUARE)
+    trainer.train()
+    trainer.save_model()
+    batch = batch_of(make_examples("bert"))
+    batch.pop("labels")
+
+    def probabilities(model: Any) -> Any:
+        with torch.no_grad():
+            return load_loss(model).probabilities(model.eval()(**batch).logits)
+
+    def loaded(**options: Any) -> Any:
+        plain = tf.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", **options)
+        return peft.PeftModel.from_pretrained(plain, str(tmp_path / "out"))
+
+    expected = probabilities(loaded())
+    merged = loaded(config=load_config(tmp_path / "out")).merge_and_unload()
+    assert load_loss(merged) == SQUARE
+    torch.testing.assert_close(probabilities(merged), expected, rtol=1e-4, atol=1e-5)
+    assert load_loss(loaded().merge_and_unload()) == CrossEntropy()  # what must not be taken
+
+
+def test_generation_takes_the_loss_of_the_active_adapter() -> None:
+    model: Any = make_model("gpt2_causal")
+    options = {"task_type": "CAUSAL_LM", "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": True}
+    lora = peft.get_peft_model(model, peft.LoraConfig(**options), adapter_name="first")
+    lora.add_adapter("second", peft.LoraConfig(**options))
+    for name, loss in (("first", SQUARE), ("second", CrossEntropy())):
+        lora.set_adapter(name)
+        Head.of(lora).write(Head.of(lora).fit(loss), lora)
+    tokens = torch.tensor([[5, 6]])
+    plain = model(tokens).logits
+    for name, changed in (("first", True), ("second", False)):
+        lora.set_adapter(name)
+        with probability_generation(lora):
+            scores = model(tokens).logits
+        assert torch.equal(scores, plain) != changed
+
+
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")  # peft 0.21's prefix tuning
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PromptEncoderConfig"])
+def test_tokens_without_labels_are_refused(kind: str, tmp_path: Path) -> None:
+    model = peft.get_peft_model(
+        make_model("gpt2_causal"), getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    )
+    with pytest.raises(ValueError, match="prompt tuning puts tokens without labels before the text"):
+        SquareLossTrainer(model, arguments(tmp_path))
+    classifier = peft.get_peft_model(
+        make_model("bert"), peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3)
+    )
+    args = arguments(tmp_path, max_steps=1)
+    trainer = SquareLossTrainer(classifier, args, train_dataset=make_examples("bert"), loss=SQUARE)
+    assert trainer.train().training_loss > 0
+    prefix = peft.get_peft_model(
+        make_model("gpt2_causal"), peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    )
+    trainer = SquareLossTrainer(prefix, args, train_dataset=make_examples("gpt2_causal"), loss=SQUARE)
+    assert trainer.train().training_loss > 0

@@ -10,7 +10,7 @@ import transformers
 from accelerate.state import AcceleratorState
 from tiny_models import LLAMA, arguments, batch_of, make_examples, make_model
 
-from hf_squareloss import SquareLoss, attach_loss
+from hf_squareloss import SquareLoss, SquareLossTrainer, attach_loss
 
 
 def hooked(model: Any) -> Any:
@@ -73,3 +73,14 @@ def test_the_stock_trainer_s_smoothing_is_refused(stage: str, tmp_path: Path) ->
     trainer = transformers.Trainer(attach_loss(make_model("bert")), args, train_dataset=examples, eval_dataset=examples)
     with pytest.raises(ValueError, match="label_smoothing is a parameter of the loss"):
         getattr(trainer, stage)()
+
+
+def test_a_trainer_has_a_loss_of_its_own(tmp_path: Path) -> None:
+    """A CTC model computes the attached one in its forward, so it is refused; elsewhere the trainer's is trained."""
+    with pytest.raises(ValueError, match=r"has a loss attached, .*: detach_loss\(model\) first"):
+        SquareLossTrainer(attach_loss(make_model("wav2vec2_ctc"), "square"), arguments(tmp_path), loss="cross_entropy")
+    values = []
+    for model in (attach_loss(make_model("bert"), SquareLoss(k=2.0, M=3.0)), make_model("bert")):
+        trainer = SquareLossTrainer(model, arguments(tmp_path, max_steps=1), train_dataset=make_examples("bert"))
+        values.append(trainer.train().training_loss)
+    assert values[0] == pytest.approx(values[1], rel=1e-6)

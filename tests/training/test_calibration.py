@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import arguments, batch_of, flat_weights, make_examples, make_model
+from tiny_models import CLASSES, arguments, batch_of, flat_weights, make_examples, make_model
 from transformers import AutoConfig
 
 from hf_squareloss import SquareLoss, SquareLossTrainer, attach_loss, detach_loss, load_loss
@@ -297,3 +297,22 @@ def test_attached_losses_are_of_raw_scores(tmp_path: Path) -> None:
     detach_loss(model)
     torch.testing.assert_close(scores_of(model, "bert"), folded, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(load_loss(model).probabilities(folded), folded.softmax(-1), rtol=0, atol=1e-6)
+
+
+def test_distributions_over_the_classes_of_tokens_are_calibrated_too(tmp_path: Path) -> None:
+    """Those with all of their weight on one class give the T of the classes themselves."""
+    found = []
+    for soft in (False, True):
+        rows = make_examples("bert_tokens", 9)
+        for i, row in enumerate(rows):
+            row["labels"][: i % 3] = -100
+            if soft:
+                one_hot = torch.nn.functional.one_hot(row["labels"].clamp_min(0), CLASSES).float()
+                row["labels"] = one_hot.where(row["labels"][:, None] >= 0, -100.0)
+        trainer = SquareLossTrainer(
+            make_model("bert_tokens"), arguments(tmp_path, max_steps=1), train_dataset=rows, eval_dataset=rows
+        )
+        trainer.train()
+        assert trainer.loss.calibration is not None
+        found.append((trainer.loss.calibration.T, trainer.loss.calibration.items))
+    assert found[0] == pytest.approx(found[1], rel=1e-5) and found[0][1] > 20

@@ -171,3 +171,21 @@ def test_a_loss_asked_for_by_the_arguments_is_named_where_the_models_own_is_used
     assert "and not with cross_entropy" in caplog.text and trainer.loss.name == "square"
     balanced = SquareLossTrainer(model.model, arguments(tmp_path, class_weights="balanced"))  # needs training labels
     assert balanced.loss == trainer.loss and balanced.evaluate(make_examples("bert"))["eval_loss"] > 0
+
+
+def test_a_decoder_that_generates_has_the_loss_of_its_raw_scores(tmp_path: Path) -> None:
+    """Its forward gets no labels, as that of generation, whose scores are log probabilities."""
+    from transformers import Seq2SeqTrainingArguments
+
+    quiet: dict[str, Any] = {"use_cpu": True, "disable_tqdm": True, "dataloader_pin_memory": False}
+    examples, model = make_examples("gpt2_causal", 4), make_model("gpt2_causal")
+    found = {}
+    for generate in (False, True):
+        args = Seq2SeqTrainingArguments(str(tmp_path), predict_with_generate=generate, **quiet)
+        trainer = SquareLossSeq2SeqTrainer(
+            model, args, eval_dataset=examples, loss=SQUARE, compute_metrics=lambda _: {"seen": 1.0}
+        )
+        metrics = trainer.evaluate()
+        assert metrics["eval_seen"] == 1.0
+        found[generate] = metrics["eval_loss"]
+    assert found[True] == pytest.approx(found[False], rel=1e-6)
