@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         unfold_calibration,
         unfoldable,
     )
-    from hf_squareloss.inference._generation import log_probabilities, probability_generation
+    from hf_squareloss.inference._generation import log_probabilities, probability_generation, raw_scores
     from hf_squareloss.inference._measures import (
         ReliabilityCurve,
         brier_score,
@@ -50,6 +50,7 @@ __all__ = [
     "negative_log_likelihood",
     "probability_generation",
     "probability_pipeline",
+    "raw_scores",
     "reliability_curve",
     "reliability_diagram",
     "shifts",
@@ -72,7 +73,7 @@ __getattr__, __dir__ = lazy_names(
             *("LastLayer", "fold_again", "fold_calibration", "folded_into"),
             *("shifts", "unfold_calibration", "unfoldable"),
         ),
-        "_generation": ("log_probabilities", "probability_generation"),
+        "_generation": ("log_probabilities", "probability_generation", "raw_scores"),
         "_pipelines": ("probability_pipeline",),
         "_transcription": ("WordDecoder", "class_tokens", "transcribe"),
     },

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from hf_squareloss.config import saved_loss
 from hf_squareloss.heads import FusedSearch
-from hf_squareloss.inference._generation import probability_generation, raw_scores
+from hf_squareloss.inference import probability_generation, raw_scores
 from hf_squareloss.losses import Loss, scale
 from hf_squareloss.training._adapters import AdapterMixin
 from hf_squareloss.training._arguments import SquareLossTrainingArguments, requested_loss
