@@ -30,7 +30,7 @@ from hf_squareloss.recipes.lora import LoraArguments
 from hf_squareloss.recipes.model_classes import bind_class_weights
 from hf_squareloss.recipes.stages import choose_stages, publish, report, run_stages, start, trainer_inputs
 from hf_squareloss.recipes.token_arguments import DataArguments, ModelArguments, load_tagger
-from hf_squareloss.recipes.token_data import cut_sentences, tag_counts, token_data
+from hf_squareloss.recipes.token_data import cut_sentences, label_counts, token_data
 from hf_squareloss.recipes.token_demo import DEMO_TRAINING, demo_config, demo_tokenizer, lookup_baseline, python_lines
 from hf_squareloss.recipes.token_results import token_columns, token_metrics
 
@@ -58,11 +58,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             model_args, data, train=args.do_train, verbose=args.should_log
         )
     model = lora_args.wrap(model, loading_info, train=args.do_train, task_type="TOKEN_CLS")
-    if args.do_train and args.class_weights == "balanced":
-        args.class_weights = ",".join(map(repr, balanced_class_weights(tag_counts(data))))
-    pairs = bind_class_weights(args, data)
     with args.main_process_first(desc="tokenizing"):
         encoded = data_args.encode(data, tokenizer, model_args)
+    if args.do_train and args.class_weights == "balanced":
+        counts = label_counts(encoded["train"], data.num_labels)
+        args.class_weights = ",".join(map(repr, balanced_class_weights(counts)))
+    pairs = bind_class_weights(args, data)
     for line in (pairs, cut_sentences(encoded)):
         if line and args.should_log:
             print(line)

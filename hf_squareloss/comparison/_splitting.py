@@ -30,7 +30,7 @@ def split_file(
         train and each of `parts` -> the text of a file of it.
 
     Raises:
-        ValueError: the file cannot be read, or has too few rows.
+        ValueError: the file cannot be read, has too few rows, or holds bytes.
     """
     from hf_squareloss.recipes.tables import read_table
 
@@ -44,10 +44,16 @@ def split_file(
         raise ValueError(f"{file} has too few rows to split {' and '.join(parts)} off: give them as files of their own")
     left = {row for rows in taken.values() for row in rows}
     taken["train"] = [row for row in range(len(next(iter(table.values())))) if row not in left]
-    return {
-        part: _lines({name: values[row] for name, values in table.items()} for row in taken[part])
-        for part in ("train", *parts)
-    }
+    try:
+        return {
+            part: _lines({name: values[row] for name, values in table.items()} for row in taken[part])
+            for part in ("train", *parts)
+        }
+    except TypeError as error:  # bytes, as of images in a parquet file
+        raise ValueError(
+            f"{file} holds what the parts, as JSON lines, cannot ({error}): give them as files of their own, "
+            "--train_file, --validation_file and --test_file behind --"
+        ) from error
 
 
 def _by_class(labels: list[Any], count: int) -> list[int]:

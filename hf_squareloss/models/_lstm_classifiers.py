@@ -88,6 +88,8 @@ class _LSTMForSequenceClassification(PreTrainedModel):
     ) -> SequenceClassifierOutput:
         """labels (B,) are class indices; the loss is transformers' own or an attached loss."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        if input_ids.shape[1] == 0:  # empty texts alone
+            input_ids, mask = F.pad(input_ids, (0, 1), value=self.config.pad_token_id), F.pad(mask, (0, 1))
         order = mask.long().argsort(dim=1, descending=True, stable=True)  # words first, whichever side is padded
         lengths = mask.sum(1).long().clamp_min(1)  # a text without words is one of padding
         states = self.dropout(self.embed_tokens(input_ids.gather(1, order)))

@@ -14,6 +14,8 @@ import numpy as np
 def read_audio(audio: Mapping[str, Any], name: str = "audio") -> tuple[np.ndarray, int | None]:
     """A sound or .npy file as float32: waveform (samples,), the mean of its channels, or features (frames, dims).
 
+    Integer samples of a .npy file are scaled to [-1, 1], as those of sound files are.
+
     Args:
         audio: `path`, and `bytes` where the content is at hand; `offset` and `duration` in seconds where only a
             segment of a sound file is meant: None is from the start and to the end.
@@ -23,8 +25,8 @@ def read_audio(audio: Mapping[str, Any], name: str = "audio") -> tuple[np.ndarra
         The signal and its sampling rate in Hz; None for .npy files, which do not tell.
 
     Raises:
-        ValueError: missing or unreadable file, no samples, NaN or infinite values, a wrong number of dimensions, a
-            segment outside the file, or one of a .npy file.
+        ValueError: missing or unreadable file, no numbers, no samples, NaN or infinite values, a wrong number of
+            dimensions, a segment outside the file, or one of a .npy file.
     """
     import soundfile
 
@@ -48,6 +50,11 @@ def read_audio(audio: Mapping[str, Any], name: str = "audio") -> tuple[np.ndarra
             signal = samples.mean(axis=1) if len(samples) else samples[:, 0]
     except (OSError, EOFError, ValueError, soundfile.SoundFileError) as error:
         raise ValueError(f"{name}: the audio cannot be read: {error}") from error
+    if signal.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: expected numbers, got an array of {signal.dtype}")
+    if signal.dtype.kind != "f" and signal.ndim == 1:  # samples as sound files have them: full scale is 1
+        half = 2.0 ** (8 * signal.itemsize - 1)
+        signal = signal / half - (1.0 if signal.dtype.kind == "u" else 0.0)
     if signal.ndim not in (1, 2):
         raise ValueError(f"{name}: expected a waveform (samples,) or features (frames, dims), got {signal.shape}")
     if signal.size == 0:

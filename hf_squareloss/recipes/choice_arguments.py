@@ -14,7 +14,7 @@ from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.pretrained import load_pretrained
 from hf_squareloss.recipes.text_arguments import TrainedModelArguments
-from hf_squareloss.recipes.text_encoding import pad_with_end
+from hf_squareloss.recipes.text_encoding import limit_to_positions, pad_with_end
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -78,4 +78,5 @@ def load_chooser(model_args: ModelArguments) -> tuple[Any, Any, Any]:
     pad_with_end(tokenizer, config)
     own = {"ignore_mismatched_sizes": model_args.ignore_mismatched_sizes, **model_args.weights}
     model, loading_info = load_pretrained(AutoModelForMultipleChoice, name, config, **own)
+    limit_to_positions(tokenizer, model)
     return model, loading_info, tokenizer

@@ -11,7 +11,7 @@ import torch
 
 from hf_squareloss.recipes.cache import tokenized_splits
 from hf_squareloss.recipes.classification import ClassificationData
-from hf_squareloss.recipes.tables import literal, read_table
+from hf_squareloss.recipes.tables import literal, read_table, to_dataset
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,9 +48,7 @@ class ChoiceColumns:
 
 def load_choices(files: Mapping[str, str]) -> dict[str, Dataset]:
     """Local files, one per split, as `read_table` reads them."""
-    from datasets import Dataset
-
-    return {split: Dataset.from_dict(read_table(file, split)) for split, file in files.items()}
+    return {split: to_dataset(read_table(file, split), split) for split, file in files.items()}
 
 
 def choice_data(splits: Mapping[Any, Dataset], columns: ChoiceColumns | None = None) -> ClassificationData:

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 import hf_squareloss.models  # noqa: F401  (its model types are registered by the import)
 from hf_squareloss.recipes.classification import ClassificationData, name_classes
 from hf_squareloss.recipes.config_overrides import override_config, read_overrides
-from hf_squareloss.recipes.text_encoding import pad_with_end, positions_of
+from hf_squareloss.recipes.text_encoding import limit_to_positions, pad_with_end
 from hf_squareloss.recipes.vocabulary import VOCABULARIES, build_tokenizer, training_texts
 from hf_squareloss.recipes.word_vectors import read_vectors, set_vectors, vector_size
 
@@ -171,7 +171,7 @@ def classifier_from_scratch(
     name_classes(config, data)
     pad_with_end(tokenizer, config)
     model = AutoModelForSequenceClassification.from_config(config)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, positions_of(model) or tokenizer.model_max_length)
+    limit_to_positions(tokenizer, model)
     if args.word_vectors is not None:
         vectors = read_vectors(args.word_vectors, tokenizer.get_vocab())
         set_vectors(model.get_input_embeddings(), vectors)

@@ -34,16 +34,38 @@ def load_splits(name: str, config: str | None, split_names: Mapping[str, str | N
         load_options: passed to `datasets.load_dataset` (cache_dir, token, revision, ...).
 
     Raises:
-        ValueError: none of the three, with those that there are.
+        ValueError: none of the three, with those that there are; or validation or test rows that are training rows too.
     """
     raw = load_hub(name, config, **load_options)
     splits = {split: raw[split] for split in ("train", "validation", "test") if split in raw}
     for split, theirs in split_names.items():
         if theirs is not None:
             splits[split] = raw[theirs] if theirs in raw else load_hub(name, config, split=theirs, **load_options)
+    _refuse_overlap({split: split_names.get(split) or split for split in splits}, raw)
     if not splits:
         raise ValueError(
             f"{name} has none of the splits train, validation and test but {', '.join(raw)}: "
             "say which by the options that end in split_name"
         )
     return splits
+
+
+def _refuse_overlap(names: Mapping[str, str], raw: Any) -> None:
+    """ValueError for a split that has rows of the training split, as the slice "train[90%:]" beside the whole."""
+    from datasets import Dataset, ReadInstruction
+
+    sizes = {name: len(rows) for name, rows in raw.items() if isinstance(rows, Dataset)}
+    if sizes.keys() != raw.keys():  # streams, of which datasets takes no slices
+        return
+    parts = {split: ReadInstruction.from_spec(name).to_absolute(sizes) for split, name in names.items()}
+    for split, name in names.items():
+        if split != "train" and any(_overlap(a, b) for a in parts[split] for b in parts.get("train", ())):
+            raise ValueError(
+                f"the {split} split {name!r} has rows of the training split, {names['train']!r}: name other rows for "
+                "training by --train_split_name, as in 'train[:90%]' beside 'train[90%:]'"
+            )
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    """Whether two parts of datasets, from a row to a row of a split, have one in common."""
+    return a.splitname == b.splitname and max(a.from_, b.from_) < min(a.to, b.to)

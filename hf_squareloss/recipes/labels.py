@@ -161,6 +161,13 @@ def _are_values(labels: Sequence[str]) -> bool:
                 f"the label {fraction} is a real value, but {labels[row - 1]!r} in row {row} is no number: correct it, "
                 "or make every label a class by label_type=classes"
             )
+        odd = {label for label in different - numbers if _is_not_finite(label)}
+        if numbers and odd == different - numbers:
+            row = next(row for row, label in enumerate(labels, 1) if label in odd)
+            raise ValueError(
+                f"the label {labels[row - 1]!r} in row {row} is no finite number, all others are numbers: correct it, "
+                "or make every label a class by label_type=classes"
+            )
         return False
     if not any(set(label) & set(".eE") for label in numbers):
         return False
@@ -174,6 +181,13 @@ def _are_values(labels: Sequence[str]) -> bool:
 
 def _is_number(label: str) -> bool:
     return _NUMBER.fullmatch(label.strip()) is not None and math.isfinite(float(label))
+
+
+def _is_not_finite(label: str) -> bool:
+    try:
+        return not math.isfinite(float(label))
+    except ValueError:
+        return False
 
 
 def _order(label: str) -> tuple[bool, int, str]:

@@ -57,13 +57,17 @@ def encode_texts(
 
     key = Hasher.hash((tokenizer, block_size, line_by_line, labels))
 
-    def encode(rows: dict[str, list[Any]]) -> dict[str, Any]:
-        if line_by_line:
-            found = _lines(rows, tokenizer, block_size)
-        else:
-            tokens = tokenizer(rows["text"], return_attention_mask=False, verbose=False)["input_ids"]
-            found = {"input_ids": _cut(tokens, block_size)}
+    def tokens_of(rows: dict[str, list[Any]]) -> dict[str, Any]:
+        return {"input_ids": tokenizer(rows["text"], return_attention_mask=False, verbose=False)["input_ids"]}
+
+    def cut(rows: dict[str, list[Any]]) -> dict[str, Any]:
+        return labelled({"input_ids": _cut(rows["input_ids"], block_size)})
+
+    def labelled(found: dict[str, Any]) -> dict[str, Any]:
         return found | ({"labels": [list(ids) for ids in found["input_ids"]]} if labels else {})
+
+    def encode(rows: dict[str, list[Any]]) -> dict[str, Any]:
+        return labelled(_lines(rows, tokenizer, block_size)) if line_by_line else cut(tokens_of(rows))
 
     encoded = {}
     for name, rows in splits.items():
@@ -75,9 +79,16 @@ def encode_texts(
                     "give more text, a smaller --block_size, or --line_by_line"
                 )
             continue
-        options: dict[str, Any] = {"num_proc": num_proc, "load_from_cache_file": not overwrite}
-        options |= {"cache_file_name": cache_file(rows, key, cache_dir=cache_dir), "desc": f"Tokenizing {name}"}
-        encoded[name] = rows.map(encode, batched=True, remove_columns=rows.column_names, **options)
+        options: dict[str, Any] = {"batched": True, "load_from_cache_file": not overwrite}
+        file = cache_file(rows, key, cache_dir=cache_dir)
+        at_work: dict[str, Any] = {"num_proc": num_proc, "desc": f"Tokenizing {name}"}
+        if line_by_line:
+            made = rows.map(encode, remove_columns=rows.column_names, cache_file_name=file, **at_work, **options)
+        else:  # processes share the texts, but what a block is must not depend on their number
+            at_work["cache_file_name"] = cache_file(rows, (key, "tokens"), cache_dir=cache_dir)
+            made = rows.map(tokens_of, remove_columns=rows.column_names, **at_work, **options)
+            made = made.map(cut, remove_columns="input_ids", cache_file_name=file, desc=f"Cutting {name}", **options)
+        encoded[name] = made
         if not len(encoded[name]):
             _refuse_short(name, rows, tokenizer, block_size, line_by_line)
     return encoded

@@ -13,7 +13,7 @@ from hf_squareloss.recipes.classification import ClassificationData, classificat
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.row_names import with_places
 from hf_squareloss.recipes.speech_files import file_entries
-from hf_squareloss.recipes.tables import Columns, read_table
+from hf_squareloss.recipes.tables import Columns, read_table, to_dataset
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -94,16 +94,15 @@ def load_named_media(
 
 def _listed(table: Columns, split: str, root: str | Path, kind: str, column: str) -> Dataset:
     """A table of paths as a Dataset: the column `kind` of paths and bytes, and all others as they are."""
-    from datasets import Dataset, Features
+    from datasets import Dataset, Features, concatenate_datasets
 
     if column not in table:
         raise ValueError(f"the {split} split has no column {column!r}; it has {', '.join(table)}")
     entries, feature = file_entries(table, split, root, column, kind)
     rows = Dataset.from_dict({kind: entries}, features=Features({kind: feature}))
-    for name, values in table.items():
-        if name not in {kind, column, "offset", "duration"}:
-            rows = rows.add_column(name, values)  # type: ignore[call-arg]
-    return rows
+    others = {name: values for name, values in table.items() if name not in {kind, column, "offset", "duration"}}
+    beside = to_dataset(others, split)
+    return concatenate_datasets([rows, beside], axis=1) if beside.column_names else rows
 
 
 def _data(

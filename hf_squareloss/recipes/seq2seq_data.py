@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_squareloss.recipes.speech_files import encode_text, require_round_trip, say
+from hf_squareloss.recipes.notices import say
+from hf_squareloss.recipes.speech_files import encode_text, require_round_trip
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -13,9 +13,10 @@ import torch
 from hf_squareloss.heads import ctc_frames
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.epoch_rows import EpochRows
+from hf_squareloss.recipes.notices import say
 from hf_squareloss.recipes.row_names import only, row_name
 from hf_squareloss.recipes.speech_encoding import SpeechEncoder, load_feature_extractor
-from hf_squareloss.recipes.speech_files import say, without_bad
+from hf_squareloss.recipes.speech_files import without_bad
 
 if TYPE_CHECKING:
     from datasets import Dataset

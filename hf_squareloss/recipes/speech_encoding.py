@@ -15,8 +15,9 @@ from torch import Tensor
 
 from hf_squareloss.recipes.audio import read_audio, resample
 from hf_squareloss.recipes.cache import cache_file
+from hf_squareloss.recipes.notices import say
 from hf_squareloss.recipes.row_names import PLACE, only, row_name
-from hf_squareloss.recipes.speech_files import say, without_bad
+from hf_squareloss.recipes.speech_files import without_bad
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.audio_folders import is_audio_folder, read_audio_folder
 from hf_squareloss.recipes.hub_splits import load_splits
+from hf_squareloss.recipes.notices import say
 from hf_squareloss.recipes.row_names import row_name, with_places
 from hf_squareloss.recipes.tables import Columns, read_table
 
@@ -214,12 +214,6 @@ def without_bad(rows: Dataset, faults: Mapping[int, str], split: str, *, skip: b
         raise ValueError(f"no utterance of the {split} split can be used: {said}")
     say(f"Left out: {said}")
     return rows.select([i for i in range(len(rows)) if i not in faults])
-
-
-def say(text: str) -> None:
-    """Print a notice, in the first of the processes alone."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text)  # noqa: T201
 
 
 # ---- texts ----------------------------------------------------------------------------------------------------------

@@ -117,10 +117,16 @@ def run_stages(
         extractor: a feature extractor to be saved with the model, where processing_class is the tokenizer.
 
     Raises:
-        ValueError: another run is at work in the output folder, or the one there is not this one.
+        ValueError: another run is at work in the output folder, or the one there is not this one; or nothing is
+            trained, and the model is from scratch.
         SystemExit: a signal came.
     """
     args: Any = trainer.args
+    if not args.do_train and any(getattr(o, "model_name_or_path", "") is None for o in options):
+        raise ValueError(
+            "nothing is trained, so that a model from scratch says nothing: --model_name_or_path names a trained one, "
+            "such as the --output_dir of a run before; or add --do_train"
+        )
     metrics: dict[str, float] = {}
     lock = folder_lock(args.output_dir) if trainer.is_world_process_zero() else nullcontext()
     recorded = args.do_train and any(isinstance(o, DataSourceArguments) and o.record_epochs for o in options)

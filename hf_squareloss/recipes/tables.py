@@ -12,12 +12,34 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from hf_squareloss.recipes.notices import say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 _SHOWN = 5  # faults that a message lists
 
 Columns = dict[str, list[Any]]
+
+
+def to_dataset(columns: Columns, split: str) -> Dataset:
+    """Columns as a Dataset, but for those whose values have no type together: these are named on the screen."""
+    from datasets import Dataset
+    from pyarrow.lib import ArrowException
+
+    kept, mixed = {}, []
+    for name, values in columns.items():
+        try:
+            Dataset.from_dict({name: values})
+            kept[name] = values
+        except (ArrowException, TypeError):
+            mixed.append(name)
+    if mixed:
+        say(f"Left out of the {split} split, values of different types: {', '.join(mixed)}")
+    return Dataset.from_dict(kept)
 
 
 def read_table(file: str | Path, name: str = "table") -> Columns:

@@ -17,7 +17,7 @@ from hf_squareloss.recipes.metrics import require_metrics
 from hf_squareloss.recipes.model_classes import fit_classes
 from hf_squareloss.recipes.pretrained import load_pretrained
 from hf_squareloss.recipes.text_data import GLUE_TASKS, load_files, load_glue, load_named
-from hf_squareloss.recipes.text_encoding import pad_with_end, tokenize
+from hf_squareloss.recipes.text_encoding import limit_to_positions, pad_with_end, tokenize
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -219,4 +219,5 @@ def load_classifier(
     pad_with_end(tokenizer, config)
     own = {"ignore_mismatched_sizes": model_args.ignore_mismatched_sizes, **model_args.weights}
     model, loading_info = load_pretrained(AutoModelForSequenceClassification, name, config, **own)
+    limit_to_positions(tokenizer, model)
     return model, loading_info, tokenizer, data

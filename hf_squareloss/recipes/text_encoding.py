@@ -49,6 +49,13 @@ def pad_with_end(tokenizer: Any, config: Any) -> None:
         config.get_text_config().pad_token_id = tokenizer.pad_token_id
 
 
+def limit_to_positions(tokenizer: Any, model: PreTrainedModel) -> None:
+    """Let a tokenizer cut texts to what the model has positions for, where it does not know that by itself."""
+    positions = positions_of(model)
+    if positions is not None and 0 < positions < tokenizer.model_max_length:
+        tokenizer.model_max_length = positions
+
+
 def positions_of(model: PreTrainedModel) -> int | None:
     """How many positions a model has for tokens; None: any number.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,14 @@ from hf_squareloss.recipes.arguments import SplitNameArguments, require_positive
 from hf_squareloss.recipes.classification import ClassificationData
 from hf_squareloss.recipes.hub_splits import load_splits
 from hf_squareloss.recipes.model_classes import fit_classes
+from hf_squareloss.recipes.notices import say
 from hf_squareloss.recipes.pretrained import load_pretrained
 from hf_squareloss.recipes.text_arguments import TrainedModelArguments
+from hf_squareloss.recipes.text_encoding import limit_to_positions, pad_with_end
 from hf_squareloss.recipes.token_data import encode_sentences, load_sentences, token_data
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-# Their tokenizers need to be told that tokens are words of their own, as in the official script.
-_PREFIX_SPACE = {"bloom", "deberta", "gpt2", "roberta"}
 
 
 @dataclass
@@ -92,8 +92,34 @@ def load_tagger(
     name = model_args.model_name_or_path or ""
     config = load_config(model_args.config_name or name, **model_args.hub)
     data = fit_classes(data, config, train=train, verbose=verbose)
-    options = {"add_prefix_space": True} if config.model_type in _PREFIX_SPACE else {}
-    tokenizer = AutoTokenizer.from_pretrained(model_args.tokenizer_name or name, **options, **model_args.hub)
+    tokenizer = load_word_tokenizer(model_args.tokenizer_name or name, model_args.hub)
+    pad_with_end(tokenizer, config)
     own = {"ignore_mismatched_sizes": model_args.ignore_mismatched_sizes, **model_args.weights}
     model, loading_info = load_pretrained(AutoModelForTokenClassification, name, config, **own)
+    limit_to_positions(tokenizer, model)
     return model, loading_info, tokenizer, data
+
+
+def load_word_tokenizer(source: str, hub: Mapping[str, Any]) -> Any:
+    """A tokenizer that makes the same pieces of a list of words as of their text, and pads on the right.
+
+    Byte-level ones need to be told that each word has a space before it; those that cannot be told are named on the
+    screen, since a pipeline will cut its texts otherwise. Places of tokens are counted from the left.
+
+    Args:
+        hub: keyword arguments for from_pretrained.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    if not _reads_words(tokenizer):
+        tokenizer = AutoTokenizer.from_pretrained(source, add_prefix_space=True, **hub)
+        backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+        if not _reads_words(tokenizer) and hasattr(getattr(backend, "pre_tokenizer", None), "add_prefix_space"):
+            backend.pre_tokenizer.add_prefix_space = True  # ModernBERT's heeds no option (transformers 5.24)
+        if not _reads_words(tokenizer):
+            say(f"The tokenizer of {source} cuts a list of words otherwise than their text, which a pipeline gets")
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def _reads_words(tokenizer: Any) -> bool:
+    return tokenizer(["a", "a"], is_split_into_words=True).input_ids == tokenizer("a a").input_ids

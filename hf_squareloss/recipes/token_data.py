@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_squareloss.recipes.cache import tokenized_splits
 from hf_squareloss.recipes.classification import ClassificationData
-from hf_squareloss.recipes.tables import Columns, literal, read_table
+from hf_squareloss.recipes.tables import Columns, literal, read_table, to_dataset
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,13 +62,11 @@ def read_sentences(file: str | Path, name: str = "table") -> Columns:
 
 def load_sentences(files: Mapping[str, str]) -> dict[str, Dataset]:
     """Local files, one per split, as `read_sentences` reads them; text is cut into words at its spaces."""
-    from datasets import Dataset
-
     splits = {}
     for split, file in files.items():
         columns = read_sentences(file, split)
         lists = {name: [v.split() if isinstance(v, str) else v for v in values] for name, values in columns.items()}
-        splits[split] = Dataset.from_dict(lists)
+        splits[split] = to_dataset(lists, split)
     return splits
 
 
@@ -120,13 +118,6 @@ def tags_in(rows: Dataset) -> list[str]:
     """The different tags of a split: numbers in their order, then words in theirs."""
     different = {tag for tags in rows["tags"] for tag in tags}
     return sorted(different, key=lambda tag: (not tag.isdecimal(), int(tag) if tag.isdecimal() else 0, tag))
-
-
-def tag_counts(data: ClassificationData) -> list[int]:
-    """How many training tokens each class has."""
-    names = data.label_names or []
-    counts = Counter(c for tags in data.splits["train"]["tags"] for c in _classes(tags, names))
-    return [counts[c] for c in range(len(names))]
 
 
 def _lists(rows: Dataset, columns: Mapping[str, str], split: str) -> Dataset:
@@ -255,6 +246,12 @@ def encode_sentences(
         if "labels" in rows.column_names and all(place < 0 for starts in rows["starts"] for place in starts):
             raise ValueError(f"no token of the {name} split has a tag within max_seq_length={max_length}")
     return encoded
+
+
+def label_counts(encoded: Dataset, num_labels: int) -> list[int]:
+    """How many labels of each class an encoded split has."""
+    counts = Counter(label for labels in encoded["labels"] for label in labels)
+    return [counts[c] for c in range(num_labels)]
 
 
 def cut_sentences(encoded: Mapping[str, Dataset]) -> str:

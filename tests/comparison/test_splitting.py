@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 from hf_squareloss.comparison._splitting import split_file
 
@@ -52,3 +53,10 @@ def test_values_and_rows_without_labels_are_split_too(tmp_path: Path, column: st
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="too few rows to split validation and test off"):
         split_file(write(tmp_path, ["a", "b"] * 3))
+
+
+def test_bytes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    rows = {"image": [{"bytes": b"png", "path": None}] * 40, "label": ["a", "b"] * 20}
+    Dataset.from_dict(rows).to_parquet(str(tmp_path / "images.parquet"))
+    with pytest.raises(ValueError, match=r"images.parquet holds what .* cannot \(.*bytes.*\): give them as files"):
+        split_file(tmp_path / "images.parquet")

@@ -107,3 +107,14 @@ def test_loss_and_other_classes(kind: str, tmp_path: Path) -> None:
     assert torch.equal(wider.forward_layers[0].weight_hh_l0, model.forward_layers[0].weight_hh_l0)
     attach_loss(model, SquareLoss(k=1.0, M=1.0))
     assert torch.allclose(model(texts, labels=labels).loss, square_loss(found.logits, labels).mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_texts_are_texts_of_padding(kind: str) -> None:
+    """A batch that holds nothing else, as sampling by length makes one."""
+    model = make(kind)
+    padding = torch.full((2, 3), model.config.pad_token_id)
+    expected = model(padding, torch.zeros(2, 3, dtype=torch.long)).logits
+    empty = torch.empty(2, 0, dtype=torch.long)
+    for mask in (None, empty):
+        assert torch.allclose(model(empty, mask).logits, expected, atol=1e-6)

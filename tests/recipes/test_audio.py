@@ -46,3 +46,22 @@ def test_missing_and_broken_files_are_refused(name: str, content: bytes | None, 
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="me: the audio cannot be read"):
         read_audio({"path": str(tmp_path / name), "bytes": None}, "me")
+
+
+def test_stored_samples_of_a_sound_card_are_scaled_as_in_a_sound_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(), RATE)
+    expected = read_audio({"path": str(tmp_path / "x.wav"), "bytes": None})[0]
+    for kind in (np.int16, np.int32):
+        np.save(tmp_path / "x.npy", np.round(tone().astype(np.float64) * np.iinfo(kind).max).astype(kind))
+        np.testing.assert_allclose(read_audio({"path": str(tmp_path / "x.npy"), "bytes": None})[0], expected, atol=1e-4)
+    np.save(tmp_path / "x.npy", np.array([0, 128, 255], np.uint8))  # silence is in the middle
+    assert read_audio({"path": str(tmp_path / "x.npy"), "bytes": None})[0].tolist() == [-1.0, 0.0, 127 / 128]
+    np.save(tmp_path / "x.npy", np.full((3, 2), 7, np.int16))  # features are numbers as they are
+    assert (read_audio({"path": str(tmp_path / "x.npy"), "bytes": None})[0] == 7.0).all()
+
+
+@pytest.mark.parametrize("array", [np.array(["a", "b"]), np.array([1 + 1j, 2]), np.array([True, False])])
+def test_arrays_of_no_numbers_are_refused(array: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(ValueError, match=f"row 3: expected numbers, got an array of {array.dtype}"):
+        read_audio({"path": str(tmp_path / "x.npy"), "bytes": None}, "row 3")

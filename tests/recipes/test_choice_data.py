@@ -126,3 +126,9 @@ def test_choices_that_are_cut_are_told(tmp_path: Path) -> None:
         for length in (16, 6)
     )
     assert whole == "" and cut.endswith("within max_seq_length tokens: 1 of 2 in train")
+
+
+def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
+    rows = [ROW | {"meta": "x"}, ROW | {"meta": ["y"]}]
+    (tmp_path / "a.json").write_text("\n".join(map(json.dumps, rows)))
+    assert len(choice_data(load_choices({"train": str(tmp_path / "a.json")})).splits["train"]) == 2

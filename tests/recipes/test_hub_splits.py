@@ -91,3 +91,19 @@ def test_none_of_them(folder: str, tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="none of the splits train, validation and test but dev: .*split_name"):
         load_splits(folder, None, {}, cache_dir=str(tmp_path / "cache"))
+
+
+def test_rows_of_training_are_not_evaluated(folder: str, tmp_path: Path) -> None:
+    options = {"cache_dir": str(tmp_path / "cache")}
+    for names, part in (
+        ({"validation": "train[50%:]"}, "validation split 'train\\[50%:\\]' has rows of the training split, 'train'"),
+        ({"train": "train[:75%]", "test": "train[2:]"}, "test split 'train\\[2:\\]' has rows .*, 'train\\[:75%\\]'"),
+        ({"validation": "train"}, "validation split 'train' has rows"),
+        ({"train": "train+dev", "validation": "dev"}, "validation split 'dev' has rows"),
+    ):
+        with pytest.raises(ValueError, match=f"the {part}.*--train_split_name"):
+            load_splits(folder, None, names, **options)
+    found = load_splits(folder, None, {"train": "train[:50%]", "validation": "train[50%:]"}, **options)
+    assert found["train"]["x"][:] == ["train0", "train1"] and found["validation"]["x"][:] == ["train2", "train3"]
+    streamed = load_splits(folder, None, {"validation": "dev"}, streaming=True)
+    assert [row["x"] for row in streamed["validation"]] == ["dev0", "dev1"]

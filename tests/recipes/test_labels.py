@@ -142,3 +142,13 @@ def test_only_a_test_split_hides_its_labels(hidden: list[Any]) -> None:
 def test_an_empty_label_is_refused(labels: list[Any]) -> None:
     with pytest.raises(ValueError, match="test split has an empty label in row 2"):
         texts(labels, "test")
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "inf", "-Infinity"])
+def test_no_finite_number_beside_numbers_is_refused(word: str) -> None:
+    message = f"the label '{word}' in row 3 is no finite number, all others are numbers"
+    for numbers in (["0", "1"], ["0.0", "1.0"]):
+        with pytest.raises(ValueError, match=message):
+            meaning_of([*numbers, word])
+        assert set(meaning_of([*numbers, word], label_type="classes").names or ()) == {*numbers, word}
+    assert meaning_of(["0", word, "unknown"]).names is not None  # classes by name

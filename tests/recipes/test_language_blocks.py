@@ -1,5 +1,6 @@
 """Blocks and lines of tokens, their size, and texts that are too short."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +105,14 @@ def test_positions_behind_the_padding_index(config: Any) -> None:
     assert model(ids).logits.shape[:2] == (1, most)
     with pytest.raises((IndexError, RuntimeError), match="out of"):
         model(torch.full((1, most + 1), 7))
+
+
+@pytest.mark.parametrize("line_by_line", [False, True])
+def test_blocks_do_not_depend_on_the_number_of_processes(tokenizer: Any, line_by_line: bool, tmp_path: Path) -> None:
+    splits = {"train": Dataset.from_dict({"text": TEXTS * 600})}  # more than a batch of the cut
+    found = [
+        encode_texts(splits, tokenizer, block_size=4, line_by_line=line_by_line, num_proc=count,
+                     cache_dir=str(tmp_path / str(count)))["train"]["input_ids"][:]
+        for count in (None, 2)
+    ]  # fmt: skip
+    assert found[0] == found[1] and len(found[0]) > 1000

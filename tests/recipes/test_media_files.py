@@ -94,3 +94,12 @@ def test_sounds_with_metadata(tmp_path: Path) -> None:
     assert data.label_names == ["x", "y"] and set(data.splits) == {"train", "test"}
     assert data.splits["test"][1]["audio"]["path"] == f"{tmp_path}/test/b.wav"
     assert data.splits["test"].features["audio"]["path"] == Value("string")
+
+
+def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
+    lines = ['{"audio": "a.wav", "label": "x", "meta": "x"}', '{"audio": "b.wav", "label": "y", "meta": ["y"]}']
+    (tmp_path / "train.json").write_text("\n".join(lines))
+    assert load_listed({"train": str(tmp_path / "train.json")}, "audio").splits["train"]["label"][:] == [0, 1]
+    (tmp_path / "test.json").write_text("\n".join(line.replace('"label"', '"more"') for line in lines))
+    files = {split: str(tmp_path / f"{split}.json") for split in ("train", "test")}
+    assert load_listed(files, "audio").splits["test"].column_names == ["audio", PLACE]

@@ -10,7 +10,7 @@ import pandas
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from hf_squareloss.recipes.tables import literal, read_table
+from hf_squareloss.recipes.tables import literal, read_table, to_dataset
 
 
 def read(folder: Path, name: str, content: str | bytes) -> dict[str, list[Any]]:
@@ -142,3 +142,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_literals() -> None:
     assert [literal(value) for value in (1, -1.0, False, b"x", {"a": 1})] == ["1", "-1.0", "false", b"x", {"a": 1}]
+
+
+def test_columns_without_a_type_are_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    columns: dict[str, Any] = {"text": ["a", None], "meta": ["x", ["y"]], "ids": [["1"], []], "other": [[["z"]], ["z"]]}
+    assert to_dataset(columns, "train").to_dict() == {"text": ["a", None], "ids": [["1"], []]}
+    assert capsys.readouterr().out == "Left out of the train split, values of different types: meta, other\n"

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tag_files import TAGS, save_tiny_tagger, write_files
+from tag_files import TAGS, save_tiny_tagger, sentences, write_files
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, GPT2Config, GPT2ForTokenClassification, PreTrainedTokenizerFast
 
-from hf_squareloss.recipes.token_arguments import DataArguments, ModelArguments, load_tagger
+from hf_squareloss.recipes.token_arguments import DataArguments, ModelArguments, load_tagger, load_word_tokenizer
 
 
 def test_a_data_set_by_name_and_its_model(tmp_path: Path) -> None:
@@ -43,3 +45,46 @@ def test_other_tags_than_the_models(tmp_path: Path, capsys: pytest.CaptureFixtur
     other = DataArguments(validation_file=str(tmp_path / "other.conll")).load(model)
     with pytest.raises(ValueError, match="the model's classes are B-PER"):
         load_tagger(ModelArguments(model_name_or_path=str(tmp_path / "named")), other, train=False, verbose=False)
+
+
+def byte_level(folder: Path, *, heeds: bool = True) -> str:
+    """The files of a tokenizer that makes another piece of a word behind a space; one that heeds no option."""
+    parts = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    backend = Tokenizer(models.BPE(unk_token="[UNK]"))  # type: ignore[arg-type]
+    backend.pre_tokenizer = parts[0] if heeds else pre_tokenizers.Sequence([pre_tokenizers.Digits(), *parts])  # type: ignore[assignment,list-item]
+    special = {"unk_token": "[UNK]", "eos_token": "[END]"}
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=list(special.values()), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    backend.train_from_iterator([" ".join(words) for words, _ in sentences(50, "train")], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=backend, padding_side="left", **special).save_pretrained(folder)
+    return str(folder)
+
+
+def test_words_are_cut_as_in_their_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that a pipeline, which gets the text, sees what was trained on; and places are counted from the left."""
+    name = byte_level(tmp_path / "bytes")
+    words = "Dr Ada saw the sea".split()
+    raw = AutoTokenizer.from_pretrained(name)
+    assert raw(words, is_split_into_words=True).input_ids != raw(" ".join(words)).input_ids  # what must not be taken
+    tokenizer = load_word_tokenizer(name, {})
+    assert tokenizer(words, is_split_into_words=True).input_ids == tokenizer(" ".join(words)).input_ids
+    assert tokenizer.padding_side == "right" and capsys.readouterr().out == ""
+    tokenizer.save_pretrained(tmp_path / "saved")
+    again = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert again(" ".join(words)).input_ids == tokenizer(words, is_split_into_words=True).input_ids
+    load_word_tokenizer(byte_level(tmp_path / "deaf", heeds=False), {})
+    assert "cuts a list of words otherwise than their text" in capsys.readouterr().out
+
+
+def test_a_decoder_without_a_padding_token_and_without_a_length(tmp_path: Path) -> None:
+    name = byte_level(tmp_path / "model")
+    config = GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2, n_positions=8, num_labels=3)  # type: ignore[call-arg]
+    GPT2ForTokenClassification(config).save_pretrained(name)
+    model = ModelArguments(model_name_or_path=name, cache_dir=str(tmp_path / "cache"))
+    arguments = DataArguments(train_file=write_files(tmp_path)[1])
+    tagger, _, tokenizer, data = load_tagger(model, arguments.load(model), train=True, verbose=False)
+    assert tokenizer.pad_token == "[END]" and tagger.config.pad_token_id == tokenizer.pad_token_id
+    encoded = arguments.encode(data, tokenizer, model)["train"]
+    assert max(map(len, encoded["input_ids"])) == 8 == tokenizer.model_max_length
