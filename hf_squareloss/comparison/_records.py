@@ -97,7 +97,8 @@ class RunRecord(_Model):
     def _complete(self) -> Self:
         if self.status == "finished" and not self.epochs:
             raise ValueError("a finished run has at least one epoch")
-        if self.epochs and not any(self.metric in epoch.validation for epoch in self.epochs):
+        measured = any(self.metric in epoch.validation for epoch in self.epochs)
+        if self.epochs and not measured and self.status != "failed":
             raise ValueError(f"no epoch has the metric {self.metric!r} on the validation part")
         epochs = [epoch.epoch for epoch in self.epochs]
         if sorted(set(epochs)) != epochs:

@@ -164,8 +164,11 @@ def with_label_order(data: ClassificationData, names: list[str]) -> Classificati
     return replace(data, splits=splits, label_names=names)
 
 
-def fit_to_model(data: ClassificationData, config: Any) -> ClassificationData:
+def fit_to_model(data: ClassificationData, config: Any, *, train: bool = False) -> ClassificationData:
     """`data` with class indices in the order of the model's classes; the model's, where no split has labels.
+
+    Args:
+        train: whether the model is about to be trained, for one class an item where it gave several before.
 
     Raises:
         ValueError: all labels are the same, or a model of several classes at once gets labels of one.
@@ -180,7 +183,9 @@ def fit_to_model(data: ClassificationData, config: Any) -> ClassificationData:
         if several:
             data = replace(data, metrics=_METRICS["several"])
     if several and not data.multi_label:
-        raise ValueError("the model gives an item several classes, the data one: say --label_separator")
+        if not train:
+            raise ValueError("the model gives an item several classes, the data one: say --label_separator")
+        config.problem_type = "single_label_classification"
     data = with_label_order(data, classes)
     if data.label_names is not None and data.num_labels == 1:
         raise ValueError(f"all labels are {data.label_names[0]!r}: there is nothing to tell apart")

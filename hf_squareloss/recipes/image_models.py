@@ -67,7 +67,7 @@ def load_processor(
         sizes, side: as for `new_processor`.
 
     Raises:
-        ValueError: `side` for a processor that is there, or one that does not make pixels (3, H, W).
+        ValueError: `side` for a processor that is there, or one that does not make pixels (3, H, W) of one shape.
     """
     from PIL import Image
     from transformers import AutoImageProcessor
@@ -83,5 +83,11 @@ def load_processor(
         if name is not None or config.name_or_path in ("", source):
             raise
         processor = AutoImageProcessor.from_pretrained(config.name_or_path, **model_args.hub)
-    processor_pixels(processor, Image.new("RGB", next(iter(sizes))))
+    extremes = {choose(sizes, key=lambda size: size[0] / size[1]) for choose in (min, max)}
+    shapes = {processor_pixels(processor, Image.new("RGB", size)).shape for size in extremes}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"the image processor of {source} makes images of different shapes, {' and '.join(map(str, shapes))}, "
+            "which make no batch: give it a size of height and width, or a crop (do_center_crop)"
+        )
     return processor

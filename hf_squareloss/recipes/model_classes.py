@@ -34,7 +34,7 @@ def fit_classes(data: ClassificationData, config: Any, *, train: bool, verbose: 
     difference = class_difference(data, config, training=train)
     if difference and verbose:
         print(difference)  # noqa: T201
-    data = fit_to_model(data, config)
+    data = fit_to_model(data, config, train=train)
     name_classes(config, data)
     return data
 
@@ -55,6 +55,12 @@ def class_difference(data: ClassificationData, config: Any, *, training: bool) -
         ValueError: the names differ, and nothing is learnt.
     """
     theirs, ours = list((config.id2label or {}).values()), data.label_names
+    if not training and (len(theirs) == 1) != (ours is None) and ours != []:
+        kinds = ("a value", "a class") if ours else ("a class", "a value")
+        raise ValueError(
+            f"the model gives each example {kinds[0]}, and the data {kinds[1]}: say --label_type "
+            f"{'values' if ours else 'classes'}, or train the model for the data with --do_train"
+        )
     if not ours or same_classes(ours, theirs):
         return ""
     unnamed = theirs == [f"LABEL_{i}" for i in range(len(theirs))]

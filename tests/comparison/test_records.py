@@ -137,3 +137,11 @@ def test_the_schema_names_every_field_of_a_run() -> None:
     assert described["additionalProperties"] is False and "seed" in described["required"]
     whole = Results(title="a study", metric="accuracy", runs=[a_run()])
     assert Results.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_a_failed_run_may_have_measured_something_else() -> None:
+    """It is a record of a failure, and ends no study."""
+    epochs = [{"epoch": 1, "validation": {"other": 0.5}, "test": None}]
+    with pytest.raises(ValidationError, match="no epoch has the metric"):
+        a_run(epochs=epochs)
+    assert a_run(epochs=epochs, status="failed", error="it broke").status == "failed"

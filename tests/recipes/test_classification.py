@@ -219,6 +219,8 @@ def test_several_classes_follow_a_model() -> None:
     assert (found.multi_label, found.label_names, found.metrics[0]) == (True, ["C", "d", "B", "A"], "f1_micro")
     with pytest.raises(ValueError, match="--label_separator"):
         fit_to_model(letters("xy"), config)
+    assert not fit_to_model(letters("xy"), config, train=True).multi_label  # it learns one class an item now
+    assert config.problem_type == "single_label_classification"
 
 
 def test_metrics_and_answers_of_several_classes(tmp_path: Path) -> None:

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig, ConvNextImageProcessorPil, PreTrainedConfig, ResNetConfig, ViTImageProcessorPil
+from transformers import (
+    AutoConfig,
+    CLIPImageProcessorPil,
+    ConvNextImageProcessorPil,
+    PreTrainedConfig,
+    ResNetConfig,
+    ViTImageProcessorPil,
+)
 
 from hf_squareloss.recipes.image_encoding import processor_size
 from hf_squareloss.recipes.image_models import count_classes_once, load_processor, require_rgb, timm_errors
@@ -79,3 +86,14 @@ def test_an_adapters_is_that_of_its_base_model_where_it_has_none(tmp_path: Path)
         file.unlink()
     with pytest.raises(OSError, match="base"):
         load_processor(adapter, None, config, {(8, 8)}, None)
+
+
+def test_images_of_different_shapes_make_no_batch(tmp_path: Path) -> None:
+    """A processor that keeps the ratio of the sides and crops nothing."""
+    ratio = {"size": {"shortest_edge": 16}, "do_center_crop": False}
+    CLIPImageProcessorPil(**ratio).save_pretrained(tmp_path / "model")
+    ResNetConfig().save_pretrained(tmp_path / "model")
+    trained, config = ScratchModelArguments(model_name_or_path=str(tmp_path / "model")), ResNetConfig()
+    with pytest.raises(ValueError, match=r"makes images of different shapes, .* and .*, which make no batch"):
+        load_processor(trained, None, config, {(8, 8), (16, 8), (12, 8)}, None)
+    assert processor_size(load_processor(trained, None, config, {(8, 8), (4, 4)}, None)) == (16, 16)

@@ -24,7 +24,18 @@ def model_of(*names: str) -> BertConfig:
 @pytest.mark.parametrize("training", [True, False])
 def test_the_same_names_need_no_word(names: list[str], training: bool) -> None:
     assert class_difference(data_of(*names), model_of("neg", "pos"), training=training) == ""
-    assert class_difference(ClassificationData({}, None), model_of("neg", "pos"), training=training) == ""
+
+
+def test_values_and_classes_are_told_apart() -> None:
+    """Where nothing is learnt; in training a model gets another head."""
+    values = ClassificationData({}, None)
+    with pytest.raises(ValueError, match="gives each example a class, and the data a value: say --label_type classes"):
+        class_difference(values, model_of("neg", "pos"), training=False)
+    with pytest.raises(ValueError, match="gives each example a value, and the data a class: say --label_type values"):
+        class_difference(data_of("0", "1"), model_of("LABEL_0"), training=False)
+    assert class_difference(values, model_of("LABEL_0"), training=False) == ""
+    assert class_difference(values, model_of("neg", "pos"), training=True) == ""
+    assert class_difference(data_of(), model_of("LABEL_0"), training=False) == ""  # no split has labels
 
 
 @pytest.mark.parametrize(

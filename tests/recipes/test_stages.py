@@ -14,6 +14,7 @@ from tiny_text_model import save_tiny_model
 from transformers import AutoModelForSequenceClassification
 
 from hf_squareloss import SquareLossTrainer, SquareLossTrainingArguments, attach_loss, make_loss
+from hf_squareloss.recipes.media_arguments import ScratchModelArguments
 from hf_squareloss.recipes.stages import (
     choose_stages,
     get_split,
@@ -247,3 +248,14 @@ def test_what_is_shown(model_folder: Path, tmp_path: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "a task" in shown and " square, k = 1.0, M = 1.0 " in shown and "1.0000" in shown and tmp_path.name in shown
     assert "samples" not in shown
+
+
+@pytest.mark.parametrize("stage", ["do_eval", "do_predict"])
+def test_a_model_from_scratch_is_not_measured_untrained(stage: str, model_folder: Path, tmp_path: Path) -> None:
+    """Its weights are random; by name it is a trained one."""
+    splits = {"train": ROWS, "validation": ROWS, "test": ROWS}
+    new, named = (ScratchModelArguments(model_name_or_path=name) for name in (None, str(model_folder)))
+    with pytest.raises(ValueError, match="nothing is trained, so that a model from scratch says nothing"):
+        run_stages(trainer(model_folder, tmp_path, **{stage: True}), splits, (new,), lambda scores: ["x"] * 12)
+    assert run_stages(trainer(model_folder, tmp_path, **{stage: True}), splits, (named,), lambda scores: ["x"] * 12)
+    run_stages(trainer(model_folder, tmp_path, do_train=True, **{stage: True}), splits, (new,), lambda s: ["x"] * 12)
