@@ -71,6 +71,14 @@ IN_STUDY = (
     f"Part of [the study]({PAGE}#the-study) of the losses. Training, validation and test rows are parts cut by "
     "`benchmarks/study_data.py`, which are not always those of the data set."
 )
+_JOINT = (
+    f"Trained [beside the study]({PAGE}#beside-the-study) with SpeechBrain's joint recipe, of which the decoder's loss "
+    "changes: one learning rate for both losses, and in no figure of the study."
+)
+BESIDE = {  # what the study's command cannot train, and what is to be known of it
+    "an4-speechbrain-joint": f"{_JOINT} Both losses begin at log C beside that of CTC.",
+    "an4-speechbrain-unscaled": f"{_JOINT} The square loss as it is, a fourteenth of cross-entropy's first value.",
+}
 EARLIER = (
     f"An [earlier comparison]({PAGE}#earlier-comparisons), in no figure of the study. `square` is with the k and M "
     "of an older `auto`: k = max(1, C/8), M = C/(2k), for CTC k = C/4, M = 1, which `--loss_k` and `--loss_M` give."
@@ -84,15 +92,21 @@ def main(argv: list[str] | None = None) -> None:
     studies, rest = read_studies()
     files = [path for path in sorted(CARDS.glob("*/results.json")) if not path.parent.name.startswith("study-")]
     others = {path.parent: read_results(path) for path in files}
-    comparisons = [results for results in others.values() if is_comparison(results)]
-    alone = [results for results in others.values() if not is_comparison(results)]
+    beside = [results for folder, results in others.items() if folder.name in BESIDE]
+    old = [results for folder, results in others.items() if folder.name not in BESIDE]
+    comparisons = [results for results in old if is_comparison(results)]
+    alone = [results for results in old if not is_comparison(results)]
     study = list(studies.values())
     grids = [(name, classes, read_results(folder)) for name, classes, folder in grid_folders()]
     benchmarks = read(BENCHMARKS / "results.json")
     large = read(BENCHMARKS / "large_vocabulary.json")
     places: dict[str, dict[str, str]] = {
         "README.md": {"verdict": study_verdict(study, rest), "overview": study_overview(study)},
-        "docs/results.md": {"study": study_section(study, rest, large), "comparisons": sections(comparisons, alone)},
+        "docs/results.md": {
+            "study": study_section(study, rest, large),
+            "beside": sections(beside, []),
+            "comparisons": sections(comparisons, alone),
+        },
         "docs/losses.md": {
             "grid": grid_table(grids),
             "many classes": many_classes_section(read(BENCHMARKS / "many_classes.json")),
@@ -111,10 +125,10 @@ def main(argv: list[str] | None = None) -> None:
     }
     rendered: dict[Path, str] = {}
     for folder, results in (others | studies).items():
-        of_study = folder in studies
+        of_study, note = folder in studies, BESIDE.get(folder.name)
         rendered[folder / "README.md"] = study_card(
-            results if of_study else results.model_copy(update={"title": f"{results.title} (earlier)"}),
-            note=IN_STUDY if of_study else EARLIER,
+            results if of_study or note else results.model_copy(update={"title": f"{results.title} (earlier)"}),
+            note=note or (IN_STUDY if of_study else EARLIER),
             command=study_command(folder) if of_study else command(results),
             license="apache-2.0",
             **hub_names(results),

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-OWN_TO_A_RUN = ("loss", "seed", "lr", "output_folder")
+OWN_TO_A_RUN = ("loss", "seed", "lr", "seq_scale", "output_folder")
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:

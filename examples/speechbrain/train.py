@@ -12,6 +12,7 @@ every epoch and of the test set are in results.json.
 # pyright: reportMissingImports=false
 import itertools
 import json
+import math
 import os
 import platform
 import sys
@@ -34,6 +35,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
+from hf_squareloss import Loss
 from hf_squareloss.training import parse_loss_parameters
 
 
@@ -60,7 +62,7 @@ class Recogniser(Brain):
             texts = [self.hparams.text_encoder.decode_ndim(tokens) for tokens in hypotheses]
             for metric in (self.cer, self.wer):
                 metric.append(batch.id, texts, [list(text) for text in batch.text])
-        return self.hparams.ctc_weight * ctc + (1.0 - self.hparams.ctc_weight) * seq
+        return self.hparams.ctc_weight * ctc + (1.0 - self.hparams.ctc_weight) * self.hparams.seq_scale * seq
 
     def on_stage_start(self, stage: Stage, epoch: int | None = None) -> None:
         if stage == Stage.TRAIN:
@@ -155,10 +157,21 @@ def text_encoder(hparams: dict[str, Any]) -> CTCTextEncoder:
     return encoder
 
 
+def scale_beside_ctc(loss: Loss, classes: int) -> float:
+    """What a decoder's loss is multiplied by, so that it begins with the value of cross-entropy beside that of CTC.
+
+    log C / l(0), from scores of zero: 1 for cross-entropy; the square loss begins at k M^2 / C, which is 1/4 with
+    `auto` for up to 400 classes, so that CTC's gradient would be nearly all of the encoder's.
+    """
+    value = loss.resolve(classes)(torch.zeros(1, classes), torch.zeros(1, dtype=torch.long))
+    return math.log(classes) / value.item()
+
+
 def start_results(hparams: dict[str, Any]) -> None:
     """Begins results.json, or refuses to go on with the run of other settings in it."""
     classes, path = hparams["output_neurons"], Path(hparams["results_file"])
-    names = ("seed", "lr", "batch_size", "number_of_epochs", "ctc_weight", "data_folder", "train_tsv", "valid_tsv")
+    names = ("seed", "lr", "batch_size", "number_of_epochs", "ctc_weight", "seq_scale")
+    names += ("data_folder", "train_tsv", "valid_tsv")
     settings = {
         "loss": hparams["seq_loss"].resolve(classes).to_dict(),
         "ctc_loss": hparams["ctc_frame_loss"].resolve(classes).to_dict(),
@@ -210,6 +223,8 @@ def main(argv: list[str] | None = None) -> None:
     hparams_file, run_opts, overrides = RunOptions.from_command_line_args(argv)
     with open(hparams_file, encoding="utf-8") as file:
         hparams = load_hyperpyyaml(file, overrides)
+    if hparams["seq_scale"] == "auto":
+        hparams["seq_scale"] = scale_beside_ctc(hparams["seq_loss"], hparams["output_neurons"])
     create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
     start_results(hparams)
     delete_unfinished_checkpoint(hparams)

@@ -1,6 +1,7 @@
 """The recipe in examples/speechbrain as its users run it: on tones that spell letters, and on stored features."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -79,6 +80,9 @@ def test_trains_on_waveforms_and_resumes_as_if_never_killed(tones: Path, tmp_pat
     whole = run(tones, tmp_path / "whole", *options)
     assert whole["settings"]["loss"] == {"loss": "square", "k": 2.0, "M": 1.0}  # auto: √(C / (4 k)), at least 1
     assert whole["settings"]["ctc_loss"] == {"loss": "cross_entropy"}
+    classes = len("abc") + 3  # with blank, begin and end
+    # Zero scores cost k M^2 / C with the square loss and log C with cross-entropy, beside the same loss of CTC.
+    assert whole["settings"]["seq_scale"] == pytest.approx(math.log(classes) / (2.0 / classes), rel=1e-5)
     assert [epoch["epoch"] for epoch in whole["epochs"]] == list(range(1, EPOCHS + 1))
     assert losses(whole)[-1] < 0.9 * losses(whole)[0]
     assert {"CER", "WER", "loss", "epoch"} == set(whole["test"])
@@ -105,8 +109,9 @@ def test_trains_on_stored_features_with_other_losses(tmp_path: Path) -> None:
         np.save(tmp_path / f"{i}.npy", (frames + 0.1 * generator.standard_normal(frames.shape)).astype("float32"))
         rows.append(f"{i}.npy\t{text}")
     (tmp_path / "train.tsv").write_text("\n".join(rows) + "\n")
-    options = ("--feature_dim", "8", "--loss", "squentropy", "--ctc_loss", "square")
+    options = ("--feature_dim", "8", "--loss", "squentropy", "--ctc_loss", "square", "--seq_scale", "0.5")
     results = run(tmp_path, tmp_path / "run", *options)
+    assert results["settings"]["seq_scale"] == 0.5
     assert results["settings"]["ctc_loss"]["loss"] == "square"
     assert losses(results)[-1] < losses(results)[0]
     assert len(json.loads((tmp_path / "run" / "valid.json").read_text())) == 2  # a tenth held out
