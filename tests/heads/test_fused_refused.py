@@ -208,9 +208,9 @@ def test_a_static_graph_keeps_the_scores(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft 0.21 with transformers 5.23
-def test_prompt_tuning_is_refused() -> None:
+def test_prefix_tuning_is_refused() -> None:
     peft = pytest.importorskip("peft")
-    model = peft.get_peft_model(gpt2(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    model = peft.get_peft_model(gpt2(), peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
     assert FusedHead.of(model, Head.of(model), SQUARE) == "prompt and prefix tuning change which tokens there are"
 
 

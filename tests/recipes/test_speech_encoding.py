@@ -45,7 +45,8 @@ def test_the_encoder_resamples_sounds_and_takes_arrays_as_they_are(tmp_path: Pat
         (np.array([0.0, np.nan, np.inf]), "x.npy", "NaN or infinite values, first at sample 1"),
         (np.array([[0.0, 1.0], [2.0, np.inf]]), "x.npy", "NaN or infinite values, first at frame 1"),
         (np.zeros((2, 3, 4)), "x.npy", r"features \(frames, dims\), got \(2, 3, 4\)"),
-        (np.array("text"), "x.npy", "expected a waveform"),
+        (np.array(1.0), "x.npy", "expected a waveform"),
+        (np.array("text"), "x.npy", "expected numbers"),
     ],
 )
 def test_bad_signals_are_refused(signal: np.ndarray, name: str, message: str, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_decoder_that_generates_has_the_loss_of_its_raw_scores(tmp_path: Path)
     examples, model = make_examples("gpt2_causal", 4), make_model("gpt2_causal")
     found = {}
     for generate in (False, True):
-        args = Seq2SeqTrainingArguments(str(tmp_path), predict_with_generate=generate, **quiet)
+        args = Seq2SeqTrainingArguments(str(tmp_path), predict_with_generate=generate, generation_max_length=9, **quiet)
         trainer = SquareLossSeq2SeqTrainer(
             model, args, eval_dataset=examples, loss=SQUARE, compute_metrics=lambda _: {"seen": 1.0}
         )

@@ -27,7 +27,7 @@ for split, rows in load_speech_files(lists).items():
     data["dev" if split == "validation" else split] = rows.cast_column("sound", Audio(decode=False))
 data.push_to_hub("alice/melodies")
 options = f"--dataset_name alice/melodies --audio_column_name sound --text_column_name sentence --use_cpu"
-splits = "--train_split_name train+dev --eval_split_name dev --test_split_name test --preprocessing_num_workers 2"
+splits = "--train_split_name train+dev --eval_split_name test --test_split_name test --preprocessing_num_workers 2"
 train = "--learning_rate 1e-2 --num_train_epochs 3 --save_strategy no --push_to_hub --hub_model_id alice/ears"
 model = ["--config_name", folder + "/model", "--output_dir", folder + "/out", "--disable_tqdm", "True"]
 main([*options.split(), *splits.split(), *train.split(), *model])
