@@ -21,6 +21,7 @@ from typing import Any
 from pictures import draw_advantages, draw_comparisons, draw_grids, draw_growth
 from render_benchmarks import tables
 from render_calibration import calibration_section
+from render_demos import demos_section
 from render_language import equal_time_note, language_section
 from render_many_classes import many_classes_section
 from render_models import models_section, read_models
@@ -102,6 +103,7 @@ def main(argv: list[str] | None = None) -> None:
     large = read(BENCHMARKS / "large_vocabulary.json")
     places: dict[str, dict[str, str]] = {
         "README.md": {"verdict": study_verdict(study, rest), "overview": study_overview(study)},
+        "docs/getting_started.md": {"demos": demos_section(read(BENCHMARKS / "demos.json"))},
         "docs/results.md": {
             "study": study_section(study, rest, large),
             "beside": sections(beside, []),

@@ -13,12 +13,22 @@ from hf_squareloss.comparison import Results, read_results, results_of, study_ca
 from hf_squareloss.comparison._results import converted
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("results", "losses", "performance", "large_vocabularies", "models", "probabilities", "statistics")
+PAGES = (
+    "getting_started",
+    "results",
+    "losses",
+    "performance",
+    "large_vocabularies",
+    "models",
+    "probabilities",
+    "statistics",
+)
 SOURCES = (
     "results.json",
     "language_modeling.json",
     "large_vocabulary.json",
     "many_classes.json",
+    "demos.json",
     "calibration.json",
     "speech_calibration.json",
     "interval_coverage.json",
