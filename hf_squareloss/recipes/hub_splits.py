@@ -57,7 +57,8 @@ def _refuse_overlap(names: Mapping[str, str], raw: Any) -> None:
     sizes = {name: len(rows) for name, rows in raw.items() if isinstance(rows, Dataset)}
     if sizes.keys() != raw.keys():  # streams, of which datasets takes no slices
         return
-    parts = {split: ReadInstruction.from_spec(name).to_absolute(sizes) for split, name in names.items()}
+    specs = {split: "+".join(sizes) if name == "all" else name for split, name in names.items()}
+    parts = {split: ReadInstruction.from_spec(spec).to_absolute(sizes) for split, spec in specs.items()}
     for split, name in names.items():
         if split != "train" and any(_overlap(a, b) for a in parts[split] for b in parts.get("train", ())):
             raise ValueError(

@@ -100,10 +100,12 @@ def test_rows_of_training_are_not_evaluated(folder: str, tmp_path: Path) -> None
         ({"train": "train[:75%]", "test": "train[2:]"}, "test split 'train\\[2:\\]' has rows .*, 'train\\[:75%\\]'"),
         ({"validation": "train"}, "validation split 'train' has rows"),
         ({"train": "train+dev", "validation": "dev"}, "validation split 'dev' has rows"),
+        ({"train": "all", "validation": "dev"}, "validation split 'dev' has rows of the training split, 'all'"),
     ):
         with pytest.raises(ValueError, match=f"the {part}.*--train_split_name"):
             load_splits(folder, None, names, **options)
     found = load_splits(folder, None, {"train": "train[:50%]", "validation": "train[50%:]"}, **options)
     assert found["train"]["x"][:] == ["train0", "train1"] and found["validation"]["x"][:] == ["train2", "train3"]
+    assert len(load_splits(folder, None, {"train": "all"}, **options)["train"]) == 6
     streamed = load_splits(folder, None, {"validation": "dev"}, streaming=True)
     assert [row["x"] for row in streamed["validation"]] == ["dev0", "dev1"]
